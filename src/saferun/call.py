@@ -1,0 +1,175 @@
+"""What travels along the path of one call: the call, its decision, its outcome.
+
+Plain records that every floor may read. They hold no behaviour beyond their own
+shape, so that a decision made in production, in a backtest and in a replay is the
+same value.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+Verdict: TypeAlias = Literal["allow", "ask", "deny", "defer"]
+"""What policy and controls say: allow, step-up, deny and defer of the AARM specification."""
+
+Mode: TypeAlias = Literal["enforce", "shadow", "observe"]
+"""`shadow` decides and records but never stops; `observe` has no policy and only records."""
+
+Effect: TypeAlias = Literal["read", "write", "destructive"]
+
+Plain: TypeAlias = "bool | int | float | str | list[Plain] | dict[str, Plain] | None"
+"""The JSON values, exactly these Python types and no subclass of them."""
+
+canonical = msgspec.json.Encoder(order="deterministic")
+"""The one encoding of arguments: keys sorted, integers of any size kept whole.
+
+Digests are taken over these bytes and the ledger stores these bytes, so nothing is
+ever encoded again to be verified.
+"""
+
+
+class RunRef(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose call it is: what is known of a run, and never changes while it lasts.
+
+    `root` is the run at the top of the family. Limits count there, so that an agent
+    cannot start over by spawning a child. `prompt` and `plan` are for people who look at
+    the run later; `context` holds what else the policy declares.
+    """
+
+    run_id: str
+    root: str
+    parent: str | None = None
+    agent: str | None = None
+    user: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    tenant: str | None = None
+    prompt: str | None = None
+    plan: Any = None
+    context: Mapping[str, Any] = msgspec.field(default_factory=dict)
+
+    @property
+    def user_id(self) -> str | None:
+        found = self.user.get("id")
+        return found if isinstance(found, str) else None
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """One tool call, its arguments taken down as plain values that nobody else holds.
+
+    `defaulted` names the arguments that the caller left to the tool's own defaults.
+    `opaque` names those that cannot be taken down (connections, handles); they are
+    not in `args` and nothing is decided on them. `problems` says, per argument, why a
+    value could not be taken down at all; under a policy, any such call is denied.
+    """
+
+    tool: str
+    args: dict[str, Any]
+    call_id: str | None = None
+    run: RunRef | None = None
+    defaulted: frozenset[str] = frozenset()
+    opaque: Mapping[str, str] = msgspec.field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+
+class Clause(msgspec.Struct, frozen=True, kw_only=True):
+    """One condition of a rule with the value it saw, for people who ask why."""
+
+    text: str
+    value: Any
+    holds: bool
+
+
+Source: TypeAlias = Literal["args", "rule", "default", "limit", "approval", "gate"]
+
+
+class Reason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing that spoke for the verdict.
+
+    `id` is the rule's or limit's id as a person wrote it (`refund.args` for a tool's
+    argument schema). `message` is for people and for the model: it is built from the
+    policy's own words and the constants that it discloses, never from values, results
+    or exceptions. `error` names the error class that a denial for this reason raises.
+    """
+
+    id: str
+    effect: Verdict
+    source: Source
+    message: str
+    error: str = "Denied"
+    line: int | None = None
+
+
+class PolicyRef(msgspec.Struct, frozen=True, kw_only=True):
+    """Which version of which policy decided. `version` is the hash of its canonical form."""
+
+    name: str
+    version: str
+
+
+Status: TypeAlias = Literal["ok", "error", "cancelled", "timeout", "unknown", "not_started"]
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What came of a call that was let through.
+
+    `latency` is in microseconds. `result` is a plain value, already taken down.
+    `error` is the exception's type and text, for the ledger alone: it never reaches
+    a model through SafeRun.
+    """
+
+    status: Status
+    result: Any = None
+    error: str | None = None
+    latency: int = 0
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """The verdict with its reasons, as the ledger has it.
+
+    `seq` is the ledger position of the entry, None only where nothing could be
+    written (the gate was unavailable, so the call was denied).
+    `starts` is the permission itself: True for exactly one `check` of a call. A
+    repeated check of the same call gets the same decision with `starts=False` and,
+    once there is one, its `outcome`.
+    `start_by` is the end of the lease on the host's monotonic clock, in seconds.
+    `key` is the call among its own repetitions, None where it came without an id.
+    """
+
+    verdict: Verdict
+    tool: str
+    args: dict[str, Any]
+    reasons: tuple[Reason, ...] = ()
+    mode: Mode = "enforce"
+    modified: bool = False
+    policy: PolicyRef | None = None
+    run_id: str | None = None
+    call_id: str | None = None
+    seq: int | None = None
+    digest: str | None = None
+    approval_id: str | None = None
+    nudge: str | None = None
+    starts: bool = False
+    start_by: float = 0.0
+    idempotency_key: str | None = None
+    key: bytes | None = None
+    outcome: Outcome | None = None
+
+    @property
+    def allowed(self) -> bool:
+        """Whether the tool may run at all; `starts` says whether it may run *now*."""
+        return self.verdict == "allow" or self.mode != "enforce"
+
+    @property
+    def for_model(self) -> str:
+        """One sentence fit to hand to the model: why the call did not run, and what would.
+
+        Built from policy text alone (see `Reason.message`), so it is safe to show.
+        """
+        if self.allowed:
+            return f"{self.tool} was allowed."
+        said = "; ".join(
+            f"{reason.message.rstrip('.')} (rule {reason.id})"
+            for reason in self.reasons
+            if reason.effect == self.verdict
+        )
+        return f"{self.tool} was not run: {said or 'the policy does not allow it'}."

@@ -1,0 +1,172 @@
+"""Configuration: `saferun.toml`, or `[tool.saferun]` in `pyproject.toml`; the environment wins.
+
+The nearest file from the working folder upwards is read once. Paths in it are meant from
+the folder it stands in and are made absolute there and then, so that a later `chdir`
+cannot make them mean another file. Secrets are never configuration: a table names the
+environment variable or file that holds one.
+"""
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from saferun.errors import ConfigError
+
+Durability = Literal["full", "process"]
+
+
+class Person(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Somebody who may be asked. Channels know a person by the address they have here."""
+
+    email: str | None = None
+    slack: str | None = None
+
+
+class TerminalTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[approval.terminal]`: how long a question stands, in seconds."""
+
+    timeout: float = 900.0
+
+
+class ApprovalTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[approval]`: the channel that is asked where `guard` names none, and a table a channel."""
+
+    default: str | None = None
+    terminal: TerminalTable = TerminalTable()
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    store: str = "sqlite:///.saferun/saferun.db"
+    ledger: str = "default"
+    durability: Durability = "full"
+    policies: str = "policies"
+    policy: str | None = None
+    approval: ApprovalTable = ApprovalTable()
+    people: dict[str, Person] = {}
+    groups: dict[str, list[str]] = {}
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """What is configured, with every path absolute. `file` is None where there is no file."""
+
+    file: Path | None
+    store: str
+    ledger: str
+    durability: Durability
+    policies: Path
+    policy: str | None
+    approval: ApprovalTable
+    people: dict[str, Person]
+    groups: dict[str, list[str]]
+
+
+_ENVIRONMENT = {
+    "SAFERUN_STORE": "store",
+    "SAFERUN_LEDGER": "ledger",
+    "SAFERUN_DURABILITY": "durability",
+    "SAFERUN_POLICIES": "policies",
+    "SAFERUN_POLICY": "policy",
+}
+
+
+def load(start: Path | None = None, environ: Mapping[str, str] | None = None) -> Config:
+    """The configuration that holds in folder `start` (the working folder by default).
+
+    Raises ConfigError, with the file, where it cannot be read or says what it cannot.
+    """
+    environ = os.environ if environ is None else environ
+    start = (start or Path.cwd()).absolute()
+    file, table = _find(start, environ)
+    table = dict(table)
+    for variable, key in _ENVIRONMENT.items():
+        if environ.get(variable):
+            table[key] = environ[variable]
+    if environ.get("SAFERUN_APPROVAL"):
+        table["approval"] = {**table.get("approval", {}), "default": environ["SAFERUN_APPROVAL"]}
+    try:
+        read = msgspec.convert(table, _File)
+    except msgspec.ValidationError as problem:
+        raise ConfigError(_explained(str(problem), file)) from None
+    base = file.parent if file is not None else start
+    if not re.fullmatch(r"[a-z0-9._-]{1,64}", read.ledger):
+        raise ConfigError(
+            f"{file or 'SAFERUN_LEDGER'}: ledger is {read.ledger!r}; use 1 to 64 of a-z 0-9 . _ -"
+        )
+    return Config(
+        file=file,
+        store=_absolute_store(read.store, base),
+        ledger=read.ledger,
+        durability=read.durability,
+        policies=(base / read.policies).absolute(),
+        policy=read.policy,
+        approval=read.approval,
+        people=read.people,
+        groups=read.groups,
+    )
+
+
+def sqlite_path(url: str) -> Path:
+    """The file that a `sqlite:///` store lies in. Raises ConfigError for any other URL."""
+    prefix = "sqlite:///"
+    if not url.startswith(prefix) or url == prefix:
+        raise ConfigError(
+            f"The store {_without_password(url)!r} cannot be used: this version of SafeRun keeps "
+            "its store in SQLite, written sqlite:///FOLDER/FILE.db"
+        )
+    return Path(url.removeprefix(prefix))
+
+
+def _absolute_store(url: str, base: Path) -> str:
+    return f"sqlite:///{(base / sqlite_path(url)).absolute()}"
+
+
+def _without_password(url: str) -> str:
+    return re.sub(r"://[^/@]*@", "://…@", url)
+
+
+def _find(start: Path, environ: Mapping[str, str]) -> tuple[Path | None, dict[str, Any]]:
+    named = environ.get("SAFERUN_CONFIG")
+    if named:
+        file = (start / named).absolute()
+        return file, _section(file, _read(file))
+    for folder in (start, *start.parents):
+        for name in ("saferun.toml", "pyproject.toml"):
+            file = folder / name
+            if file.is_file():
+                table = _read(file)
+                if name == "saferun.toml" or "saferun" in table.get("tool", {}):
+                    return file, _section(file, table)
+    return None, {}
+
+
+def _section(file: Path, table: dict[str, Any]) -> dict[str, Any]:
+    if file.name != "pyproject.toml":
+        return table
+    found = table.get("tool", {}).get("saferun", {})
+    if not isinstance(found, dict):
+        raise ConfigError(f"{file}: [tool.saferun] must be a table")
+    return found
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as problem:
+        raise ConfigError(f"{file} cannot be read: {problem}") from None
+    except tomllib.TOMLDecodeError as problem:
+        raise ConfigError(f"{file} is not valid TOML: {problem}") from None
+
+
+def _explained(problem: str, file: Path | None) -> str:
+    said = f"{file or 'the environment'}: {problem}"
+    unknown = re.search(r"unknown field `(\w+)`", problem)
+    if unknown is not None:
+        close = difflib.get_close_matches(unknown[1], _File.__struct_fields__, 1)
+        said += f"; did you mean {close[0]!r}?" if close else ""
+    return said

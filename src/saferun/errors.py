@@ -1,0 +1,135 @@
+"""Everything that SafeRun raises. `except Denied` covers every call that did not run."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from saferun.call import Decision
+
+
+class SafeRunError(Exception):
+    """The root of all errors raised by SafeRun."""
+
+
+class ConfigError(SafeRunError):
+    """The configuration names something that is not there or cannot be."""
+
+
+class PolicyError(SafeRunError):
+    """A policy file that cannot be used: what was found, where, and what was expected.
+
+    `line` and `column` count from 1; None where the file as a whole is meant.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        path: str | None = None,
+        line: int | None = None,
+        column: int | None = None,
+    ) -> None:
+        self.message = message
+        self.path = path
+        self.line = line
+        self.column = column
+        super().__init__(message, path, line, column)
+
+    def __str__(self) -> str:
+        where = ":".join(
+            str(part) for part in (self.path, self.line, self.column) if part is not None
+        )
+        return f"{where}: {self.message}" if where else self.message
+
+
+class StoreError(SafeRunError):
+    """The store cannot be opened, read or written. Inside the gate this becomes a denial."""
+
+
+class ApprovalPending(SafeRunError):
+    """The call waits for a person and the caller chose not to wait with it."""
+
+    def __init__(self, approval_id: str) -> None:
+        self.approval_id = approval_id
+        super().__init__(approval_id)
+
+    def __str__(self) -> str:
+        return f"The call waits for a person's approval ({self.approval_id})."
+
+
+class Denied(SafeRunError):
+    """The call did not run. `decision` has all that is known, `for_model` what may be told."""
+
+    def __init__(self, decision: "Decision") -> None:
+        self.decision = decision
+        super().__init__(decision)
+
+    @property
+    def for_model(self) -> str:
+        return self.decision.for_model
+
+    def __str__(self) -> str:
+        # What is printed ends up in transcripts, so it says what the model may know and no more.
+        return self.decision.for_model
+
+
+class LimitExceeded(Denied):
+    """A count or sum that the policy caps has reached its cap."""
+
+
+class BudgetExceeded(LimitExceeded):
+    """The money that the policy allows is spent or held."""
+
+
+class LoopDetected(Denied):
+    """The agent repeats itself without anything new coming of it."""
+
+
+class CircuitOpen(Denied):
+    """The tool fails too often; its breaker is open."""
+
+
+class Stopped(Denied):
+    """A person has stopped this agent, tool, tenant or everything."""
+
+
+class Deferred(Denied):
+    """Not now: the same call may be made again after `retry_after` seconds."""
+
+    def __init__(self, decision: "Decision", retry_after: float = 0.0) -> None:
+        super().__init__(decision)
+        self.retry_after = retry_after
+
+
+class Rejected(Denied):
+    """A person was asked and said no."""
+
+
+class ApprovalExpired(Denied):
+    """Nobody answered in time, or nobody could be asked."""
+
+
+class GateUnavailable(Denied):
+    """The gate could not record its decision, so the call was not let through."""
+
+
+def denial(decision: "Decision") -> Denied:
+    """The error for a decision that stopped its call: the class its first deciding reason names."""
+    for reason in decision.reasons:
+        if reason.effect == decision.verdict:
+            return _BY_NAME.get(reason.error, Denied)(decision)
+    return Denied(decision)
+
+
+_BY_NAME: dict[str, type[Denied]] = {
+    kind.__name__: kind
+    for kind in (
+        LimitExceeded,
+        BudgetExceeded,
+        LoopDetected,
+        CircuitOpen,
+        Stopped,
+        Deferred,
+        Rejected,
+        ApprovalExpired,
+        GateUnavailable,
+    )
+}

@@ -1,0 +1,21 @@
+"""May this call happen? A policy file, compiled to a pure function from call to ruling."""
+
+from saferun.policy.check import Finding, check
+from saferun.policy.explain import Explanation, explain
+from saferun.policy.load import load, loads
+from saferun.policy.observe import observed
+from saferun.policy.policy import Policy, Ruling
+from saferun.policy.tool import ToolPolicy
+
+__all__ = [
+    "Explanation",
+    "Finding",
+    "Policy",
+    "Ruling",
+    "ToolPolicy",
+    "check",
+    "explain",
+    "load",
+    "loads",
+    "observed",
+]

@@ -1,0 +1,152 @@
+"""From what a policy says to a policy that decides."""
+
+from typing import Any
+
+from jsonschema_rs import Draft202012Validator
+
+from saferun.call import PolicyRef, Reason
+from saferun.policy.document import UNSET, Document, Rule, Tool
+from saferun.policy.matcher import Matcher, compiled
+from saferun.policy.policy import Policy
+from saferun.policy.tool import RulePolicy, ToolPolicy
+from saferun.policy.wording import clauses
+
+
+def compile_policy(document: Document) -> Policy:
+    """The policy that a sound document describes."""
+    return Policy(
+        ref=PolicyRef(name=document.name, version=document.version),
+        mode=document.mode,
+        tools={
+            name: _tool(document, tool, _otherwise(tool)) for name, tool in document.tools.items()
+        },
+        stranger=_tool(document, _stranger(document), _strange(document)),
+    )
+
+
+def _tool(document: Document, tool: Tool, otherwise: Reason | None) -> ToolPolicy:
+    rules = tuple(_rule(tool, rule) for rule in tool.rules)
+    matchers = None
+    if tool.args is not None:
+        matchers = {name: Matcher(argument.schema) for name, argument in tool.args.items()}
+    every = [
+        *(matchers or {}).values(),
+        *(each for rule in rules for each in rule.matchers.values()),
+    ]
+    return ToolPolicy(
+        said=tool,
+        name=tool.name,
+        effect=tool.effect,
+        limits=document.limits + tool.limits,
+        redact=tool.redact,
+        idempotent=tool.idempotent,
+        opaque=tool.opaque,
+        matchers=matchers,
+        defaults={
+            name: argument.default
+            for name, argument in (tool.args or {}).items()
+            if argument.default is not UNSET
+        },
+        rules=rules,
+        otherwise=otherwise,
+        fitting=_all_but(tool, ()),
+        quiet=_all_but(tool, tool.rules) if otherwise is None else None,
+        exacting=any(matcher.exacting for matcher in every),
+    )
+
+
+def _otherwise(tool: Tool) -> Reason | None:
+    """What is said of a call of a listed tool that no rule decides."""
+    sentences = {
+        "ask": f"a person must approve {tool.name}",
+        "deny": f"no rule of the policy allows this call of {tool.name}",
+    }
+    if tool.default == "allow":
+        return None
+    return Reason(
+        id=f"{tool.name}.default",
+        effect=tool.default,
+        source="default",
+        message=tool.message or sentences[tool.default],
+        line=tool.line,
+    )
+
+
+def _stranger(document: Document) -> Tool:
+    """A tool that the policy does not list: nothing is known of it, so the worst is assumed."""
+    return Tool(name="default", effect="destructive", args=None, default=document.default)
+
+
+def _strange(document: Document) -> Reason | None:
+    """What is said of such a tool; its name goes before the message."""
+    sentences = {
+        "ask": "is not a tool of this policy, so a person must approve it",
+        "deny": "is not a tool of this policy",
+    }
+    if document.default == "allow":
+        return None
+    return Reason(
+        id="default",
+        effect=document.default,
+        source="default",
+        message=sentences[document.default],
+    )
+
+
+def _rule(tool: Tool, rule: Rule) -> RulePolicy:
+    return RulePolicy(
+        said=rule,
+        reason=Reason(
+            id=rule.id,
+            effect=rule.answer,
+            source="rule",
+            message=rule.message or _sentence(tool, rule),
+            line=rule.line,
+        ),
+        matchers={name: Matcher(fragment) for name, fragment in (rule.args or {}).items()},
+    )
+
+
+def _sentence(tool: Tool, rule: Rule) -> str:
+    """What a rule says that was given no message of its own."""
+    where = ""
+    if rule.args and tool.disclose:
+        conditions = [
+            text for name, each in rule.args.items() for text, _ in clauses(f"args.{name}", each)
+        ]
+        where = " where " + " and ".join(conditions[:5])
+    if rule.answer == "ask":
+        return f"{' or '.join(rule.groups) or 'a person'} must approve {tool.name}{where}"
+    return f"the policy {'denies' if rule.answer == 'deny' else 'allows'} {tool.name}{where}"
+
+
+def _all_but(tool: Tool, rules: tuple[Rule, ...]) -> Draft202012Validator | None:
+    """The schema of the arguments that fit and that none of these rules speaks about.
+
+    A rule about one argument stands in that argument's own schema, so that a hundred of
+    them on one tool cost little more than one. None where a rule speaks about every call.
+    """
+    if any(rule.args is None for rule in rules):
+        return None
+    if tool.args is None:
+        return compiled({})
+    properties: dict[str, Any] = {}
+    for name, argument in tool.args.items():
+        about = [rule.args[name] for rule in rules if rule.args and rule.args.keys() == {name}]
+        properties[name] = _but(argument.schema, about)
+    several = [
+        {"properties": rule.args, "required": list(rule.args)}
+        for rule in rules
+        if rule.args and len(rule.args) > 1
+    ]
+    closed = {
+        "type": "object",
+        "properties": properties,
+        "required": [name for name, argument in tool.args.items() if argument.required],
+        "additionalProperties": False,
+    }
+    return compiled(_but(closed, several))
+
+
+def _but(schema: dict[str, Any], none_of: list[Any]) -> dict[str, Any]:
+    return {"allOf": [schema], "not": {"anyOf": none_of}} if none_of else schema

@@ -1,0 +1,155 @@
+"""What a policy says in words: to the model, to people, and to whoever asks why.
+
+Every sentence is made of the policy's own constants and of the names of arguments.
+No value of a call and no message of the schema library, which quotes values, gets in.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from saferun.call import canonical
+
+_MAX_NAME = 60
+_MAX_STEPS = 5
+_MAX_OPTIONS = 20
+_WORD = re.compile(r"[\w.@:/+-]{1,60}", re.ASCII)
+
+_TYPES = {
+    "string": "a string",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "array": "a list",
+    "object": "an object",
+    "null": "null",
+}
+
+_KEYWORDS = {
+    "type": ("must be {}", "{} is {}"),
+    "enum": ("must be one of {}", "{} in [{}]"),
+    "const": ("must be {}", "{} == {}"),
+    "minimum": ("must be at least {}", "{} >= {}"),
+    "maximum": ("may be at most {}", "{} <= {}"),
+    "exclusiveMinimum": ("must be more than {}", "{} > {}"),
+    "exclusiveMaximum": ("must be less than {}", "{} < {}"),
+    "multipleOf": ("must be a multiple of {}", "{} is a multiple of {}"),
+    "minLength": ("must be at least {} characters long", "size({}) >= {}"),
+    "maxLength": ("may be at most {} characters long", "size({}) <= {}"),
+    "pattern": ("must match the pattern {}", "{} matches {}"),
+    "format": ("must be written as {}", "{} is written as {}"),
+    "minItems": ("must hold at least {} items", "size({}) >= {}"),
+    "maxItems": ("may hold at most {} items", "size({}) <= {}"),
+    "minProperties": ("must have at least {} properties", "size({}) >= {}"),
+    "maxProperties": ("may have at most {} properties", "size({}) <= {}"),
+}
+"""For each keyword whose meaning is its constant: a complaint, and the clause of a rule."""
+
+_FORMS = {
+    "required": "is missing",
+    "uniqueItems": "may not hold the same item twice",
+    "contains": "does not hold the items that the policy asks for",
+    "additionalProperties": "has a property that the policy does not name",
+    "unevaluatedProperties": "has a property that the policy does not name",
+    "unevaluatedItems": "has more items than the policy names",
+    "propertyNames": "has a property with a name that the policy does not allow",
+    "anyOf": "has none of the forms that the policy allows",
+    "oneOf": "does not have exactly one of the forms that the policy allows",
+    "not": "has a form that the policy rules out",
+    "falseSchema": "is not allowed here",
+}
+"""For each keyword whose meaning is another schema: a complaint."""
+
+_SILENT = frozenset(("title", "description", "examples", "$comment"))
+
+
+def named(name: str) -> str:
+    """A name that somebody else chose, short and without characters that act on a reader."""
+    shown = "".join(c if c.isprintable() and c != "`" else "?" for c in name[:_MAX_NAME])
+    return f"`{shown}{'…' if len(name) > _MAX_NAME else ''}`"
+
+
+def listed(words: Iterable[str]) -> str:
+    """`a, b, c`, cut where it would run long."""
+    every = list(words)
+    more = "" if len(every) <= _MAX_OPTIONS else f" and {len(every) - _MAX_OPTIONS} more"
+    return ", ".join(every[:_MAX_OPTIONS]) + more
+
+
+def typed(types: Iterable[str]) -> str:
+    """Types in words: `a string or null`."""
+    return " or ".join(_TYPES[name] for name in types)
+
+
+def constant(value: Any) -> str:
+    """A constant of the policy as a reader would write it: plain words bare, the rest as JSON."""
+    if isinstance(value, str) and _WORD.fullmatch(value):
+        return value
+    shown = canonical.encode(value).decode()
+    return shown if len(shown) <= _MAX_NAME else f"{shown[:_MAX_NAME]}…"
+
+
+def found(value: Any) -> str:
+    """What stands in a file where something else was expected."""
+    if value is None:
+        return "found nothing"
+    if isinstance(value, str):
+        return f"found the text {named(value)}"
+    if isinstance(value, bool):
+        return f"found `{constant(value)}`"
+    if isinstance(value, (int, float)):
+        return f"found the number {constant(value)}"
+    return "found a list" if isinstance(value, list) else "found a mapping"
+
+
+def place(path: Sequence[str | int]) -> str:
+    """`address.zip`, `tags[2]`. Below an argument the keys may be the caller's own."""
+    head, *rest = path
+    parts = [str(head)]
+    for step in rest[:_MAX_STEPS]:
+        if isinstance(step, int):
+            parts.append(f"[{step}]")
+        else:
+            parts.append(f".{step}" if _WORD.fullmatch(step) else f".{named(step)}")
+    return "".join(parts)
+
+
+def complaint(subject: str, keyword: str, value: Any) -> str:
+    """Why `subject` does not fit: the sentence that a denial says."""
+    if keyword in _KEYWORDS:
+        # Models write 5.0 where a tool wants 5, and then need to be told what was wrong with it.
+        whole = keyword == "type" and "integer" in value and "number" not in value
+        how = ", written without a decimal point" if whole else ""
+        return f"{subject} {_KEYWORDS[keyword][0].format(_constants(keyword, value))}{how}"
+    return f"{subject} {_FORMS.get(keyword, 'does not fit the schema of the policy')}"
+
+
+def clauses(subject: str, schema: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """A schema as conditions that a person would write, each with the schema that it stands for.
+
+    `args.amount <= 100000` for each keyword whose meaning is its constant; all the others
+    stand together. A value fits the schema if and only if it fits each of the clauses.
+    """
+    said = schema.get("type", [])
+    types = [said] if isinstance(said, str) else said
+    # 5.0 is no integer, and yet it is at most 10: one clause says one thing.
+    loose = {"type": ["number" if each == "integer" else each for each in types]} if types else {}
+    told = [
+        (
+            text.format(subject, _constants(keyword, schema[keyword])),
+            {**loose, keyword: schema[keyword]},
+        )
+        for keyword, (_, text) in _KEYWORDS.items()
+        if keyword in schema
+    ]
+    if schema.keys() - _KEYWORDS.keys() - _SILENT:
+        told.append((f"{subject} fits its schema", schema))
+    return told
+
+
+def _constants(keyword: str, value: Any) -> str:
+    if keyword == "type":
+        return typed([value] if isinstance(value, str) else value)
+    if keyword == "enum":
+        return listed(constant(option) for option in value)
+    return constant(value)

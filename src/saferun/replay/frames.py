@@ -1,0 +1,104 @@
+"""Frames: one run, read back from the ledger step by step.
+
+A reading and not a recording: every frame is made of the entries that the ledger vouches
+for, and there is no second account that could say something else. Nothing here can act.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from saferun.ledger import Entry
+
+Kind: TypeAlias = Literal["model", "user", "call"]
+
+
+class Frame(msgspec.Struct, kw_only=True):
+    """One step: a model turn, a message of the user's, or a call with all that came of it.
+
+    `seq` is the ledger entry that it begins with and `at` its time in microseconds since 1970,
+    UTC. For a call, `decision` holds the decision's fields, `approvals` what became of a request
+    to a person, and `outcome` how it ended; None where it has not.
+    """
+
+    number: int
+    kind: Kind
+    seq: int
+    at: int
+    said: Mapping[str, Any] = {}
+    decision: Mapping[str, Any] | None = None
+    approvals: list[Mapping[str, Any]] = []
+    outcome: Mapping[str, Any] | None = None
+
+
+class RunStory(msgspec.Struct, kw_only=True):
+    """One run: who and what for, its frames in order, and how it ended."""
+
+    run_id: str
+    began: int | None = None
+    ended: int | None = None
+    about: Mapping[str, Any] = {}
+    error: str | None = None
+    frames: list[Frame] = []
+
+    @property
+    def denied(self) -> int:
+        return sum(_verdict(frame) == "deny" for frame in self.frames)
+
+    @property
+    def asked(self) -> int:
+        return sum(bool(frame.approvals) for frame in self.frames)
+
+    @property
+    def calls(self) -> int:
+        return sum(frame.kind == "call" for frame in self.frames)
+
+
+def _verdict(frame: Frame) -> str | None:
+    return frame.decision["verdict"] if frame.decision is not None else None
+
+
+def story(run_id: str, entries: Iterable[Entry]) -> RunStory:
+    """The story of a run, from its entries in the order of the ledger."""
+    told = RunStory(run_id=run_id)
+    decided: dict[int, Frame] = {}
+    asked: dict[str, Frame] = {}
+    for entry in entries:
+        fields = entry.fields
+        if entry.kind == "run":
+            _bounds(told, entry)
+        elif entry.kind == "model":
+            _frame(told, "model", entry).said = fields
+        elif entry.kind == "user":
+            _frame(told, "user", entry).said = fields
+        elif entry.kind == "decision":
+            request = fields.get("approval")
+            # The question and the decision that follows from its answer are one step.
+            frame = asked.get(request) if request is not None else None
+            if frame is None:
+                frame = _frame(told, "call", entry)
+            frame.decision = fields
+            decided[entry.seq] = frame
+            if request is not None:
+                asked[request] = frame
+        elif entry.kind == "approval" and fields.get("id") in asked:
+            asked[fields["id"]].approvals.append({**fields, "at": entry.time})
+        elif entry.kind in ("outcome", "recovery") and fields.get("of") in decided:
+            decided[fields["of"]].outcome = fields
+    return told
+
+
+def _frame(told: RunStory, kind: Kind, entry: Entry) -> Frame:
+    frame = Frame(number=len(told.frames) + 1, kind=kind, seq=entry.seq, at=entry.time)
+    told.frames.append(frame)
+    return frame
+
+
+def _bounds(told: RunStory, entry: Entry) -> None:
+    if entry.fields.get("event") == "start":
+        told.began = entry.time
+        told.about = entry.fields
+    else:
+        told.ended = entry.time
+        told.error = entry.fields.get("error")

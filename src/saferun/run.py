@@ -1,0 +1,187 @@
+"""One task of one agent, and how a call knows which one it belongs to.
+
+    with saferun.run(agent="support", user="maria", prompt=text) as run:
+        answer = model(text)
+        run.model(answer, model="gpt-4o", input_tokens=812, output_tokens=96)
+        safe_refund(order_id="A-17", amount=4_000)
+
+The current run is held in a context variable: tasks inherit it, threads have it where
+their context was copied, and leaving the block restores the one before. A run writes
+through the recorder that its gate gives it; it knows neither gate nor store.
+"""
+
+import secrets
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar, Token
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import msgspec
+
+from saferun.call import RunRef
+
+MAX_ID = 200
+"""Characters of a run's id: it is a key in the store and a name in every entry."""
+
+
+class ModelTurn(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one request to a model gave. `cost_usd` is in dollars, as the application knows it."""
+
+    output: Any
+    model: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost_usd: float | None = None
+    latency: int | None = None
+
+
+class Recorder(Protocol):
+    """Where a run's own frames go. Neither may raise: recording never breaks the agent."""
+
+    def model_turn(self, run: "Run", turn: ModelTurn) -> None: ...
+
+    def user_message(self, run: "Run", text: str) -> None: ...
+
+    def ended(self, run: "Run", error: str | None) -> None: ...
+
+
+class Run:
+    """A run, entered once as a context manager, sync or async.
+
+    Args:
+        agent: the agent's name.
+        user: whom it acts for: an id, or a mapping with an `id` and what else policy reads.
+        tenant: the customer or environment that limits and switches may count by.
+        prompt: what the user asked, for people who look at the run later.
+        plan: what the agent means to do, likewise.
+        context: values for the further inputs that the policy declares.
+        run_id: continue a run that began elsewhere; a new random id otherwise.
+        parent: the run that spawned this one; the enclosing run otherwise.
+
+    Raises:
+        ValueError: `user` or `run_id` is not what is stated here.
+
+    """
+
+    def __init__(
+        self,
+        *,
+        agent: str | None = None,
+        user: str | Mapping[str, Any] | None = None,
+        tenant: str | None = None,
+        prompt: str | None = None,
+        plan: Any = None,
+        context: Mapping[str, Any] | None = None,
+        run_id: str | None = None,
+        parent: "Run | None" = None,
+        recorder: Recorder | None = None,
+    ) -> None:
+        if run_id is not None and not (0 < len(run_id) <= MAX_ID and run_id.isprintable()):
+            raise ValueError(f"run_id must be 1 to {MAX_ID} printable characters")
+        identity = {"id": user} if isinstance(user, str) else dict(user or {})
+        if identity and not isinstance(identity.get("id"), str):
+            raise ValueError("user must be an id, or a mapping with a string under 'id'")
+        above: Run | None = parent if parent is not None else current()
+        # 80 random bits: a run's id is a key and a share of canaries, so it must not be guessable.
+        own = run_id or f"r-{secrets.token_hex(10)}"
+        self.ref: RunRef = RunRef(
+            run_id=own,
+            root=above.ref.root if above is not None else own,
+            parent=above.ref.run_id if above is not None else None,
+            agent=agent,
+            user=identity,
+            tenant=tenant,
+            prompt=prompt,
+            plan=plan,
+            context=dict(context or {}),
+        )
+        self.recorder: Recorder | None = recorder
+        if recorder is None and above is not None:
+            self.recorder = above.recorder
+        self._token: Token[Run | None] | None = None
+
+    @property
+    def run_id(self) -> str:
+        return self.ref.run_id
+
+    def model(
+        self,
+        output: Any,
+        *,
+        model: str | None = None,
+        input_tokens: int | None = None,
+        output_tokens: int | None = None,
+        cost_usd: float | None = None,
+        latency: float | None = None,
+    ) -> None:
+        """Record one model turn. `latency` is in seconds, `cost_usd` in dollars.
+
+        Recorded after the fact, so its cost can only stop the *next* call.
+        """
+        turn = ModelTurn(
+            output=output,
+            model=model,
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+            cost_usd=cost_usd,
+            latency=None if latency is None else round(latency * 1e6),
+        )
+        self._recording().model_turn(self, turn)
+
+    def user(self, text: str) -> None:
+        """Record a message of the user that came during the run."""
+        self._recording().user_message(self, text)
+
+    def __enter__(self) -> Self:
+        if self._token is not None:
+            raise RuntimeError("a run is entered once; start another with saferun.run(...)")
+        self._token = _current.set(self)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._token is not None:
+            _current.reset(self._token)
+        if self.recorder is not None:
+            self.recorder.ended(self, kind.__name__ if kind is not None else None)
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.__exit__(kind, error, trace)
+
+    def _recording(self) -> Recorder:
+        if self.recorder is None:
+            self.recorder = _by_default()
+        return self.recorder
+
+
+def _no_gate() -> Recorder:
+    raise RuntimeError("nothing records this run; import saferun, or start it with gate.run(...)")
+
+
+_by_default: Callable[[], Recorder] = _no_gate
+
+
+def record_by_default(recorder: Callable[[], Recorder]) -> None:
+    """Say what records a run that no gate has seen yet. Called once, by the gate."""
+    global _by_default  # noqa: PLW0603 - the one seam through which the gate is injected
+    _by_default = recorder
+
+
+_current: ContextVar[Run | None] = ContextVar("saferun_run", default=None)
+
+
+def current() -> Run | None:
+    """The run that the calling code is in, if any."""
+    return _current.get()

@@ -1,0 +1,30 @@
+"""Where decisions become durable: the only place with SQL."""
+
+from saferun.store.reading import Health, Reader, checkpoint, index
+from saferun.store.store import Store
+from saferun.store.work import (
+    Admit,
+    Admitted,
+    Answer,
+    Append,
+    Blob,
+    Opening,
+    Request,
+    Settle,
+)
+
+__all__ = [
+    "Admit",
+    "Admitted",
+    "Answer",
+    "Append",
+    "Blob",
+    "Health",
+    "Opening",
+    "Reader",
+    "Request",
+    "Settle",
+    "Store",
+    "checkpoint",
+    "index",
+]

@@ -1,0 +1,84 @@
+"""The keys of a store, kept beside its database and never in it.
+
+`digest` makes the digests of arguments: an order number or an amount can be guessed, so a
+plain hash of it would give it away. `signing` is the ledger's Ed25519 seed. Whoever reads
+the database alone can use neither.
+"""
+
+import base64
+import binascii
+import hashlib
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+from saferun.errors import StoreError
+
+_LENGTH = 32
+_VARIABLES = {"digest": "SAFERUN_DIGEST_KEY", "signing": "SAFERUN_SIGNING_KEY"}
+
+
+class Keys:
+    """The two keys of one store: from the environment, else from files, else made new."""
+
+    def __init__(self, digest: bytes, signing: bytes) -> None:
+        self._digest = digest
+        self.signing = signing
+
+    @classmethod
+    def open(cls, folder: Path, ledger: str, environ: Mapping[str, str] | None = None) -> "Keys":
+        """Read the keys in `folder`, making those that are missing (call under the write lock).
+
+        Raises StoreError where a key is not 32 bytes of base64, or cannot be read or written.
+        """
+        environ = os.environ if environ is None else environ
+        return cls(
+            digest=_key(folder / "digest.key", environ.get(_VARIABLES["digest"])),
+            signing=_key(folder / f"{ledger}.signing.key", environ.get(_VARIABLES["signing"])),
+        )
+
+    @property
+    def digest_id(self) -> str:
+        """Which digest key this is, safe to keep in the database."""
+        return hashlib.blake2b(
+            b"saferun digest key id", key=self._digest, digest_size=8
+        ).hexdigest()
+
+    def digest(self, data: bytes) -> bytes:
+        """16 bytes that only holders of the key can compare with a guess (threats, rule 19)."""
+        return hashlib.blake2b(data, key=self._digest, digest_size=16).digest()
+
+
+def _key(path: Path, given: str | None) -> bytes:
+    if given:
+        return _decoded(given, "the environment")
+    try:
+        if not path.exists():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _write(path, base64.b64encode(secrets.token_bytes(_LENGTH)) + b"\n")
+        return _decoded(path.read_text(encoding="ascii"), str(path))
+    except (OSError, UnicodeDecodeError) as problem:
+        raise StoreError(f"The key {path} cannot be read or made: {problem}") from None
+
+
+def _write(path: Path, data: bytes) -> None:
+    # Whole or not at all, and on disk before anything is signed or digested with it.
+    draft = path.with_suffix(f".{secrets.token_hex(4)}")
+    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        os.write(fd, data)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    draft.replace(path)
+
+
+def _decoded(text: str, where: str) -> bytes:
+    try:
+        key = base64.b64decode(text.strip(), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if len(key) != _LENGTH:
+        raise StoreError(f"The key in {where} is not {_LENGTH} bytes written as base64.")
+    return key

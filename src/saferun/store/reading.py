@@ -1,0 +1,232 @@
+"""Reading a store: its ledger, its runs, its checkpoints. Changes nothing that is history.
+
+Long readers keep SQLite from reusing its log, so everything here reads in pages, each in a
+transaction of its own.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from saferun.errors import StoreError
+from saferun.ledger import Checkpoint, Frontier, Head, Signer, read, sign_checkpoint
+from saferun.store import sqlite
+from saferun.store.locks import FileLock
+
+_PAGE = 2_000
+
+
+class Health(NamedTuple):
+    """What `doctor` says of a store. Sizes are in bytes."""
+
+    ledger: str
+    origin: str
+    entries: int
+    open_calls: int
+    waiting: int
+    size: int
+    checkpoint: int | None
+
+
+class Reader:
+    """A store's history. Use as a context manager.
+
+    Raises StoreError where there is no store or it cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with sqlite.explained(path):
+            self._connection = sqlite.connect(path, "full", write=False)
+            known = dict(self._connection.execute("SELECT name, value FROM meta").fetchall())
+        self.origin: str = known.get("origin", "")
+        self.ledger: str = known.get("ledger", "")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def head(self) -> Head:
+        """The size and frontier that the ledger says it has."""
+        row = self._one("SELECT size, frontier FROM head")
+        if row is None:
+            raise StoreError(f"{self.path} has no head row; it is damaged, restore a backup.")
+        return Head(row[0], row[1])
+
+    def rows(self, upto: int | None = None) -> Iterator[tuple[int, bytes, bytes | None]]:
+        """Entries by ascending number as `ledger.verify` takes them, up to number `upto`."""
+        last, stop = -1, upto if upto is not None else 1 << 62
+        while True:
+            page = self._all(
+                "SELECT seq, body, leaf FROM entry WHERE seq > ? AND seq < ? ORDER BY seq LIMIT ?",
+                *(last, stop, _PAGE),
+            )
+            yield from page
+            if len(page) < _PAGE:
+                return
+            last = page[-1][0]
+
+    def bodies(self, seqs: Sequence[int]) -> Iterator[bytes]:
+        """The bodies of some entries, in the order of `seqs`."""
+        for seq in seqs:
+            row = self._one("SELECT body FROM entry WHERE seq = ?", seq)
+            if row is not None:
+                yield row[0]
+
+    def blob(self, name: bytes) -> tuple[bytes, bytes] | None:
+        """Salt and data of a large value, None where it is no longer held."""
+        row = self._one("SELECT salt, data FROM blob WHERE hash = ?", name)
+        return None if row is None else (row[0], row[1])
+
+    def checkpoints(self) -> list[bytes]:
+        """The signed notes that were kept with the ledger, the oldest first."""
+        return [row[0] for row in self._all("SELECT note FROM checkpoint ORDER BY size")]
+
+    def runs(self, limit: int) -> list[str]:
+        """The newest runs' ids, the newest first."""
+        found = self._all("SELECT run_id FROM run ORDER BY seq DESC LIMIT ?", limit)
+        return [row[0] for row in found]
+
+    def frames(self, run_id: str) -> list[int]:
+        """The numbers of a run's entries, as far as the index goes; see `index`."""
+        found = self._all("SELECT seq FROM frame WHERE run_id = ? ORDER BY seq", run_id)
+        return [row[0] for row in found]
+
+    def known(self, run_id: str) -> bool:
+        return self._one("SELECT 1 FROM run WHERE run_id = ?", run_id) is not None
+
+    def health(self) -> Health:
+        newest = self._one("SELECT max(size) FROM checkpoint")
+        waiting = self._one("SELECT count(*) FROM approval WHERE state = 'pending'")
+        left = self._one("SELECT count(*) FROM intent")
+        assert newest is not None
+        assert waiting is not None
+        assert left is not None
+        files = (self.path, self.path.with_name(self.path.name + "-wal"))
+        return Health(
+            ledger=self.ledger,
+            origin=self.origin,
+            entries=self.head().size,
+            open_calls=left[0],
+            waiting=waiting[0],
+            size=sum(file.stat().st_size for file in files if file.exists()),
+            checkpoint=newest[0],
+        )
+
+    def _one(self, statement: str, *values: object) -> tuple[Any, ...] | None:
+        with sqlite.explained(self.path):
+            row: tuple[Any, ...] | None = self._connection.execute(statement, values).fetchone()
+            return row
+
+    def _all(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        with sqlite.explained(self.path):
+            return self._connection.execute(statement, values).fetchall()
+
+
+def index(path: Path, progress: Callable[[int, int], None] | None = None) -> None:
+    """Bring the index of runs up to the newest entry: which entries are frames of which run.
+
+    Derived from the ledger and kept off the path of calls, so it is behind until somebody
+    looks. Pages are written under the store's write lock, each in a moment.
+    """
+    with sqlite.explained(path):
+        connection = sqlite.connect(path, "process")
+        lock = FileLock(path.with_name(path.name + ".lock"))
+        try:
+            while _index_page(connection, lock, progress):
+                pass
+        finally:
+            connection.close()
+            lock.close()
+
+
+def _index_page(
+    connection: sqlite3.Connection, lock: FileLock, progress: Callable[[int, int], None] | None
+) -> bool:
+    done = int(
+        connection.execute(
+            "SELECT coalesce((SELECT value FROM meta WHERE name = 'indexed'), '0')"
+        ).fetchone()[0]
+    )
+    (size,) = connection.execute("SELECT size FROM head").fetchone()
+    page = connection.execute(
+        "SELECT seq, body FROM entry WHERE seq >= ? ORDER BY seq LIMIT ?", (done, _PAGE)
+    ).fetchall()
+    if not page:
+        return False
+    frames = [(run, seq) for seq, body in page if (run := _run_of(body)) is not None]
+    lock.acquire()
+    try:
+        with sqlite.transaction(connection):
+            connection.executemany("INSERT OR IGNORE INTO frame VALUES (?, ?)", frames)
+            connection.execute(
+                "INSERT INTO meta VALUES ('indexed', ?)"
+                " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                (str(page[-1][0] + 1),),
+            )
+    finally:
+        lock.release()
+    if progress is not None:
+        progress(page[-1][0] + 1, size)
+    return True
+
+
+def _run_of(body: bytes) -> str | None:
+    try:
+        run = read(body).fields.get("run")
+    except Exception:  # noqa: BLE001 - a rewritten entry is for `ledger verify` to report
+        return None
+    return run if isinstance(run, str) else None
+
+
+def checkpoint(path: Path, signer: Signer) -> bytes:
+    """A signed note on the ledger as it is now: the newest one, or a new one where it has grown.
+
+    Only what is synced to disk is signed (threats, rule 21): the log is synced first, since a
+    store with `process` durability may have answered for entries that are not on disk yet.
+    Raises StoreError where the ledger shrank behind its own last checkpoint.
+    """
+    with sqlite.explained(path):
+        lock = FileLock(path.with_name(path.name + ".lock"))
+        lock.acquire()
+        try:
+            connection = sqlite.connect(path, "full")
+            try:
+                return _signed(connection, path, signer)
+            finally:
+                connection.close()
+        finally:
+            lock.close()
+
+
+def _signed(connection: sqlite3.Connection, path: Path, signer: Signer) -> bytes:
+    frontier = Frontier.decode(connection.execute("SELECT frontier FROM head").fetchone()[0])
+    newest = connection.execute(
+        "SELECT size, note FROM checkpoint ORDER BY size DESC LIMIT 1"
+    ).fetchone()
+    if newest is not None and newest[0] == frontier.size:
+        note: bytes = newest[1]
+        return note
+    if newest is not None and newest[0] > frontier.size:
+        raise StoreError(
+            f"{path} has {frontier.size:,} entries and a checkpoint over {newest[0]:,}: "
+            "entries are missing. Nothing was signed; restore a backup and verify it."
+        )
+    note = sign_checkpoint(Checkpoint(signer.name, frontier.size, frontier.root()), signer)
+    # A commit with synchronous=FULL syncs the whole log up to and with itself; the note goes
+    # out of the door only after it.
+    with sqlite.transaction(connection):
+        connection.execute("INSERT INTO checkpoint VALUES (?, ?)", (frontier.size, note))
+    return note

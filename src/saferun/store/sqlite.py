@@ -1,0 +1,200 @@
+"""SQLite: opening a store's file, its schema, and what its errors mean in plain words."""
+
+import contextlib
+import sqlite3
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from saferun.config import Durability
+from saferun.errors import StoreError
+
+VERSION = 1
+"""Of the schema, in `PRAGMA user_version`. Migrations below lead up to it one by one."""
+
+APPLICATION = 0x5352_4E31
+"""`SRN1` in `PRAGMA application_id`: a file of somebody else's is never written to."""
+
+_MIGRATIONS: dict[int, str] = {
+    1: """
+    CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
+    -- One row. It moves in the same transaction as the entries, so sequence numbers have no
+    -- gaps and the frontier is always that of exactly the entries that are there.
+    CREATE TABLE head (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        size INTEGER NOT NULL, time INTEGER NOT NULL, frontier BLOB NOT NULL
+    );
+    CREATE TABLE entry (seq INTEGER PRIMARY KEY, body BLOB NOT NULL, leaf BLOB NOT NULL);
+
+    -- Large values, by the hash of salt and data that the entries name.
+    CREATE TABLE blob (hash BLOB PRIMARY KEY, salt BLOB NOT NULL, data BLOB NOT NULL)
+        WITHOUT ROWID;
+    CREATE TABLE checkpoint (size INTEGER PRIMARY KEY, note BLOB NOT NULL);
+
+    -- Whom a run id belongs to, bound at its first use.
+    CREATE TABLE run (run_id TEXT PRIMARY KEY, seq INTEGER NOT NULL, identity BLOB NOT NULL)
+        WITHOUT ROWID;
+
+    -- Calls that may have started and have no outcome: small, whatever the ledger's size.
+    CREATE TABLE intent (seq INTEGER PRIMARY KEY, boot TEXT NOT NULL, call BLOB, approval TEXT);
+
+    -- Calls that came with an id, so that the same call is decided once.
+    CREATE TABLE call (key BLOB PRIMARY KEY, decision INTEGER NOT NULL, outcome INTEGER)
+        WITHOUT ROWID;
+    CREATE TABLE counter (key BLOB PRIMARY KEY, used INTEGER NOT NULL) WITHOUT ROWID;
+
+    CREATE TABLE approval (
+        id TEXT PRIMARY KEY, state TEXT NOT NULL, call BLOB, binding BLOB NOT NULL,
+        deadline INTEGER NOT NULL, request BLOB NOT NULL, by TEXT, reason TEXT
+    ) WITHOUT ROWID;
+    CREATE INDEX approval_call ON approval (call) WHERE call IS NOT NULL;
+
+    -- Which entries are frames of which run: derived from the ledger, rebuilt at will.
+    CREATE TABLE frame (run_id TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (run_id, seq))
+        WITHOUT ROWID;
+    """,
+}
+
+_REMOTE = frozenset(
+    {
+        *("nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "9p", "glusterfs", "lustre"),
+        *("beegfs", "gpfs", "fuse.sshfs", "fuse.s3fs", "fuse.gcsfuse", "fuse.glusterfs"),
+        *("fuse.rclone", "fuse.blobfuse2", "davfs", "fuse.davfs"),
+    }
+)
+
+
+def connect(path: Path, durability: Durability, *, write: bool = True) -> sqlite3.Connection:
+    """A connection set up for this store. `write=False` may look but not touch.
+
+    Raises StoreError with one sentence on what is wrong and what to do.
+    """
+    with explained(path):
+        if not write and not path.exists():
+            raise StoreError(f"There is no store at {path} yet; run a guarded call first.")
+        connection = sqlite3.connect(
+            path, timeout=5.0, isolation_level=None, check_same_thread=False
+        )
+        try:
+            _set_up(connection, path, durability, write=write)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def _set_up(
+    connection: sqlite3.Connection, path: Path, durability: Durability, *, write: bool
+) -> None:
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if application not in (0, APPLICATION) or (
+        application == 0
+        and connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] > 0
+    ):
+        raise StoreError(f"{path} is a database of another program; name another file for `store`.")
+    if version > VERSION:
+        raise StoreError(
+            f"{path} was written by a newer SafeRun (schema {version}, this one knows {VERSION}); "
+            "upgrade saferun-sdk in this environment."
+        )
+    if not write:
+        connection.execute("PRAGMA query_only = ON")
+        return
+    connection.execute("PRAGMA journal_mode = WAL")
+    # In WAL mode FULL syncs every commit; NORMAL syncs at checkpoints only, which a killed
+    # process survives and a power cut does not.
+    connection.execute(f"PRAGMA synchronous = {'FULL' if durability == 'full' else 'NORMAL'}")
+    if sys.platform == "darwin":
+        # Without these, fsync on macOS stops at the drive's cache.
+        connection.execute("PRAGMA fullfsync = ON")
+        connection.execute("PRAGMA checkpoint_fullfsync = ON")
+    # Checkpoints run beside the hot path, never inside somebody's commit; and the log keeps its
+    # size, since growing a file costs a sync twice as much as writing over it.
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
+    connection.execute("PRAGMA journal_size_limit = -1")
+
+
+def migrate(connection: sqlite3.Connection) -> bool:
+    """Bring the schema up to VERSION, under the write lock. True where the file was new."""
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    for step in range(version + 1, VERSION + 1):
+        try:
+            # One transaction a step: a crash leaves the version before or the version after.
+            connection.executescript(
+                f"BEGIN IMMEDIATE; {_MIGRATIONS[step]} PRAGMA application_id = {APPLICATION};"
+                f" PRAGMA user_version = {step}; COMMIT;"
+            )
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+    return version == 0
+
+
+@contextlib.contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn what SQLite or the disk says into a StoreError that says what to do."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as problem:
+        raise StoreError(_sentence(path, problem)) from None
+
+
+def _sentence(path: Path, problem: Exception) -> str:
+    said = str(problem).lower()
+    if "full" in said or "no space" in said:
+        return f"The disk of {path} is full; free some space, and calls go on."
+    if "readonly" in said or "read-only" in said or isinstance(problem, PermissionError):
+        return f"{path} cannot be written; give this user write access to the file and its folder."
+    if "not a database" in said or "malformed" in said or "corrupt" in said:
+        return (
+            f"{path} is damaged or not a SafeRun store; keep the file, restore a backup beside it "
+            "or name a new file for `store`."
+        )
+    if "unable to open" in said or isinstance(problem, FileNotFoundError):
+        return f"{path} cannot be opened; check that its folder exists and can be written."
+    if "locked" in said:
+        return f"{path} is locked by another program; close what else has it open."
+    return f"{path} cannot be used: {problem}."
+
+
+def check_location(path: Path, mounts: str | None = None) -> None:
+    """Refuse a network file system, where neither `flock` nor WAL's shared memory holds.
+
+    `mounts` is the text of /proc/self/mountinfo; where there is none (macOS), nothing is
+    checked. Raises StoreError.
+    """
+    if mounts is None:
+        table = Path("/proc/self/mountinfo")
+        if not table.exists():
+            return
+        mounts = table.read_text(encoding="utf-8", errors="replace")
+    target = path.absolute()
+    best, kind = "", ""
+    for line in mounts.splitlines():
+        left, _, right = line.partition(" - ")
+        fields = left.split()
+        if len(fields) < 5 or not right:
+            continue
+        point = fields[4].replace("\\040", " ")
+        if len(point) >= len(best) and target.is_relative_to(point):
+            best, kind = point, right.split()[0]
+    if kind in _REMOTE:
+        raise StoreError(
+            f"{path} lies on a network file system ({kind} at {best}), where file locks do not "
+            "hold; put the store on a local disk."
+        )

@@ -1,0 +1,219 @@
+"""One store: where decisions become durable and from where history is read.
+
+Several processes may share one. Opening it makes what is missing, migrates what is old and
+records `unknown` for calls whose process died; after that, everything goes through `commit`.
+"""
+
+import asyncio
+import atexit
+import contextlib
+import os
+import secrets
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import TypeVar
+
+from saferun.config import Durability, sqlite_path
+from saferun.errors import StoreError
+from saferun.ledger import FORMAT, Frontier, LedgerEntry, Signer, encode, leaf_hash, seal
+from saferun.store import sqlite
+from saferun.store.keys import Keys
+from saferun.store.locks import Boot, FileLock
+from saferun.store.tasks import Turn
+from saferun.store.work import Recover
+from saferun.store.writer import Work, Writer
+
+T = TypeVar("T")
+
+
+class Store:
+    """A store in one SQLite file.
+
+    Args:
+        url: `sqlite:///` and the path of the file; its folder is made where it is missing.
+        ledger: the ledger's name, fixed when the store is made.
+        durability: `full` has every commit on disk before it is answered; `process`
+            survives a killed process and loses the last moments at a power cut.
+        outcomes_ride: whether an outcome joins the next commit instead of having its own.
+            By default with `process` alone: a kill then leaves the last calls `unknown`.
+        clock: microseconds since 1970, UTC.
+
+    Raises:
+        StoreError: the file cannot be used, with what is wrong and what to do.
+
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        ledger: str = "default",
+        durability: Durability = "full",
+        outcomes_ride: bool | None = None,
+        clock: Callable[[], int] | None = None,
+    ) -> None:
+        self.path = sqlite_path(url)
+        self.durability: Durability = durability
+        self.outcomes_ride = durability == "process" if outcomes_ride is None else outcomes_ride
+        self._writer = Writer(self.path, durability, clock)
+        self._turns: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Turn] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._boot: Boot | None = None
+        self._booting = threading.Lock()
+        self.origin, self.keys = self._prepare(ledger)
+        _open_stores.add(self)
+        self.recovered = self._recover()
+
+    @property
+    def boot(self) -> str:
+        """The id of this process's life on the store; a forked child gets one of its own."""
+        if self._boot is None:
+            with self._booting:
+                if self._boot is None:
+                    with sqlite.explained(self.path):
+                        self._boot = Boot(self._boots)
+        return self._boot.id
+
+    def commit(self, work: Work[T]) -> T:
+        """Do work in one durable transaction. Raises StoreError, or what the work raised."""
+        return self._writer.commit(work)
+
+    async def acommit(self, work: Work[T], unwanted: Callable[[T], None] | None = None) -> T:
+        """`commit` for tasks; `unwanted` gets the result if the task was cancelled meanwhile."""
+        loop = asyncio.get_running_loop()
+        turn = self._turns.get(loop)
+        if turn is None:
+            turn = Turn(self._writer, loop, inline=self.durability == "process")
+            self._turns[loop] = turn
+        return await turn.commit(work, unwanted)
+
+    def ride(self, work: Work[object]) -> None:
+        """Have work join the next commit; it stays queued until one holds it."""
+        self._writer.ride(work)
+
+    def flush(self) -> None:
+        """Commit what rides, now."""
+        self._writer.flush()
+
+    def signer(self) -> Signer:
+        return Signer(self.origin, self.keys.signing)
+
+    @property
+    def closed(self) -> bool:
+        return self._writer.closed
+
+    def close(self) -> None:
+        """Commit what rides, and end this process's life on the store. Idempotent."""
+        self._writer.close()
+        if self._boot is not None:
+            self._boot.close()
+            self._boot = None
+        _open_stores.discard(self)
+
+    @property
+    def _boots(self) -> Path:
+        return self.path.with_name(self.path.name + ".boots")
+
+    def _prepare(self, ledger: str) -> tuple[str, Keys]:
+        sqlite.check_location(self.path)
+        with sqlite.explained(self.path):
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = FileLock(self.path.with_name(self.path.name + ".lock"))
+            # Many processes may open a new file at once, and only one can switch it to WAL.
+            lock.acquire()
+            try:
+                connection = sqlite.connect(self.path, self.durability)
+                try:
+                    sqlite.migrate(connection)
+                    return _founded(connection, self.path, ledger)
+                finally:
+                    connection.close()
+            finally:
+                lock.close()
+
+    def _recover(self) -> int:
+        if not self._boots.exists():
+            return 0
+        return self.commit(Recover(self.boot, self._boots))
+
+
+def _founded(connection: sqlite3.Connection, path: Path, ledger: str) -> tuple[str, Keys]:
+    """The ledger's origin and keys, begun with entry 0 where the file is new."""
+    known = dict(connection.execute("SELECT name, value FROM meta").fetchall())
+    keys = Keys.open(path.parent / "keys", known.get("ledger", ledger))
+    if not known:
+        # Random, so that no two ledgers can be taken for each other whatever they are called.
+        origin = f"saferun/{ledger}/{secrets.token_hex(8)}"
+        entry = LedgerEntry(
+            name=ledger,
+            origin=origin,
+            format=FORMAT,
+            created_by=f"saferun-sdk {metadata.version('saferun-sdk')}",
+        )
+        now = time.time_ns() // 1000
+        body = seal(0, now, encode(entry))
+        frontier = Frontier()
+        frontier.append(leaf_hash(body))
+        with sqlite.transaction(connection):
+            connection.executemany(
+                "INSERT INTO meta VALUES (?, ?)",
+                [("ledger", ledger), ("origin", origin), ("digest_key", keys.digest_id)],
+            )
+            connection.execute("INSERT INTO entry VALUES (0, ?, ?)", (body, leaf_hash(body)))
+            connection.execute(
+                "INSERT INTO head VALUES (1, 1, ?, ?)", (time.time_ns() // 1000, frontier.encode())
+            )
+        return origin, keys
+    if known["ledger"] != ledger:
+        raise StoreError(
+            f"{path} holds the ledger {known['ledger']!r}, not {ledger!r}; "
+            "set `ledger` to that, or name another file for `store`."
+        )
+    if known["digest_key"] != keys.digest_id:
+        raise StoreError(
+            f"{path} was made with another digest key; put the original digest.key back into "
+            f"{path.parent / 'keys'}, or into SAFERUN_DIGEST_KEY."
+        )
+    return known["origin"], keys
+
+
+_open_stores: "weakref.WeakSet[Store]" = weakref.WeakSet()
+
+
+def _before_fork() -> None:
+    for store in list(_open_stores):
+        store._writer.before_fork()  # noqa: SLF001 - the hooks are the store's own
+
+
+def _after_in_parent() -> None:
+    for store in list(_open_stores):
+        store._writer.after_fork_in_parent()  # noqa: SLF001
+
+
+def _after_in_child() -> None:
+    for store in list(_open_stores):
+        store._writer.after_fork_in_child()  # noqa: SLF001
+        store._turns = weakref.WeakKeyDictionary()  # noqa: SLF001
+        store._booting = threading.Lock()  # noqa: SLF001
+        if store._boot is not None:  # noqa: SLF001
+            store._boot.abandon()  # noqa: SLF001
+            store._boot = None  # noqa: SLF001
+
+
+@atexit.register
+def _close_all() -> None:
+    for store in list(_open_stores):
+        # What cannot be written at the end is found by recovery at the next start.
+        with contextlib.suppress(Exception):
+            store.close()
+
+
+os.register_at_fork(
+    before=_before_fork, after_in_parent=_after_in_parent, after_in_child=_after_in_child
+)

@@ -1,0 +1,79 @@
+"""The asyncio side of the writer: what the tasks of one turn of the loop ask for goes together.
+
+A commit a task would leave most of the loop's time to SQLite; a commit a turn serves all
+tasks that were ready in it. With `process` durability nothing waits for the disk, so the
+loop commits by itself unless somebody else is writing; with `full`, and in a crowd, the
+keeper thread does, and the loop goes on.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import TypeVar
+
+from saferun.store.writer import Item, Work, Writer
+
+T = TypeVar("T")
+
+
+class Turn:
+    """What the tasks of one event loop have asked for in its present turn."""
+
+    def __init__(self, writer: Writer, loop: asyncio.AbstractEventLoop, *, inline: bool) -> None:
+        self._writer = writer
+        self._loop = loop
+        self._inline = inline
+        self._waiting: list[tuple[Item[object], asyncio.Future[None]]] = []
+
+    async def commit(self, work: Work[T], unwanted: Callable[[T], None] | None = None) -> T:
+        """Have work done and durable; see `Writer.commit`.
+
+        A task that is cancelled meanwhile cannot take the work back. Where it was done after
+        all, `unwanted` is told, on the loop's thread.
+        """
+        item: Item[T] = Item(work)
+        done = self._loop.create_future()
+        if not self._waiting:
+            self._loop.call_soon(self._flush)
+        self._waiting.append((item, done))  # type: ignore[arg-type]
+        try:
+            await asyncio.shield(done)
+        except asyncio.CancelledError:
+            if unwanted is not None:
+                done.add_done_callback(lambda _: _tell(item, unwanted))
+            raise
+        return item.answer()
+
+    def _flush(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        items = [item for item, _ in waiting]
+        try:
+            for item in items:
+                self._writer.enqueue(item)
+        except Exception as problem:  # noqa: BLE001 - a closed store is every waiter's answer
+            for item in items:
+                item.error = item.error or problem
+            _resolve(waiting)
+            return
+        if self._inline and self._writer.try_now(items):
+            _resolve(waiting)
+            return
+
+        def done() -> None:
+            # A loop that was closed meanwhile has no waiters left; what was admitted for them
+            # and never started is found by recovery.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(_resolve, waiting)
+
+        self._writer.later(items, done)
+
+
+def _resolve(waiting: list[tuple[Item[object], asyncio.Future[None]]]) -> None:
+    for _, done in waiting:
+        if not done.done():
+            done.set_result(None)
+
+
+def _tell(item: Item[T], unwanted: Callable[[T], None]) -> None:
+    if item.error is None:
+        unwanted(item.answer())

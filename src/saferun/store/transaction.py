@@ -1,0 +1,267 @@
+"""One transaction being put together: what a batch of work reads and what it will write.
+
+Entries get their sequence number and time here, under the write lock, and nothing is
+written before every item of the batch has had its say. So an item that fails is simply
+forgotten (`undo`), and the batch costs few statements however many calls it carries.
+
+What other processes may have changed is read again unless the head says that nobody wrote
+in between; see `Memory`.
+"""
+
+import sqlite3
+from collections.abc import Callable
+from typing import NamedTuple
+
+from saferun.errors import StoreError
+from saferun.ledger import Frontier, leaf_hash, seal
+
+_KEPT = 20_000
+"""Counters and runs remembered between commits; past it the memory is dropped and read anew."""
+
+
+class Memory:
+    """What this process remembers of the store between its commits.
+
+    True for as long as the head row is where this process left it: whoever moves a counter or
+    binds a run appends an entry with it. Dropped whole after any failed commit.
+    """
+
+    __slots__ = ("counters", "frontier", "open", "runs", "size", "time")
+
+    def __init__(self) -> None:
+        self.frontier = Frontier()
+        self.size = -1
+        self.time = 0
+        self.counters: dict[bytes, int] = {}
+        self.runs: dict[str, bytes] = {}
+        self.open: set[int] = set()
+
+    def forget(self) -> None:
+        self.size = -1
+        self.counters.clear()
+        self.runs.clear()
+        self.open.clear()
+
+
+class Intent(NamedTuple):
+    """A row of `intent`: a call that may have started and has no outcome yet."""
+
+    seq: int
+    boot: str
+    call: bytes | None
+    approval: str | None
+
+
+class Mark(NamedTuple):
+    """How far a transaction had come before an item, to go back to."""
+
+    entries: int
+    moves: int
+    runs: int
+    writes: int
+    opened: int
+    settled: int
+
+
+class Transaction:
+    """The reads and writes of one batch. Not thread-safe: it lives under the write lock."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, memory: Memory, clock: Callable[[], int]
+    ) -> None:
+        self._connection = connection
+        self._memory = memory
+        row = connection.execute("SELECT size, time, frontier FROM head").fetchone()
+        if row is None:
+            raise StoreError("The store has no head row; it is damaged, restore a backup.")
+        size, time, frontier = row
+        if size != memory.size:
+            memory.forget()
+            memory.frontier = Frontier.decode(frontier)
+            memory.size = size
+            memory.time = time
+        # Entries never go back in time, whatever the host's clock does (threats, rule 14).
+        self.now = max(clock(), time)
+        self._size: int = size
+        self._bodies: list[bytes] = []
+        self._moved: list[bytes] = []
+        self._counters: dict[bytes, int] = {}
+        self._runs: list[tuple[str, int, bytes]] = []
+        self._opened: list[Intent] = []
+        self._settled: list[tuple[int]] = []
+        self._began: set[int] = set()
+        self._ended: set[int] = set()
+        self._writes: list[tuple[str, tuple[object, ...]]] = []
+        self._mark = Mark(0, 0, 0, 0, 0, 0)
+
+    def append(self, rest: bytes) -> int:
+        """Add an entry, given all of it but its number and time. Returns the number."""
+        seq = self._size + len(self._bodies)
+        self._bodies.append(seal(seq, self.now, rest))
+        return seq
+
+    def used(self, key: bytes) -> int:
+        """What a counter stands at, with what this transaction has moved so far."""
+        if key not in self._counters:
+            found: int | None = self._memory.counters.get(key)
+            if found is None:
+                row = self._connection.execute(
+                    "SELECT used FROM counter WHERE key = ?", (key,)
+                ).fetchone()
+                found = int(row[0]) if row is not None else 0
+            self._counters[key] = found
+        return self._counters[key]
+
+    def move(self, key: bytes) -> None:
+        self._counters[key] = self.used(key) + 1
+        self._moved.append(key)
+
+    def identity(self, run_id: str) -> bytes | None:
+        """Whom a run is bound to, None where it is new."""
+        for known, _, identity in self._runs:
+            if known == run_id:
+                return identity
+        found = self._memory.runs.get(run_id)
+        if found is None:
+            row = self._connection.execute(
+                "SELECT identity FROM run WHERE run_id = ?", (run_id,)
+            ).fetchone()
+            if row is not None:
+                found = self._memory.runs[run_id] = row[0]
+        return found
+
+    def bind(self, run_id: str, seq: int, identity: bytes) -> None:
+        self._runs.append((run_id, seq, identity))
+
+    def open(self, intent: Intent) -> None:
+        self._opened.append(intent)
+
+    def settled(self, seq: int) -> None:
+        """A call has its end: nothing is open there any more."""
+        self._settled.append((seq,))
+
+    def is_open(self, seq: int, boot: str) -> bool:
+        """Whether a call that `boot` admitted still has no end: a second one would be a lie."""
+        if seq in self._ended or (seq,) in self._settled:
+            return False
+        if seq in self._memory.open:
+            return True
+        return self.read("SELECT 1 FROM intent WHERE seq = ? AND boot = ?", seq, boot) is not None
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to commit."""
+        return self._size == self._memory.size and not (
+            self._bodies or self._writes or self._settled
+        )
+
+    def read(self, statement: str, *values: object) -> tuple[object, ...] | None:
+        """One row, as earlier items of the batch have left it. See `rows`."""
+        found = self.rows(statement, *values)
+        return found[0] if found else None
+
+    def rows(self, statement: str, *values: object) -> list[tuple[object, ...]]:
+        """Rows as earlier items of the batch have left them; what this item wrote is not seen.
+
+        So two checks of one call that meet in one batch still see each other.
+        """
+        self._send(self._mark)
+        return self._connection.execute(statement, values).fetchall()
+
+    def write(self, statement: str, *values: object) -> None:
+        """Have a statement run with the batch. It must not depend on the head or on counters."""
+        self._writes.append((statement, values))
+
+    def begin_item(self) -> None:
+        """Another item of the batch begins: `undo` goes back to here."""
+        self._mark = Mark(
+            len(self._bodies),
+            len(self._moved),
+            len(self._runs),
+            len(self._writes),
+            len(self._opened),
+            len(self._settled),
+        )
+
+    def undo(self) -> None:
+        """Forget the item that is under way: one bad item never fails its batch."""
+        mark = self._mark
+        del self._bodies[mark.entries :]
+        del self._runs[mark.runs :]
+        del self._writes[mark.writes :]
+        del self._opened[mark.opened :]
+        del self._settled[mark.settled :]
+        for key in self._moved[mark.moves :]:
+            self._counters[key] -= 1
+        del self._moved[mark.moves :]
+
+    def flush(self) -> None:
+        """Send everything to the database; the caller commits."""
+        self.begin_item()
+        self._send(self._mark)
+        if self._runs:
+            self._connection.executemany("INSERT INTO run VALUES (?, ?, ?)", self._runs)
+        if self._moved:
+            self._connection.executemany(
+                "INSERT INTO counter VALUES (?, ?)"
+                " ON CONFLICT (key) DO UPDATE SET used = excluded.used",
+                [(key, self._counters[key]) for key in dict.fromkeys(self._moved)],
+            )
+        if self._size != self._memory.size:
+            frontier = self._memory.frontier
+            self._connection.execute(
+                "UPDATE head SET size = ?, time = ?, frontier = ?",
+                (frontier.size, self.now, frontier.encode()),
+            )
+            self._memory.size = frontier.size
+            self._memory.time = self.now
+
+    def _send(self, upto: Mark) -> None:
+        """Send what finished items wrote.
+
+        Counters and runs wait for the end: they are read through this transaction and not
+        from the database.
+        """
+        connection, frontier = self._connection, self._memory.frontier
+        if upto.entries:
+            rows = []
+            for body in self._bodies[: upto.entries]:
+                leaf = leaf_hash(body)
+                frontier.append(leaf)
+                rows.append((self._size, body, leaf))
+                self._size += 1
+            connection.executemany("INSERT INTO entry VALUES (?, ?, ?)", rows)
+            del self._bodies[: upto.entries]
+        if upto.opened:
+            connection.executemany(
+                "INSERT INTO intent VALUES (?, ?, ?, ?)", self._opened[: upto.opened]
+            )
+            self._began.update(intent.seq for intent in self._opened[: upto.opened])
+            del self._opened[: upto.opened]
+        if upto.settled:
+            connection.executemany(
+                "DELETE FROM intent WHERE seq = ?", self._settled[: upto.settled]
+            )
+            self._ended.update(seq for (seq,) in self._settled[: upto.settled])
+            del self._settled[: upto.settled]
+        for statement, values in self._writes[: upto.writes]:
+            connection.execute(statement, values)
+        del self._writes[: upto.writes]
+        self._mark = upto._replace(entries=0, writes=0, opened=0, settled=0)
+
+    def committed(self) -> None:
+        """Remember what is now true; called after the commit, still under the lock."""
+        memory = self._memory
+        memory.open |= self._began
+        memory.open -= self._ended
+        if len(memory.counters) + len(memory.runs) > _KEPT:
+            memory.counters.clear()
+            memory.runs.clear()
+        memory.counters.update(self._counters)
+        memory.runs.update((run_id, identity) for run_id, _, identity in self._runs)
+
+    def landed(self) -> bool:
+        """Whether a commit whose answer was lost is in the database after all."""
+        frontier = self._memory.frontier
+        row = self._connection.execute("SELECT size, frontier FROM head").fetchone()
+        return bool(row == (frontier.size, frontier.encode()))

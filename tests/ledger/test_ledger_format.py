@@ -1,0 +1,80 @@
+"""The format's document is held to the code: its examples are one ledger, and it verifies."""
+
+import re
+from pathlib import Path
+from typing import get_args
+
+import msgspec
+import pytest
+
+from ledger.book import rows_of, tree_of
+from saferun.ledger import (
+    Head,
+    Signer,
+    Verifier,
+    blob_hash,
+    leaf_hash,
+    open_checkpoint,
+    placeholder,
+    read,
+    sign_checkpoint,
+    verify,
+)
+from saferun.ledger.kind import AnyEntry, Kind
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "ledger-format.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", DOCUMENT, re.DOTALL)
+
+
+BODIES = [line.encode() for block in blocks("json") for line in block.splitlines()]
+[VKEY] = blocks("vkey")
+[NOTE] = blocks("note")
+[FRONTIER] = blocks("frontier")
+VERIFIER = Verifier(VKEY.strip())
+
+
+@pytest.mark.parametrize("body", BODIES, ids=lambda body: body[:60].decode())
+def test_every_example_is_an_entry(body):
+    assert read(body).fields
+
+
+def test_the_examples_show_every_kind():
+    assert {read(body).kind for body in BODIES} == set(get_args(Kind))
+
+
+@pytest.mark.parametrize("entry", get_args(AnyEntry), ids=lambda entry: entry.__name__)
+def test_every_field_of_a_kind_is_described_in_its_section(entry):
+    section = DOCUMENT.split(f"\n### `{entry.__struct_config__.tag}`\n")[1].split("\n### ")[0]
+    described = re.findall(r"`(\w+)`", " ".join(re.findall(r"^\|([^|]*)\|", section, re.MULTILINE)))
+    fields = {field.name for field in msgspec.structs.fields(entry)} - {"blobs"}
+    assert set(described) == fields
+
+
+def test_the_examples_are_one_ledger_that_verifies_against_the_checkpoint_on_the_page():
+    head = Head(len(BODIES), bytes.fromhex(FRONTIER.strip()))
+    external = open_checkpoint(NOTE.encode(), [VERIFIER], "example.com/ledgers/shop")
+    report = verify(rows_of(BODIES), head, external=external)
+    assert (report.state, report.unanchored) == ("verified", 0)
+    assert (report.dangling, report.unknown) == (0, 1)
+
+
+def test_the_checkpoint_and_the_key_on_the_page_come_from_the_seed_on_the_page():
+    signer = Signer("example.com/ledgers/shop", bytes(range(32)))
+    assert signer.vkey() == VKEY.strip()
+    checkpoint = open_checkpoint(NOTE.encode(), [VERIFIER])
+    assert checkpoint.root == tree_of(BODIES).root()
+    assert sign_checkpoint(checkpoint, signer) == NOTE.encode()
+
+
+def test_the_first_leaf_is_the_one_on_the_page():
+    assert f"`{leaf_hash(BODIES[0]).hex()}`" in DOCUMENT
+
+
+def test_the_large_value_on_the_page_opens_the_hash_in_its_entry():
+    salt, value = bytes(range(16)), b'{"receipt":"' + b"r" * 33_000 + b'"}'
+    result = read(BODIES[9]).fields["result"]
+    assert result == placeholder(blob_hash(salt, value), len(value))
+    assert verify(rows_of(BODIES), blobs=lambda blob: (salt, value)).problem is None

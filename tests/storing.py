@@ -1,0 +1,30 @@
+"""Work for a store, and what its ledger looks like afterwards, as tests put them."""
+
+from pathlib import Path
+from typing import Any
+
+from saferun.ledger import DecisionEntry, OutcomeEntry, Report, encode, read, verify
+from saferun.store import Admit, Reader, Settle, Store
+
+
+def admit(store: Store, **about: Any) -> Admit:
+    entry = DecisionEntry(
+        **{"tool": "refund", "verdict": "allow", "boot": store.boot, **about.pop("entry", {})}
+    )
+    return Admit(entry=entry, rest=encode(entry), boot=store.boot, **about)
+
+
+def settle(store: Store, of: int, status: str = "ok", **about: Any) -> Settle:
+    rest = encode(OutcomeEntry(of=of, status=status, boot=store.boot))
+    return Settle(of=of, status=status, rest=rest, boot=store.boot, **about)
+
+
+def audit(file: Path) -> Report:
+    """What verification finds in the store's ledger as it lies on disk."""
+    with Reader(file) as reader:
+        return verify(reader.rows(), reader.head(), blobs=reader.blob)
+
+
+def kinds(file: Path) -> list[str]:
+    with Reader(file) as reader:
+        return [read(body).kind for _, body, _ in reader.rows()]
