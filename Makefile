@@ -12,7 +12,7 @@ demo: $(READY)
 	@$(BIN)/saferun demo $(ARGS)
 
 test: $(READY)
-	@$(BIN)/python -m pytest -q -n 2 -m "not soak"
+	@$(BIN)/python -m pytest -q -n 2
 
 check: $(READY)
 	@$(BIN)/ruff check -q .
@@ -21,7 +21,7 @@ check: $(READY)
 	@$(BIN)/lint-imports --no-cache
 
 soak: $(READY)
-	@$(BIN)/python -m pytest -q -m "soak or slow" --hypothesis-profile=soak
+	@$(BIN)/python -m pytest -q -m "soak or not soak" --hypothesis-profile=soak
 
 bench: $(READY)
 	@$(BIN)/python -m benchmarks $(ARGS)

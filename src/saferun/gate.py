@@ -11,9 +11,9 @@ The path is written once, as a generator that yields what has to be waited for: 
 store or a question for people. `check` waits by blocking and `acheck` by awaiting.
 """
 
-import asyncio
 import contextlib
 import functools
+import itertools
 import logging
 import secrets
 import threading
@@ -51,6 +51,7 @@ from saferun.store import (
     Answer,
     Append,
     Blob,
+    Look,
     Opening,
     Request,
     Settle,
@@ -158,13 +159,15 @@ class Gate:
 
     async def acheck(self, call: Call) -> Decision:
         """`check`, awaiting instead of blocking."""
+        from asyncio import to_thread
+
         path = self._path(call)
         try:
             step = next(path)
             while True:
                 try:
                     done = (
-                        await asyncio.to_thread(self._ask, step)
+                        await to_thread(self._ask, step)
                         if isinstance(step, Question)
                         else await self.store.acommit(step, self._unwanted)
                     )
@@ -241,7 +244,7 @@ class Gate:
             admitted: Admitted = yield admit
             if admitted.verdict != "ask" or ruling.mode != "enforce":
                 break
-            assert admitted.approval_id is not None
+            admit = _joined(admit, admitted)
             yield from self._answered(call, ruling, admit, admitted)
         seq = admitted.seq
         if admitted.starts:
@@ -271,13 +274,12 @@ class Gate:
     ) -> Generator[Step, Any, None]:
         """Ask, and record the answer. What becomes of it is for the next admission to say."""
         assert admit.request is not None
-        assert admitted.approval_id is not None
         assert self._channel is not None
-        entry = msgspec.structs.replace(
-            admit.request.entry, id=admitted.approval_id, channel=self._channel.name
-        )
+        asked = admit.request.id
+        entry = msgspec.structs.replace(admit.request.entry, id=asked, channel=self._channel.name)
+        store = self.store
         question = Question(
-            id=admitted.approval_id,
+            id=asked,
             tool=call.tool,
             args=redact.value(ruling.args, _under(ruling.tool, "args")),
             run=call.run,
@@ -287,7 +289,7 @@ class Gate:
             policy=ruling.policy,
             digest=admit.entry.digest or "",
             seconds=admit.request.deadline / 1e6,
-            still_open=lambda: True,
+            still_open=lambda: store.commit(Look(asked)) == "pending",
         )
         try:
             vote: Vote | None = yield question
@@ -296,17 +298,17 @@ class Gate:
             vote = None
         except BaseException:
             # The caller is gone; nobody shall approve a call that nothing waits for.
-            yield Answer(admitted.approval_id, "cancelled", entry)
+            yield Answer(asked, "cancelled", entry)
             raise
         if vote is None:
-            yield Answer(admitted.approval_id, "expired", entry)
+            yield Answer(asked, "expired", entry)
             return
         told = msgspec.structs.replace(
             entry,
             by=redact.text(vote.by),
             reason=None if vote.reason is None else redact.text(vote.reason),
         )
-        yield Answer(admitted.approval_id, "approved" if vote.approved else "rejected", told)
+        yield Answer(asked, "approved" if vote.approved else "rejected", told)
 
     def _ask(self, question: Question) -> Vote | None:
         assert self._channel is not None
@@ -338,9 +340,10 @@ class Gate:
     def _admission(self, call: Call, ruling: Ruling, store: Store) -> Admit:
         """Everything that the store needs, prepared before any lock is taken."""
         data = canonical.encode(ruling.args)
+        digest = store.keys.digest(b"\0".join((call.tool.encode(), data))).hex()
         if len(data) > plain.MAX_BYTES:
             ruling = _too_large(ruling, len(data))
-        digest = store.keys.digest(b"\0".join((call.tool.encode(), data))).hex()
+            data = _omitted(len(data))
         shown, blobs = _kept(redact.encoded(data, _under(ruling.tool, "args")))
         key = None
         run_id = call.run.run_id if call.run is not None else None
@@ -362,7 +365,7 @@ class Gate:
             policy=ruling.policy,
             reasons=ruling.reasons,
             shadow=ruling.shadow,
-            opaque=call.opaque,
+            opaque=_named(call.opaque),
             boot=store.boot,
             key=key.hex() if key is not None else None,
             blobs={blob.hash.hex(): len(blob.data) for blob in blobs},
@@ -399,12 +402,14 @@ class Gate:
             [reason.id for reason in ruling.reasons],
             ruling.groups,
         )
+        # 80 random bits: whoever could guess a request's id could answer it before it is shown.
+        own = f"a-{secrets.token_hex(10)}"
         return Request(
-            id=f"a-{secrets.token_hex(10)}",
+            id=own,
             binding=store.keys.digest(canonical.encode(about)),
             deadline=round(self.config.approval.terminal.timeout * 1e6),
             entry=ApprovalEntry(
-                id="",
+                id=own,
                 event="requested",
                 run=entry.run,
                 call=entry.call,
@@ -430,8 +435,7 @@ class Gate:
         if outcome.status == "ok":
             data = plain.encode_result(outcome.result)
             if len(data) > plain.MAX_BYTES:
-                digest = self.store.keys.digest(data).hex()
-                data = canonical.encode({"$omitted": f"{len(data):,} bytes", "digest": digest})
+                data = _omitted(len(data), self.store.keys.digest(data).hex())
             tool = self.policy.tools.get(decision.tool) if self.policy is not None else None
             paths = _under(tool, "result") if tool is not None else ()
             data, blobs = _kept(redact.encoded(data, paths))
@@ -588,6 +592,29 @@ def _kept(data: bytes) -> tuple[bytes, tuple[Blob, ...]]:
     salt = secrets.token_bytes(16)
     blob = Blob(blob_hash(salt, data), salt, data)
     return canonical.encode(placeholder(blob.hash, len(data))), (blob,)
+
+
+def _named(opaque: Mapping[str, str]) -> dict[str, str]:
+    """Names and types of what was not read; names may come from a model, so they are bounded."""
+    return {name[:80]: kind[:200] for name, kind in itertools.islice(opaque.items(), 50)}
+
+
+def _omitted(size: int, digest: str | None = None) -> bytes:
+    """What stands for a value that is too large to be kept at all."""
+    return canonical.encode({"$omitted": f"{size:,} bytes", "digest": digest})
+
+
+def _joined(admit: Admit, admitted: Admitted) -> Admit:
+    """The admission to come back with: for the request that stands, which may be another's.
+
+    Where the same call waits already, its caller and this one wait for the same answer.
+    """
+    assert admit.request is not None
+    assert admitted.approval_id is not None
+    if admitted.approval_id == admit.request.id:
+        return admit
+    request = msgspec.structs.replace(admit.request, id=admitted.approval_id)
+    return msgspec.structs.replace(admit, request=request)
 
 
 def _under(tool: ToolPolicy, part: str) -> tuple[tuple[str, ...], ...]:

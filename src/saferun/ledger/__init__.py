@@ -65,6 +65,7 @@ __all__ = [
     "open_checkpoint",
     "open_note",
     "parse",
+    "parse",
     "placeholder",
     "read",
     "seal",

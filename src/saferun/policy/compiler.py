@@ -1,5 +1,6 @@
 """From what a policy says to a policy that decides."""
 
+from types import MappingProxyType
 from typing import Any
 
 from jsonschema_rs import Draft202012Validator
@@ -17,9 +18,9 @@ def compile_policy(document: Document) -> Policy:
     return Policy(
         ref=PolicyRef(name=document.name, version=document.version),
         mode=document.mode,
-        tools={
-            name: _tool(document, tool, _otherwise(tool)) for name, tool in document.tools.items()
-        },
+        tools=MappingProxyType(
+            {name: _tool(document, tool, _otherwise(tool)) for name, tool in document.tools.items()}
+        ),
         stranger=_tool(document, _stranger(document), _strange(document)),
     )
 
@@ -129,19 +130,21 @@ def _all_but(tool: Tool, rules: tuple[Rule, ...]) -> Draft202012Validator | None
     if any(rule.args is None for rule in rules):
         return None
     if tool.args is None:
-        return compiled({})
-    properties: dict[str, Any] = {}
-    for name, argument in tool.args.items():
-        about = [rule.args[name] for rule in rules if rule.args and rule.args.keys() == {name}]
-        properties[name] = _but(argument.schema, about)
-    several = [
-        {"properties": rule.args, "required": list(rule.args)}
-        for rule in rules
-        if rule.args and len(rule.args) > 1
-    ]
+        return compiled({"type": "object", "propertyNames": {"type": "string"}})
+    alone: dict[str, list[Any]] = {name: [] for name in tool.args}
+    several = []
+    for rule in rules:
+        fragments = dict(rule.args or {})
+        if len(fragments) == 1:
+            [(name, fragment)] = fragments.items()
+            alone[name].append(fragment)
+        else:
+            several.append({"properties": fragments, "required": list(fragments)})
     closed = {
         "type": "object",
-        "properties": properties,
+        "properties": {
+            name: _but(argument.schema, alone[name]) for name, argument in tool.args.items()
+        },
         "required": [name for name, argument in tool.args.items() if argument.required],
         "additionalProperties": False,
     }

@@ -8,7 +8,7 @@ import msgspec
 from saferun.call import Call, Clause, PolicyRef, Reason, Verdict
 from saferun.policy.document import Argument
 from saferun.policy.policy import Policy
-from saferun.policy.reading import look
+from saferun.policy.reading import floats_in
 from saferun.policy.tool import ToolPolicy
 from saferun.policy.wording import clauses, named
 
@@ -97,9 +97,8 @@ def _held(name: str, schema: dict[str, Any], value: Any, *, to_allow: bool) -> I
     for text, part in clauses(f"args.{name}", schema):
         matcher = Matcher(part)
         try:
-            floats, _ = look({name: value})
             reading = matcher.admits if to_allow else matcher.catches
-            holds = reading(value, floats=floats)
+            holds = reading(value, floats=floats_in({name: value}))
         except ValueError:
             holds = False
         yield Clause(text=text, value=value, holds=holds)

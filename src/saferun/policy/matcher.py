@@ -107,7 +107,9 @@ class Matcher:
         if keyword == _EXACT_VALUE:
             keyword = "const" if "const" in holder else "enum"
             return Complaint(path, keyword, holder[keyword])
-        return Complaint(path, error.kind.name, holder[keyword])
+        # Alone in its schema, `additionalProperties: false` is reported as any other `false`.
+        kind = keyword if keyword == "additionalProperties" else error.kind.name
+        return Complaint(path, kind, holder[keyword])
 
 
 def compiled(schema: dict[str, Any]) -> Draft202012Validator:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from hashlib import sha256
 from typing import Any, Literal, NamedTuple
 
@@ -10,10 +11,10 @@ from saferun.control import Limit
 from saferun.policy.document import Answer, Argument, Document, Rule, Tool
 from saferun.policy.matcher import Matcher
 from saferun.policy.part import Part
-from saferun.policy.reading import look
+from saferun.policy.reading import floats_in
 from saferun.policy.schema import examine, meant, types
-from saferun.policy.source import Path, Source
-from saferun.policy.wording import found, named
+from saferun.policy.source import Path, Source, TooManyFaultsError
+from saferun.policy.wording import found, listed, named
 
 _FILE = ("version", "name", "default", "mode", "limits", "tools")
 _TOOL = (
@@ -48,12 +49,13 @@ def parse(source: Source, stem: str) -> Document | None:
 
     `stem` names a policy that gives itself no name.
     """
-    if not isinstance(source.value, dict):
+    with suppress(TooManyFaultsError):
+        if isinstance(source.value, dict):
+            document = _Parser(source).document(stem)
+            return None if source.faults else document
         what = f"a policy is a mapping that has `version: 1` in it; {found(source.value)}"
         source.fault((), "type", what)
-        return None
-    document = _Parser(source).document(stem)
-    return None if source.faults else document
+    return None
 
 
 class _Owner(NamedTuple):
@@ -77,7 +79,8 @@ class _Parser:
             file.fault(("version",), "value", f"{only}; {found(file['version'])}")
         tools = file.mapping("tools")
         # What SafeRun says under an id of its own, no rule shall seem to have said.
-        self._ids = {"default"}.union(*({f"{name}.args", f"{name}.default"} for name in tools))
+        own = [f"{name}.{what}" for name in ("default", *tools) for what in ("args", "default")]
+        self._ids = {"default", *own}
         mode = file.choice("mode", _MODES, "enforce")
         return Document(
             name=self._policy_name(file, stem),
@@ -311,8 +314,7 @@ def _not_a_scope(scope: Any, owner: _Owner | None) -> str | None:
 
 
 def _fits(value: Any, schema: dict[str, Any]) -> bool:
-    floats, _ = look({"": value})
-    return Matcher(schema).admits(value, floats=floats)
+    return Matcher(schema).admits(value, floats=floats_in({"": value}))
 
 
 def _version(value: Any) -> str:
@@ -328,6 +330,5 @@ def _speakable(name: str) -> bool:
 
 
 def _unknown(name: str, args: Iterable[str]) -> str:
-    known = ", ".join(args) or "none"
     what = f"{named(name)} is not an argument that the tool's `args` describe; they describe"
-    return f"{what} {known}{meant(name, args)}"
+    return f"{what} {listed(args) or 'none'}{meant(name, args)}"

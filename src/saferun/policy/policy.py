@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from saferun.call import Call, Mode, PolicyRef, Reason, Verdict
-from saferun.policy.reading import look
+from saferun.policy.reading import floats_in
 from saferun.policy.tool import ToolPolicy
 from saferun.policy.wording import named
 
@@ -43,7 +43,7 @@ class Ruling(msgspec.Struct, frozen=True, kw_only=True):
     shadow: tuple[Reason, ...] = ()
 
 
-class Policy(msgspec.Struct, frozen=True, kw_only=True):
+class Policy(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """A compiled policy. Immutable, and safe to share between threads.
 
     `load` and `loads` make one. `tools` has the tools that the policy lists, `stranger`
@@ -91,7 +91,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
             # Rules are about arguments that fit; what they say of others would mislead.
             return self._ruling(call, tool, args, verdict="deny", reasons=(objection,))
         checked = tool.checked(call, args)
-        floats, _ = look(checked)
+        floats = floats_in(checked)
         spoken: list[Reason] = []
         shadow: list[Reason] = []
         groups: set[str] = set()

@@ -4,8 +4,14 @@ from math import isfinite
 from types import NoneType
 from typing import Any
 
-SCALARS = frozenset((str, int, bool, NoneType))
+_KEYS = frozenset((str,))
+_SCALARS = frozenset((str, int, bool, NoneType))
 """The types whose values can be read in one way only. A float may stand for an integer."""
+
+
+def floats_in(args: dict[str, Any]) -> bool:
+    """Whether there is a float in some arguments. Raises ValueError as `look` does."""
+    return not _SCALARS.issuperset(map(type, args.values())) and look(args)[0]
 
 
 def look(args: dict[str, Any]) -> tuple[bool, int]:
@@ -18,9 +24,11 @@ def look(args: dict[str, Any]) -> tuple[bool, int]:
     todo: list[dict[str, Any] | list[Any]] = [args]
     while todo:
         each = todo.pop()
+        if isinstance(each, dict) and not _KEYS.issuperset(map(type, each)):
+            raise ValueError
         items = each.values() if isinstance(each, dict) else each
         count += len(items)
-        if SCALARS.issuperset(map(type, items)):
+        if _SCALARS.issuperset(map(type, items)):
             continue
         for item in items:
             kind = type(item)
@@ -28,7 +36,7 @@ def look(args: dict[str, Any]) -> tuple[bool, int]:
                 todo.append(item)
             elif kind is float and isfinite(item):
                 floats = True
-            elif kind not in SCALARS:
+            elif kind not in _SCALARS:
                 raise ValueError
     return floats, count
 

@@ -9,6 +9,7 @@ no other is checked in time proportional to its size.
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from itertools import islice
 from types import NoneType
 from typing import Any, TypeAlias
 
@@ -153,7 +154,7 @@ def types(schema: Mapping[str, Any]) -> Types | None:
 
 def meant(word: str, known: Iterable[str]) -> str:
     """`; did you mean ...?` where a word is close to a known one, else nothing."""
-    close = get_close_matches(word[:100], list(known), n=1, cutoff=0.6)
+    close = get_close_matches(word[:100], list(islice(known, 200)), n=1)
     return f"; did you mean `{close[0]}`?" if close else ""
 
 
@@ -202,7 +203,7 @@ def _keyword(
             f"`{keyword}` is about {_KINDS[about]}, and a value of any other type would pass; "
             "say `type` beside it",
         )
-    elif known is not None and not about & known:
+    elif about is not _ANY and known and not about & known:
         source.fault(
             path, "schema", f"`{keyword}` is about {_KINDS[about]} and would check nothing here"
         )

@@ -9,6 +9,7 @@ is refused rather than guessed: a policy must mean the same to everybody who rea
 import math
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from io import StringIO
 from typing import Any, TypeAlias
 
@@ -35,9 +36,10 @@ MAX_VALUES = 50_000
 """Together these keep the reading of any file to some seconds and some megabytes."""
 
 MAX_FAULTS = 200
-"""A file with more than these is not a policy with mistakes in it; the first ones will do."""
+"""A file with more than these is no policy with mistakes in it; the first ones will do."""
 
-MAX_DIGITS = 100
+_MAX_DIGITS = 100
+_MAX_PROBLEM = 200
 
 Path: TypeAlias = tuple[str | int, ...]
 """Where a value stands: keys and list positions from the top of the file."""
@@ -83,8 +85,10 @@ class Source:
         return place[0] if place else None
 
     def fault(self, path: Path, code: str, message: str, place: Place | None = None) -> None:
-        if len(self._faults) < MAX_FAULTS:
-            self._faults.setdefault(path, Fault(code, message, *(place or self._place(path) or ())))
+        """Note a fault. Raises TooManyFaultsError where there are more than will be read."""
+        if len(self._faults) == MAX_FAULTS:
+            raise TooManyFaultsError
+        self._faults.setdefault(path, Fault(code, message, *(place or self._place(path) or ())))
 
     def stands(self, path: Path, place: Place) -> None:
         self._places.setdefault(path, place)
@@ -99,11 +103,16 @@ class Source:
 def read(text: str | bytes) -> Source:
     """The values of a policy file; what is wrong with its text stands in `Source.faults`."""
     source = Source()
-    try:
-        source.value = _Reader(source, _events(_decoded(text))).document()
-    except _UnreadableError as found:
-        source.fault((), "syntax", found.message, found.place)
+    with suppress(TooManyFaultsError):
+        try:
+            source.value = _Reader(source, _events(_decoded(text))).document()
+        except _UnreadableError as found:
+            source.fault((), "syntax", found.message, found.place)
     return source
+
+
+class TooManyFaultsError(Exception):
+    """There are so many faults that looking for more serves nobody."""
 
 
 class _UnreadableError(Exception):
@@ -138,7 +147,8 @@ def _events(text: str) -> Iterator[Any]:
         problem = " ".join(filter(None, (error.context, error.problem)))
         if "'\\t'" in problem:
             problem = "a tab stands where YAML wants spaces; indent with spaces"
-        raise _UnreadableError(f"not readable as YAML: {problem}", mark and _place(mark)) from None
+        what = f"not readable as YAML: {problem[:_MAX_PROBLEM]}"
+        raise _UnreadableError(what, mark and _place(mark)) from None
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise _UnreadableError(
@@ -298,11 +308,11 @@ def _resolved(text: str) -> tuple[Any, str | None]:
     if text in _BOOL:
         return _BOOL[text], None
     if _INT.fullmatch(text):
-        if len(text) > MAX_DIGITS:
-            return 0, f"a number of more than {MAX_DIGITS} digits is surely a mistake"
+        if len(text) > _MAX_DIGITS:
+            return 0, f"a number of more than {_MAX_DIGITS} digits is surely a mistake"
         return int(text), None
     # The bound keeps the pattern, which may look at each `_` twice, from running long.
-    if len(text) <= MAX_DIGITS and _DISPUTED.fullmatch(text):
+    if len(text) <= _MAX_DIGITS and _DISPUTED.fullmatch(text):
         return (
             text,
             f"readers of YAML disagree on what {named(text)} is; write a plain number or quote it",

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from saferun.call import Call, Effect, Reason
 from saferun.control import Limit
 from saferun.policy.document import Rule, Tool
-from saferun.policy.reading import SCALARS, look, written_alike
+from saferun.policy.reading import floats_in, look, written_alike
 from saferun.policy.wording import complaint, listed, named, place
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ Every single complaint costs the library some microseconds, and the model choose
 """
 
 
-class RulePolicy(msgspec.Struct, frozen=True, kw_only=True):
+class RulePolicy(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """One rule, compiled. `reason` is what it says where it applies."""
 
     said: Rule
@@ -54,7 +54,7 @@ class RulePolicy(msgspec.Struct, frozen=True, kw_only=True):
         return True
 
 
-class ToolPolicy(msgspec.Struct, frozen=True, kw_only=True):
+class ToolPolicy(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """What a policy says about one tool, compiled.
 
     `limits` holds the tool's own and those over all tools. `redact` holds paths as
@@ -120,7 +120,7 @@ class ToolPolicy(msgspec.Struct, frozen=True, kw_only=True):
         if schema is None or call.problems or call.opaque:
             return False
         try:
-            if not SCALARS.issuperset(map(type, args.values())) and look(args)[0] and self.exacting:
+            if floats_in(args) and self.exacting:
                 return False
             return schema.is_valid(self.checked(call, args))
         except ValueError:
@@ -159,7 +159,7 @@ class ToolPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     def _complaints(self, args: Mapping[str, Any]) -> Iterator[str]:
         if self.matchers is None:
-            yield from (f"{named(name)} {_UNPLAIN}" for name in args if not _is_plain(args[name]))
+            yield from (f"{named(name)} {_UNPLAIN}" for name in args if not _is_plain(name, args))
             return
         if strange := [named(name) for name in args if name not in self.matchers]:
             many = "are not arguments" if len(strange) > 1 else "is not an argument"
@@ -176,23 +176,31 @@ class ToolPolicy(msgspec.Struct, frozen=True, kw_only=True):
             floats, size = look({name: value})
             if matcher.admits(value, floats=floats):
                 return
-            if not self.said.disclose:
-                yield f"{name} is outside what the policy allows"
-            elif size > _MAX_EXPLAINED:
-                yield f"{name} does not fit the schema of the policy"
-            else:
-                for path, keyword, constant in matcher.complaints(value):
-                    yield complaint(place((name, *path)), keyword, constant)
         except ValueError:
             yield f"{name} {_UNPLAIN}"
+            return
+        if not self.said.disclose:
+            yield f"{name} is outside what the policy allows"
+        elif size > _MAX_EXPLAINED:
+            yield complaint(name, "", None)
+        else:
+            yield from self._told(name, matcher, value)
+
+    def _told(self, name: str, matcher: "Matcher", value: Any) -> Iterator[str]:
+        try:
+            for path, keyword, constant in matcher.complaints(value):
+                yield complaint(place((name, *path)), keyword, constant)
+        except ValueError:
+            # The library judges values of any depth and describes only shallow ones.
+            yield complaint(name, "", None)
 
 
 _UNPLAIN = "holds something that is not plain data: a number without end, say, or broken text"
 
 
-def _is_plain(value: Any) -> bool:
+def _is_plain(name: str, args: Mapping[str, Any]) -> bool:
     try:
-        look({"": value})
+        look({name: args[name]})
     except ValueError:
         return False
     return True

@@ -133,7 +133,8 @@ def clauses(subject: str, schema: dict[str, Any]) -> list[tuple[str, dict[str, A
     said = schema.get("type", [])
     types = [said] if isinstance(said, str) else said
     # 5.0 is no integer, and yet it is at most 10: one clause says one thing.
-    loose = {"type": ["number" if each == "integer" else each for each in types]} if types else {}
+    wider = ["number" if each == "integer" else each for each in types]
+    loose = {"type": list(dict.fromkeys(wider))} if wider else {}
     told = [
         (
             text.format(subject, _constants(keyword, schema[keyword])),

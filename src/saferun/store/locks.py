@@ -45,6 +45,13 @@ class FileLock:
     def release(self) -> None:
         fcntl.flock(self._fd, fcntl.LOCK_UN)
 
+    def holds(self, path: Path) -> bool:
+        """Whether the file that is locked is still the one that `path` leads to."""
+        try:
+            return os.path.samestat(os.fstat(self._fd), path.stat())
+        except FileNotFoundError:
+            return False
+
     def close(self) -> None:
         """Let go of the file. In a forked child this leaves the parent's lock in place."""
         with contextlib.suppress(OSError):
@@ -62,12 +69,17 @@ class Boot:
         folder.mkdir(mode=0o700, exist_ok=True)
         self.id = secrets.token_hex(8)
         self._path = folder / self.id
-        self._lock = FileLock(self._path)
-        self._lock.acquire()
+        while True:
+            self._lock = FileLock(self._path)
+            self._lock.acquire()
+            # Between making the file and locking it, somebody may have found it unlocked,
+            # taken it for a dead boot's and removed it.
+            if self._lock.holds(self._path):
+                return
+            self._lock.close()
 
     def close(self) -> None:
-        # Removed before it is unlocked: nobody may find the file and take it for a dead boot's
-        # while this one still settles. Missing means dead as well.
+        """The end of this life: nothing may be open any more, since missing means dead."""
         with contextlib.suppress(OSError):
             self._path.unlink()
         self._lock.close()
@@ -75,6 +87,13 @@ class Boot:
     def abandon(self) -> None:
         """In a forked child: close the inherited descriptor, leave the parent's life alone."""
         self._lock.close()
+
+
+def bury_the_rest(folder: Path) -> None:
+    """Remove the files of dead boots that left nothing open."""
+    for path in folder.iterdir():
+        with buried(folder, path.name):
+            pass
 
 
 @contextlib.contextmanager

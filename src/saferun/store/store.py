@@ -4,7 +4,6 @@ Several processes may share one. Opening it makes what is missing, migrates what
 records `unknown` for calls whose process died; after that, everything goes through `commit`.
 """
 
-import asyncio
 import atexit
 import contextlib
 import os
@@ -14,9 +13,8 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from saferun.config import Durability, sqlite_path
 from saferun.errors import StoreError
@@ -24,9 +22,13 @@ from saferun.ledger import FORMAT, Frontier, LedgerEntry, Signer, encode, leaf_h
 from saferun.store import sqlite
 from saferun.store.keys import Keys
 from saferun.store.locks import Boot, FileLock
-from saferun.store.tasks import Turn
 from saferun.store.work import Recover
 from saferun.store.writer import Work, Writer
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from saferun.store.tasks import Turn
 
 T = TypeVar("T")
 
@@ -60,10 +62,10 @@ class Store:
         self.path = sqlite_path(url)
         self.durability: Durability = durability
         self.outcomes_ride = durability == "process" if outcomes_ride is None else outcomes_ride
-        self._writer = Writer(self.path, durability, clock)
-        self._turns: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Turn] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._clock = clock or (lambda: time.time_ns() // 1000)
+        self._writer = Writer(self.path, durability, self._clock)
+        self._turns: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Turn]
+        self._turns = weakref.WeakKeyDictionary()
         self._boot: Boot | None = None
         self._booting = threading.Lock()
         self.origin, self.keys = self._prepare(ledger)
@@ -86,9 +88,14 @@ class Store:
 
     async def acommit(self, work: Work[T], unwanted: Callable[[T], None] | None = None) -> T:
         """`commit` for tasks; `unwanted` gets the result if the task was cancelled meanwhile."""
-        loop = asyncio.get_running_loop()
+        # Whoever awaits this has asyncio already; whoever never does is spared its import.
+        from asyncio import get_running_loop
+
+        loop = get_running_loop()
         turn = self._turns.get(loop)
         if turn is None:
+            from saferun.store.tasks import Turn
+
             turn = Turn(self._writer, loop, inline=self.durability == "process")
             self._turns[loop] = turn
         return await turn.commit(work, unwanted)
@@ -131,7 +138,7 @@ class Store:
                 connection = sqlite.connect(self.path, self.durability)
                 try:
                     sqlite.migrate(connection)
-                    return _founded(connection, self.path, ledger)
+                    return _founded(connection, self.path, ledger, self._clock())
                 finally:
                     connection.close()
             finally:
@@ -143,11 +150,14 @@ class Store:
         return self.commit(Recover(self.boot, self._boots))
 
 
-def _founded(connection: sqlite3.Connection, path: Path, ledger: str) -> tuple[str, Keys]:
+def _founded(connection: sqlite3.Connection, path: Path, ledger: str, now: int) -> tuple[str, Keys]:
     """The ledger's origin and keys, begun with entry 0 where the file is new."""
     known = dict(connection.execute("SELECT name, value FROM meta").fetchall())
     keys = Keys.open(path.parent / "keys", known.get("ledger", ledger))
     if not known:
+        # Needed once in a store's life, and slow to import.
+        from importlib import metadata
+
         # Random, so that no two ledgers can be taken for each other whatever they are called.
         origin = f"saferun/{ledger}/{secrets.token_hex(8)}"
         entry = LedgerEntry(
@@ -156,7 +166,6 @@ def _founded(connection: sqlite3.Connection, path: Path, ledger: str) -> tuple[s
             format=FORMAT,
             created_by=f"saferun-sdk {metadata.version('saferun-sdk')}",
         )
-        now = time.time_ns() // 1000
         body = seal(0, now, encode(entry))
         frontier = Frontier()
         frontier.append(leaf_hash(body))
@@ -166,9 +175,7 @@ def _founded(connection: sqlite3.Connection, path: Path, ledger: str) -> tuple[s
                 [("ledger", ledger), ("origin", origin), ("digest_key", keys.digest_id)],
             )
             connection.execute("INSERT INTO entry VALUES (0, ?, ?)", (body, leaf_hash(body)))
-            connection.execute(
-                "INSERT INTO head VALUES (1, 1, ?, ?)", (time.time_ns() // 1000, frontier.encode())
-            )
+            connection.execute("INSERT INTO head VALUES (1, 1, ?, ?)", (now, frontier.encode()))
         return origin, keys
     if known["ledger"] != ledger:
         raise StoreError(

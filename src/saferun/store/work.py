@@ -20,9 +20,9 @@ from saferun.ledger import (
     OutcomeEntry,
     RecoveryEntry,
     encode,
+    parse,
 )
-from saferun.ledger.entry import parse
-from saferun.store.locks import buried
+from saferun.store.locks import buried, bury_the_rest
 from saferun.store.transaction import Intent, Transaction
 
 
@@ -255,6 +255,16 @@ class Answer(msgspec.Struct, frozen=True):
         return now
 
 
+class Look(msgspec.Struct, frozen=True):
+    """The state that a request is in now. Writes nothing."""
+
+    id: str
+
+    def apply(self, tx: Transaction) -> State:
+        row = tx.read("SELECT state FROM approval WHERE id = ?", self.id)
+        return "cancelled" if row is None else msgspec.convert(row[0], State)
+
+
 class Recover(msgspec.Struct, frozen=True):
     """Record `unknown` for every call whose process died before it could settle.
 
@@ -272,6 +282,7 @@ class Recover(msgspec.Struct, frozen=True):
             with buried(self.boots, owner) as dead:
                 if dead:
                     found += self._close_all(tx, owner)
+        bury_the_rest(self.boots)
         return found
 
     def _close_all(self, tx: Transaction, owner: str) -> int:

@@ -15,7 +15,6 @@ import contextlib
 import logging
 import sqlite3
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -82,12 +81,10 @@ class Item(Generic[T]):
 class Writer:
     """Commits work to one SQLite file. Thread-safe; see the module for how."""
 
-    def __init__(
-        self, path: Path, durability: Durability, clock: Callable[[], int] | None = None
-    ) -> None:
+    def __init__(self, path: Path, durability: Durability, clock: Callable[[], int]) -> None:
         self._path = path
         self._durability: Durability = durability
-        self._clock = clock or (lambda: time.time_ns() // 1000)
+        self._clock = clock
         self._begin()
 
     def _begin(self) -> None:

@@ -1,0 +1,1 @@
+"""What SafeRun costs, measured side by side: `python -m benchmarks`, or `make bench`."""

@@ -1,0 +1,46 @@
+"""The whole guarded call, in one thread: bind, decide, admit, run, settle, in both durabilities."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import saferun
+from benchmarks import work
+from benchmarks.measure import Round, Single
+from saferun import Gate, config, policy
+from saferun.config import Durability
+from saferun.store import Store
+
+
+class Guarded(Single):
+    """`guard(refund)` on a store of its own, within a run."""
+
+    def __init__(self, name: str, store: Store, text: str) -> None:
+        self._store = store
+        self._gate = gate(store, text)
+        tool = saferun.guard(work.refund, gate=self._gate)
+        super().__init__(name, lambda: tool(**work.CALL))
+
+    def run(self, calls: int) -> Round:
+        with self._gate.run(agent="bench", user="maria"):
+            done = super().run(calls)
+        # What rides is written now, and not while the next case is timed.
+        self._store.flush()
+        return done
+
+
+def gate(store: Store, text: str) -> Gate:
+    """A gate that looks at nothing but what it is given here."""
+    settings = config.load(store.path.parent, environ={})
+    return Gate(policy=policy.loads(text), store=store, settings=settings)
+
+
+@contextlib.contextmanager
+def opened(
+    folder: Path, name: str, durability: Durability, *, ride: bool | None = None
+) -> Iterator[Store]:
+    store = Store(f"sqlite:///{folder / name}/bench.db", durability=durability, outcomes_ride=ride)
+    try:
+        yield store
+    finally:
+        store.close()

@@ -1,0 +1,22 @@
+"""`saferun demo`: the checkpoint at work, in a folder of its own."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from saferun.cli.screen import screen
+
+
+def demo(
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Answer every question with yes, asking nobody.")
+    ] = False,
+    folder: Annotated[
+        Path | None, typer.Option("--folder", help="Where to leave what the demo makes.")
+    ] = None,
+) -> int:
+    """Watch an agent meet the checkpoint, then replay and verify what happened."""
+    from saferun.demo import play
+
+    return play(yes=yes, folder=folder, console=screen())

@@ -1,0 +1,314 @@
+"""`saferun ledger`: is the history the one that was written, and how can others tell."""
+
+import base64
+import binascii
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+
+from saferun.approval.inert import inert
+from saferun.cli.options import CannotError, JsonOption, StoreOption, contents, store_file
+from saferun.cli.screen import ALLOWED, DENIED, counted, document, facts, progress, screen
+
+if TYPE_CHECKING:
+    from saferun.ledger import Checkpoint, Report, Row, Signer, Verifier
+    from saferun.store import Reader
+
+app = typer.Typer(
+    name="ledger", help="Prove that the history is the one that was written.", no_args_is_help=True
+)
+
+_MAX_KEY = 10_000
+"""Bytes of a file with a verifier key, which has about 150."""
+
+
+@app.command()
+def verify(
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option("--checkpoint", metavar="FILE", help="A checkpoint that was kept outside."),
+    ] = None,
+    vkey: Annotated[
+        Path | None,
+        typer.Option("--vkey", metavar="FILE", help="The ledger's key, as it was kept outside."),
+    ] = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Verify every entry of the ledger, and all of them against a checkpoint.
+
+    Exits 0 where they are verified up to a checkpoint from outside, 1 where they were
+    tampered with, and 2 where they are consistent and nothing from outside vouches for them.
+    """
+    from saferun.store import Reader
+
+    with Reader(store_file(store)) as reader:
+        report = _verified(reader, checkpoint, vkey)
+    if as_json:
+        document(
+            {
+                "state": report.state,
+                "summary": report.summary,
+                "origin": reader.origin,
+                "entries": report.entries,
+                "anchored": report.anchored,
+                "unanchored": report.unanchored,
+                "dangling": report.dangling,
+                "unknown": report.unknown,
+                "blobs_missing": report.blobs_missing,
+                "root": base64.b64encode(report.root).decode(),
+                "problem": msgspec.to_builtins(report.problem),
+                "key": "store" if vkey is None else "given",
+            }
+        )
+    else:
+        _print(report, reader, checkpoint, vkey)
+    return report.exit_code
+
+
+@app.command("checkpoint")
+def sign(store: StoreOption = None, as_json: JsonOption = False) -> int:
+    """Print the newest signed checkpoint, making one where entries are newer.
+
+    It is a C2SP signed note. Keep it where nobody who can change the store can reach it.
+    """
+    from saferun.ledger import Verifier, open_checkpoint
+    from saferun.store import Reader
+    from saferun.store import checkpoint as newest
+
+    path = store_file(store)
+    with Reader(path) as reader:
+        signer = _own_key(reader)
+    note = newest(path, signer)
+    if as_json:
+        stated = open_checkpoint(note, [Verifier(signer.vkey())])
+        root = base64.b64encode(stated.root).decode()
+        document(
+            {"origin": stated.origin, "size": stated.size, "root": root, "note": note.decode()}
+        )
+    else:
+        # The very bytes that were signed, with no newline added and none translated.
+        typer.echo(note, nl=False)
+    return 0
+
+
+@app.command()
+def vkey(store: StoreOption = None, as_json: JsonOption = False) -> int:
+    """Print the ledger's verifier key, to be kept outside and given to whoever verifies."""
+    from saferun.store import Reader
+
+    with Reader(store_file(store)) as reader:
+        key = _own_key(reader).vkey()
+    if as_json:
+        document({"vkey": key})
+    else:
+        typer.echo(key)
+    return 0
+
+
+def _verified(reader: "Reader", checkpoint: Path | None, vkey: Path | None) -> "Report":
+    """What verification finds in the entries, or else in the checkpoints themselves."""
+    from saferun import ledger
+
+    origin = _origin(reader)
+    verifier = _verifier(reader, vkey, origin)
+    external, forged = _external(checkpoint, verifier, origin)
+    # Checkpoints before the head: one that is signed meanwhile would seem to be ahead of it.
+    local, spoiled = _local(reader, verifier)
+    head = reader.head()
+    with progress("verifying", head.size) as done:
+        report = ledger.verify(
+            _counted_by(reader, head.size),
+            head,
+            external=external,
+            local=local,
+            blobs=reader.blob,
+            progress=done,
+        )
+    doubt = forged or spoiled
+    if report.problem is None and doubt is not None:
+        report = msgspec.structs.replace(report, problem=ledger.Problem(None, doubt))
+    return report
+
+
+def _counted_by(reader: "Reader", size: int) -> "Iterator[Row]":
+    """The entries that a head of that size counts, and one past it that no head counts.
+
+    The ledger may grow while it is read; an entry that came after the head came with a newer
+    head, in one transaction.
+    """
+    for row in reader.rows():
+        if size <= row[0] < reader.head().size:
+            return
+        yield row
+
+
+def _origin(reader: "Reader") -> str:
+    """The name that the ledger gives itself in entry 0; whether that is in order, `verify` says."""
+    from saferun.ledger import EntryError, LedgerEntry, parse
+
+    for _, body, _ in reader.rows(1):
+        try:
+            first = parse(body).entry
+        except (EntryError, TypeError):
+            break
+        if isinstance(first, LedgerEntry):
+            return first.origin
+    return reader.origin
+
+
+def _verifier(reader: "Reader", vkey: Path | None, origin: str) -> "Verifier | None":
+    """The key to open checkpoints with: the given one, or else the store's own, if it is there."""
+    from saferun.ledger import NoteError, Signer, Verifier
+
+    if vkey is None:
+        seed = _seed(reader)
+        return Verifier(Signer(reader.origin, seed).vkey()) if seed is not None else None
+    try:
+        given = Verifier(contents(vkey, _MAX_KEY).decode().strip())
+    except (NoteError, UnicodeDecodeError) as problem:
+        said = problem if isinstance(problem, NoteError) else "It is not text."
+        raise CannotError(f"{vkey} holds no verifier key. {said}") from None
+    if given.name != origin:
+        raise CannotError(
+            f"The key in {vkey} is of the ledger {given.name!r}, and this store holds {origin!r}."
+        )
+    return given
+
+
+def _external(
+    file: Path | None, verifier: "Verifier | None", origin: str
+) -> "tuple[Checkpoint | None, str | None]":
+    """The checkpoint in a file, or what speaks against it.
+
+    One that is none, or another ledger's, is a mistake of whoever called. One that names this
+    ledger and was not signed by its key is evidence: it or the key was changed.
+    """
+    from saferun.ledger import Checkpoint, NoteError, open_checkpoint
+    from saferun.ledger.note import MAX_NOTE
+
+    if file is None:
+        return None, None
+    if verifier is None:
+        raise CannotError("The store's own signing key is missing; name a key with --vkey FILE.")
+    note = contents(file, MAX_NOTE)
+    try:
+        stated = Checkpoint.parse(note[: note.rfind(b"\n\n") + 1].decode())
+    except (NoteError, UnicodeDecodeError):
+        raise CannotError(
+            f"{file} holds no signed checkpoint; `saferun ledger checkpoint > FILE` makes one."
+        ) from None
+    if stated.origin != origin:
+        raise CannotError(
+            f"The checkpoint in {file} is of the ledger {stated.origin!r}, "
+            f"and this store holds {origin!r}."
+        )
+    try:
+        return open_checkpoint(note, [verifier], origin), None
+    except NoteError as problem:
+        return None, f"The checkpoint in {file} names this ledger and does not open. {problem}"
+
+
+def _local(
+    reader: "Reader", verifier: "Verifier | None"
+) -> "tuple[list[Checkpoint], str | None]":
+    """The checkpoints that were kept with the ledger, or what speaks against one of them."""
+    from saferun.ledger import NoteError, open_checkpoint
+
+    found: list[Checkpoint] = []
+    if verifier is None:
+        return found, None
+    for note in reader.checkpoints():
+        try:
+            # A database file may have been given columns of any type.
+            found.append(open_checkpoint(bytes(note), [verifier]))
+        except (NoteError, TypeError) as problem:
+            return [], f"A checkpoint that was kept with the ledger does not open. {problem}"
+    return found, None
+
+
+def _seed(reader: "Reader") -> bytes | None:
+    """The store's own signing key, None where there is none.
+
+    Looking for it never makes one: a new key under an old name would vouch for anything.
+    """
+    file = reader.path.parent / "keys" / f"{Path(reader.ledger).name}.signing.key"
+    text = os.environ.get("SAFERUN_SIGNING_KEY")
+    if not text:
+        if not file.exists():
+            return None
+        text = contents(file, _MAX_KEY).decode(errors="replace")
+    try:
+        return base64.b64decode(text.strip(), validate=True)
+    except (binascii.Error, ValueError):
+        raise CannotError(f"The signing key of {reader.path} is not base64.") from None
+
+
+def _own_key(reader: "Reader") -> "Signer":
+    from saferun.ledger import Signer
+
+    seed = _seed(reader)
+    if seed is None:
+        raise CannotError(
+            f"The signing key of {reader.path} is missing; put {reader.ledger}.signing.key back "
+            f"into {reader.path.parent / 'keys'}, or into SAFERUN_SIGNING_KEY."
+        )
+    return Signer(reader.origin, seed)
+
+
+def _print(
+    report: "Report", reader: "Reader", checkpoint: Path | None, vkey: Path | None
+) -> None:
+    from rich.text import Text
+
+    icon, style = {
+        "verified": (ALLOWED.icon, ALLOWED.style),
+        "tampered": (DENIED.icon, DENIED.style),
+        "unanchored": ("!", "yellow"),
+    }[report.state]
+    console = screen()
+    word, colon, rest = report.summary.partition(":")
+    console.print(
+        Text.assemble((f"{icon} {inert(word)}{colon}", f"bold {style}"), inert(rest)), end="\n\n"
+    )
+    facts(console, *_rows(report, reader, checkpoint))
+    if report.state == "unanchored":
+        console.print()
+        facts(
+            console,
+            ("to anchor", "saferun ledger checkpoint > FILE   and keep FILE out of reach"),
+            ("to verify", "saferun ledger verify --checkpoint FILE"),
+        )
+    elif checkpoint is not None and vkey is None:
+        why = (
+            "The key that lies beside the store was used. One that was kept outside proves more: "
+            "saferun ledger vkey > KEY, and verify with --vkey KEY."
+        )
+        console.print()
+        console.print(Text(why, style="dim"))
+
+
+def _rows(
+    report: "Report", reader: "Reader", checkpoint: Path | None
+) -> Iterator[tuple[str, str]]:
+    yield "ledger", inert(reader.origin)
+    if report.problem is not None:
+        seq = report.problem.seq
+        yield "first bad", f"entry {seq:,}" if seq is not None else "no single entry"
+        yield "before it", counted(report.entries, "sound entry", "sound entries")
+        return
+    yield "entries", f"{report.entries:,}"
+    if report.anchored:
+        yield "anchored", f"{report.anchored:,} by {inert(str(checkpoint))}"
+        yield "past it", counted(report.unanchored, "entry", "entries")
+    yield "root", base64.b64encode(report.root).decode()
+    if report.dangling:
+        yield "open", counted(report.dangling, "call without an outcome so far", "calls without an outcome so far")
+    if report.unknown:
+        yield "unknown", counted(report.unknown, "call that nobody knows the outcome of", "calls that nobody knows the outcome of")
+    if report.blobs_missing:
+        yield "erased", counted(report.blobs_missing, "large value")

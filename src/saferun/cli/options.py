@@ -1,0 +1,64 @@
+"""The options that every command has, and the configuration with them applied."""
+
+import difflib
+import os
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+from saferun import config
+from saferun.config import Config
+from saferun.errors import SafeRunError
+
+StoreOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        metavar="URL",
+        help="The store, as sqlite:///FILE; the configured one by default.",
+    ),
+]
+
+JsonOption: TypeAlias = Annotated[
+    bool, typer.Option("--json", help="Print JSON for programs instead.")
+]
+
+
+class CannotError(SafeRunError):
+    """What was asked for cannot be done: one sentence on why, and on what to do."""
+
+
+def settings(store: str | None) -> Config:
+    """The configuration that holds here, on the store that the command line names.
+
+    A path in `--store` is meant from the working folder, as on every command line; one in
+    the configuration is meant from the folder of its file. Raises ConfigError.
+    """
+    if store is None:
+        return config.load()
+    named = f"sqlite:///{config.sqlite_path(store).absolute()}"
+    return config.load(environ={**os.environ, "SAFERUN_STORE": named})
+
+
+def store_file(store: str | None) -> Path:
+    """The database that a command reads. Raises ConfigError."""
+    return config.sqlite_path(settings(store).store)
+
+
+def meant(given: str, known: list[str]) -> str:
+    """`; did you mean ...?` where something like it is known, else nothing."""
+    close = difflib.get_close_matches(given, known, 1)
+    return f"; did you mean {close[0]}?" if close else "."
+
+
+def contents(path: Path, limit: int) -> bytes:
+    """A whole file of at most `limit` bytes. Raises CannotError."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except OSError as problem:
+        raise CannotError(f"{path} cannot be read: {problem.strerror}.") from None
+    if len(data) > limit:
+        raise CannotError(f"{path} has more than {limit:,} bytes, which is the most.")
+    return data

@@ -1,0 +1,172 @@
+"""What the commands print with: quiet, at most 100 columns, and 80 in a pipe.
+
+Whatever a model, a tool, a user or a file said goes through `inert` into a `Text`. It is
+never interpreted as markup, and can neither move the cursor nor turn the direction of what
+stands beside it. JSON goes out in ASCII alone, for the same reason.
+"""
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+
+import typer
+
+from saferun.approval.inert import inert
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+PIPE = 80
+WIDEST = 100
+"""Columns. On a wider screen the eye would lose the line between its left and right ends."""
+
+PATIENCE = 1.0
+"""Seconds that somebody waits before wondering whether anything happens at all."""
+
+
+class Mark(NamedTuple):
+    """A decision at a glance. Colour never stands alone: icon and word say the same."""
+
+    icon: str
+    word: str
+    style: str
+
+
+ALLOWED = Mark("✓", "allowed", "green")
+ASKED = Mark("?", "asked", "yellow")
+DENIED = Mark("✕", "denied", "red")
+DEFERRED = Mark("?", "deferred", "yellow")
+MODIFIED = Mark("~", "modified", "magenta")
+MODEL = Mark("◇", "model", "dim")
+USER = Mark("○", "user", "dim")
+
+VERDICTS = {"allow": ALLOWED, "ask": ASKED, "deny": DENIED, "defer": DEFERRED}
+
+
+def screen(*, stderr: bool = False) -> "Console":
+    """A console for one command's output, on the stream as it is now."""
+    from rich.console import Console
+
+    class Screen(Console):
+        def on_broken_pipe(self) -> NoReturn:
+            hang_up()
+
+    console = Screen(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=False)
+    console.width = min(console.width, WIDEST if console.is_terminal else PIPE)
+    return console
+
+
+def hang_up() -> NoReturn:
+    """End quietly because nobody reads the output any more."""
+    # Python flushes once more on its way out, and that must find somewhere to go.
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise SystemExit(os.EX_IOERR)
+
+
+def told(sentence: str) -> None:
+    """One sentence on stderr."""
+    typer.echo(f"saferun: {inert(sentence)}", err=True)
+
+
+def document(value: Any) -> None:
+    """A value as JSON on one line of stdout."""
+    # `json` leaves DEL as it is; it can only stand inside a string.
+    text = json.dumps(value, ensure_ascii=True).replace("\x7f", "\\u007f")
+    try:
+        sys.stdout.write(text + "\n")
+    except BrokenPipeError:
+        hang_up()
+
+
+def shown(value: Any, limit: int | None) -> str:
+    """A JSON value as one inert line, cut after `limit` characters, which says by how much."""
+    return inert(json.dumps(value, ensure_ascii=False), limit)
+
+
+def facts(console: "Console", *rows: "tuple[str, str | Text]", indent: int = 2) -> None:
+    """Labels in one column, so that the eye runs down one edge, and what they say beside it."""
+    from rich.padding import Padding
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for label, said in rows:
+        table.add_row(label, said)
+    console.print(Padding(table, (0, 0, 0, indent)))
+
+
+def counted(many: int, one: str, more: str | None = None) -> str:
+    """`1 entry`, `2,000 entries`."""
+    return f"1 {one}" if many == 1 else f"{many:,} {more or one + 's'}"
+
+
+def moment(at: int | None) -> str:
+    """A time in microseconds since 1970 as local date and minute."""
+    try:
+        when = datetime.fromtimestamp((at or 0) / 1e6, UTC).astimezone()
+    except (OverflowError, ValueError, OSError):
+        return "out of time"
+    return when.strftime("%Y-%m-%d %H:%M") if at else "–"
+
+
+def span(microseconds: float) -> str:
+    """A length of time: `0.2 ms`, `84 ms`, `1.4 s`, `2 m 14 s`, `3 h 05 m`."""
+    seconds = microseconds / 1e6
+    if seconds < 0.01:
+        return f"{seconds * 1e3:.1f} ms"
+    if seconds < 1:
+        return f"{seconds * 1e3:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} m {rest:02} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:,} h {minutes:02} m"
+
+
+def size(count: float) -> str:
+    """A number of bytes: `812 bytes`, `4.2 kB`, `1.3 MB`."""
+    if count < 1000:
+        return counted(round(count), "byte")
+    for unit in ("kB", "MB", "GB"):
+        count /= 1000
+        if count < 1000:
+            return f"{count:.1f} {unit}"
+    return f"{count / 1000:,.1f} TB"
+
+
+@contextlib.contextmanager
+def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """To be told how much of `total` is done; a bar on stderr once it takes long.
+
+    Only a person at a terminal sees one.
+    """
+    console = screen(stderr=True)
+    if not console.is_terminal:
+        yield lambda _: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description}", style="dim"), BarColumn(), MofNCompleteColumn())
+    bar = Progress(*columns, console=console, transient=True)
+    task = bar.add_task(what, total=total)
+    began = time.monotonic()
+
+    def tell(done: int) -> None:
+        if not bar.live.is_started and time.monotonic() - began > PATIENCE:
+            bar.start()
+        bar.update(task, completed=done)
+
+    try:
+        yield tell
+    finally:
+        bar.stop()

@@ -1,0 +1,280 @@
+"""Asking through the gate: what was approved is what runs, once, and nothing else does."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import saferun
+from saferun import ApprovalExpired, Call, Denied, Gate, Outcome, Rejected, guard
+from saferun.approval import Question, Vote
+from saferun.call import RunRef
+from saferun.ledger import read
+from saferun.policy import loads
+from saferun.store import Reader
+
+POLICY = """
+version: 1
+name: money
+tools:
+  refund:
+    effect: write
+    args:
+      order_id: {type: string}
+      amount: {type: integer, minimum: 1, maximum: 100000}
+      card: {type: string, optional: true}
+    redact: [args.card]
+    limits:
+      - {id: two-a-run, max: 2, per: run}
+    rules:
+      - id: big
+        ask: [finance]
+        args: {amount: {minimum: 20001}}
+        message: Refunds above $200 need finance.
+"""
+
+
+class Asked:
+    """A channel that answers by a function and remembers what it was shown."""
+
+    name = "test"
+
+    def __init__(self, answer: Callable[[Question], Vote | None]) -> None:
+        self.answer = answer
+        self.questions: list[Question] = []
+
+    def unreachable(self) -> str | None:
+        return None
+
+    def ask(self, question: Question) -> Vote | None:
+        self.questions.append(question)
+        return self.answer(question)
+
+
+def yes(_: Question) -> Vote:
+    return Vote(approved=True, by="dana")
+
+
+def no(_: Question) -> Vote:
+    return Vote(approved=False, by="dana", reason="too much")
+
+
+def gate(answer: Callable[[Question], Vote | None] | None = yes) -> Gate:
+    channel = None if answer is None else Asked(answer)
+    return Gate(policy=loads(POLICY), approvals=channel)
+
+
+def entries(through: Gate) -> list[dict]:
+    through.store.flush()
+    with Reader(through.store.path) as reader:
+        found = [read(body) for _, body, _ in reader.rows()]
+    return [{"kind": entry.kind, **entry.fields} for entry in found]
+
+
+def approvals(through: Gate) -> list[str]:
+    return [entry["event"] for entry in entries(through) if entry["kind"] == "approval"]
+
+
+def big(**about) -> Call:
+    args = {"order_id": "A-17", "amount": 25_000, **about.pop("args", {})}
+    run = RunRef(run_id="r-1", root="r-1", agent="support")
+    return Call(tool="refund", args=args, run=run, **about)
+
+
+def test_an_approved_call_runs_with_what_was_shown() -> None:
+    ran = []
+    through = gate()
+    refund = guard(
+        lambda order_id, amount: ran.append((order_id, amount)), name="refund", gate=through
+    )
+    with through.run(agent="support", user="maria"):
+        refund("A-17", 25_000)
+    (question,) = through._channel.questions
+    assert ran == [("A-17", 25_000)]
+    assert question.args == {"order_id": "A-17", "amount": 25_000}
+    assert (question.groups, question.reasons[0].id) == (("finance",), "big")
+    assert approvals(through) == ["requested", "approved"]
+
+
+def test_a_rejected_call_never_runs_and_says_a_person_said_no() -> None:
+    ran = []
+    refund = guard(lambda order_id, amount: ran.append(amount), name="refund", gate=gate(no))
+    with saferun.run(agent="support"), pytest.raises(Rejected, match="a person was asked"):
+        refund("A-17", 25_000)
+    assert ran == []
+
+
+def test_no_answer_is_a_no() -> None:
+    through = gate(lambda _: None)
+    decision = through.check(big())
+    assert (decision.verdict, decision.reasons[0].error) == ("deny", "ApprovalExpired")
+    assert approvals(through) == ["requested", "expired"]
+
+
+def test_a_channel_that_fails_is_a_no() -> None:
+    def broken(_: Question) -> Vote:
+        raise RuntimeError("the network is down")
+
+    decision = gate(broken).check(big())
+    assert (decision.verdict, decision.starts) == ("deny", False)
+    assert "network" not in decision.for_model
+
+
+def test_where_nobody_can_be_asked_the_call_is_denied_and_no_request_made() -> None:
+    through = gate(None)
+    decision = through.check(big())
+    assert decision.verdict == "deny"
+    assert "no approval channel is configured" in decision.for_model
+    assert approvals(through) == []
+
+
+def test_asking_moves_no_counter_and_a_limit_is_tried_before_anybody_is_asked() -> None:
+    through = gate(no)
+    for _ in range(3):
+        assert through.check(big()).verdict == "deny"
+    assert len(through._channel.questions) == 3
+    through._channel.answer = yes
+    for _ in range(2):
+        assert through.check(big()).starts
+    last = through.check(big())
+    assert (last.verdict, last.reasons[0].id) == ("deny", "two-a-run")
+    assert len(through._channel.questions) == 5
+
+
+def test_what_a_person_is_shown_holds_no_secret() -> None:
+    through = gate(no)
+    through.check(big(args={"card": "whatever the policy calls a card"}))
+    assert through._channel.questions[0].args["card"] == "[redacted: by policy]"
+
+
+def test_an_approval_is_used_by_one_start() -> None:
+    through = gate()
+    first = through.check(big(call_id="call_0"))
+    again = through.check(big(call_id="call_0"))
+    assert (first.starts, again.starts) == (True, False)
+    assert (first.seq, len(through._channel.questions)) == (again.seq, 1)
+
+
+def test_the_same_id_with_other_arguments_is_asked_anew() -> None:
+    through = gate()
+    assert through.check(big(call_id="call_0")).starts
+    through.check(big(call_id="call_0", args={"amount": 99_000}))
+    assert [q.args["amount"] for q in through._channel.questions] == [25_000, 99_000]
+
+
+def test_a_rejected_call_with_an_id_is_not_asked_again() -> None:
+    through = gate(no)
+    for _ in range(3):
+        assert through.check(big(call_id="call_0")).verdict == "deny"
+    assert len(through._channel.questions) == 1
+
+
+def test_callers_of_one_call_share_one_start_however_they_meet() -> None:
+    both = threading.Barrier(2, timeout=20)
+
+    def together(_: Question) -> Vote:
+        both.wait()
+        return Vote(approved=True, by="dana")
+
+    through = gate(together)
+    decisions = []
+    callers = [
+        threading.Thread(target=lambda: decisions.append(through.check(big(call_id="call_0"))))
+        for _ in range(2)
+    ]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert len({question.id for question in through._channel.questions}) == 1
+    assert sorted(decision.starts for decision in decisions) == [False, True]
+    assert approvals(through) == ["requested", "approved"]
+
+
+def test_an_argument_that_changes_while_a_person_thinks_does_not_reach_the_tool() -> None:
+    items = ["one"]
+
+    def thinking(_: Question) -> Vote:
+        items.append("two")
+        return Vote(approved=True, by="dana")
+
+    policy = "version: 1\ntools:\n  pack:\n    effect: write\n    args: {items: {type: array}}\n"
+    policy += "    rules: [{id: look, ask: true}]\n"
+    through = Gate(policy=loads(policy), approvals=Asked(thinking))
+    packed = []
+    guard(packed.append, name="pack", gate=through)
+    pack = guard(lambda items: packed.append(items), name="pack", gate=through)
+    pack(items)
+    assert packed == [["one"]]
+
+
+async def test_an_asynchronous_caller_waits_without_blocking_the_loop() -> None:
+    release = threading.Event()
+
+    def slowly(_: Question) -> Vote:
+        assert release.wait(20)
+        return Vote(approved=True, by="dana")
+
+    through = gate(slowly)
+    waiting = asyncio.ensure_future(through.acheck(big()))
+    await asyncio.sleep(0)
+    release.set()
+    assert (await waiting).starts
+
+
+async def test_a_caller_that_is_cancelled_withdraws_its_request() -> None:
+    asked, release = threading.Event(), threading.Event()
+
+    def never(_: Question) -> Vote:
+        asked.set()
+        release.wait(20)
+        return Vote(approved=True, by="dana")
+
+    through = gate(never)
+    waiting = asyncio.ensure_future(through.acheck(big()))
+    await asyncio.to_thread(asked.wait, 20)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    release.set()
+    assert approvals(through) == ["requested", "cancelled"]
+
+
+def test_an_answer_that_comes_too_late_changes_nothing(tmp_path: Path) -> None:
+    from saferun.store import Store
+
+    clock = [1_000_000]
+    store = Store(f"sqlite:///{tmp_path}/late.db", durability="process", clock=lambda: clock[0])
+
+    def late(question: Question) -> Vote:
+        clock[0] += round(question.seconds * 1e6) + 1
+        return Vote(approved=True, by="dana")
+
+    through = Gate(policy=loads(POLICY), approvals=Asked(late), store=store)
+    decision = through.check(big())
+    assert (decision.verdict, decision.reasons[0].error) == ("deny", "ApprovalExpired")
+    assert approvals(through) == ["requested", "expired"]
+    store.close()
+
+
+def test_the_outcome_of_an_approved_call_ends_its_request() -> None:
+    through = gate()
+    decision = through.check(big())
+    through.settle(decision, Outcome(status="ok", result="done"))
+    through.store.flush()
+    with Reader(through.store.path) as reader:
+        assert reader._all("SELECT state, by FROM approval") == [("succeeded", "dana")]
+
+
+def test_denied_covers_rejection_and_expiry() -> None:
+    assert issubclass(Rejected, Denied)
+    assert issubclass(ApprovalExpired, Denied)
+
+
+def test_shadow_asks_nobody() -> None:
+    through = Gate(policy=loads(POLICY + "mode: shadow\n"), approvals=Asked(no))
+    decision = through.check(big())
+    assert (decision.verdict, decision.starts, decision.mode) == ("ask", True, "shadow")
+    assert through._channel.questions == []

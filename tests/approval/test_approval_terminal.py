@@ -1,0 +1,141 @@
+"""The terminal channel, on a real pseudo-terminal, as the process in front of it would be."""
+
+import os
+import pty
+import select
+import sys
+from pathlib import Path
+
+import pytest
+
+from saferun.approval import inert
+from saferun.approval.terminal import Terminal
+
+CHILD = """
+import sys
+from saferun.approval import Question
+from saferun.approval.terminal import Terminal
+from saferun.call import Reason, RunRef
+
+def question(args, seconds=20.0):
+    return Question(
+        id="a-1", tool="refund", args=args, groups=("finance",), effect="write", policy=None,
+        run=RunRef(run_id="r-1", root="r-1", agent="support", user={"id": "maria"}),
+        reasons=(Reason(id="big", effect="ask", source="rule", message="Above $200."),),
+        digest="d", seconds=seconds, still_open=lambda: True,
+    )
+"""
+
+
+def talk(script: str, *typed: bytes) -> str:
+    """Run a script with a controlling terminal, typing a line at each prompt; its screen."""
+    child, screen = pty.fork()
+    if child == 0:  # pragma: no cover - the child's own process
+        os.environ["TERM"] = "xterm"
+        os.execv(sys.executable, [sys.executable, "-c", CHILD + script])
+    shown = b""
+    answers = list(typed)
+    while True:
+        ready, _, _ = select.select([screen], [], [], 60)
+        assert ready, f"the terminal fell silent after {shown!r}"
+        try:
+            more = os.read(screen, 65_536)
+        except OSError:
+            break
+        if not more:
+            break
+        shown += more
+        if answers and shown.endswith(b"[y/n] "):
+            os.write(screen, answers.pop(0))
+    os.waitpid(child, 0)
+    os.close(screen)
+    return shown.decode()
+
+
+def test_a_person_sees_the_whole_call_and_says_yes() -> None:
+    script = "print(Terminal().ask(question({'order_id': 'A-17', 'amount': 25000})))"
+    shown = talk(script, b"y\n")
+    for part in ("refund", "support for maria", "A-17", "25000", "Above $200. (big)", "finance"):
+        assert part in shown
+    assert "approved=True" in shown
+
+
+def test_anything_but_yes_or_no_is_asked_again_and_no_is_no() -> None:
+    shown = talk("print(Terminal().ask(question({})))", b"maybe\n", b"\n", b"no\n")
+    assert shown.count("[y/n]") == 3
+    assert "approved=False" in shown
+
+
+def test_what_was_typed_before_the_question_is_no_answer() -> None:
+    script = (
+        "import sys, termios\n"
+        "print('type [y/n] ', end='', flush=True)\n"
+        "import select; select.select([0], [], [])\n"
+        "print(Terminal().ask(question({})))"
+    )
+    shown = talk(script, b"y\n", b"n\n")
+    assert "approved=False" in shown
+
+
+def test_a_question_expires_without_an_answer() -> None:
+    shown = talk("print(Terminal().ask(question({}, seconds=0.05)))")
+    assert "Too late" in shown
+    assert "None" in shown
+
+
+def test_an_argument_too_long_to_show_cannot_be_approved() -> None:
+    shown = talk("print(Terminal().ask(question({'body': 'x' * 3000})))")
+    assert "approved=False" in shown
+    assert "[y/n]" not in shown
+
+
+def test_hostile_text_cannot_write_to_the_screen() -> None:
+    script = (
+        "print(Terminal().ask(question({'note': '\\x1b[2J\\x1b[H approved', "
+        "'to': '\\u202efdp.exe', 'm': '[bold]x[/bold]'})))"
+    )
+    shown = talk(script, b"n\n")
+    assert "\x1b[2J" not in shown
+    assert "\u202e" not in shown
+    assert "\\u{1b}[2J" in shown
+    assert "[bold]x[/bold]" in shown
+
+
+def test_without_a_terminal_nobody_can_be_asked(tmp_path: Path) -> None:
+    file = tmp_path / "no-terminal"
+    file.write_text("")
+    assert Terminal(str(file)).unreachable() == "this process has no terminal to ask in"
+    assert Terminal(str(tmp_path / "absent")).unreachable() is not None
+
+
+def test_a_process_in_the_background_does_not_ask() -> None:
+    # A job in the background that reads its terminal is stopped by the kernel.
+    script = (
+        "import os\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    os.setpgid(0, 0)\n"
+        "    print(Terminal().unreachable(), flush=True)\n"
+        "    os._exit(0)\n"
+        "os.waitpid(child, 0)\n"
+    )
+    assert "not in the foreground" in talk(script)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain text, ünïcode ✓ 漢字", "plain text, ünïcode ✓ 漢字"),
+        ("a\nb\tc", "a⏎b⇥c"),
+        ("\x1b[31mred", "\\u{1b}[31mred"),
+        ("zero\u200bwidth", "zero\\u{200b}width"),
+        ("\u2066isolate", "\\u{2066}isolate"),
+        ("\x9b31m", "\\u{9b}31m"),
+    ],
+)
+def test_inert_text_shows_what_a_terminal_would_obey(text: str, shown: str) -> None:
+    assert inert(text) == shown
+
+
+def test_inert_text_says_how_much_was_cut() -> None:
+    assert inert("x" * 1_500, 3) == "xxx… (1,497 more characters)"
