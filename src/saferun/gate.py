@@ -13,64 +13,32 @@ store or a question for people. `check` waits by blocking and `acheck` by awaiti
 
 import contextlib
 import functools
-import itertools
 import logging
-import secrets
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import msgspec
 
-from saferun import approval, config, plain, redact
+from saferun import approval, config, record, redact
 from saferun import policy as policies
 from saferun.approval import Channel, Question, Vote
-from saferun.call import Call, Decision, Mode, Outcome, Reason, RunRef, canonical
+from saferun.call import Call, Decision, Mode, Outcome, Reason, RunRef
 from saferun.config import Config
-from saferun.control import charges
 from saferun.errors import SafeRunError
-from saferun.ledger import (
-    MAX_INLINE,
-    ApprovalEntry,
-    DecisionEntry,
-    ModelEntry,
-    OutcomeEntry,
-    RunEntry,
-    UserEntry,
-    blob_hash,
-    encode,
-    placeholder,
-)
-from saferun.policy import Policy, Ruling, ToolPolicy
+from saferun.policy import Policy, Ruling
 from saferun.run import ModelTurn, Run, record_by_default
-from saferun.store import (
-    Admit,
-    Admitted,
-    Answer,
-    Append,
-    Blob,
-    Look,
-    Opening,
-    Request,
-    Settle,
-    Store,
-)
+from saferun.store import Admit, Admitted, Answer, Append, Look, Opening, Settle, Store
 
 log = logging.getLogger("saferun")
 
 LEASE = 60.0
 """Seconds that an admitted call has to start in; past it, it is decided again."""
 
-MAX_CALL_ID = 256
-"""Characters of a call id. Ids come from models, so they are bounded and must be printable."""
-
-MAX_ABOUT = 8_192
-"""Bytes kept of each of a run's prompt, plan, user and context."""
-
-MAX_ERROR = 2_000
-"""Characters kept of a tool's exception."""
+MAX_RUNS = 1_000
+"""Runs whose first entry is kept at hand; one that was forgotten is only prepared again."""
 
 Step: TypeAlias = Admit | Answer | Question
 Path_: TypeAlias = Generator[Step, Any, Decision]
@@ -169,7 +137,7 @@ class Gate:
                     done = (
                         await to_thread(self._ask, step)
                         if isinstance(step, Question)
-                        else await self.store.acommit(step, self._unwanted)
+                        else await self._acommit(step)
                     )
                 except BaseException as problem:  # noqa: BLE001 - the path decides what it means
                     step = path.throw(problem)
@@ -239,7 +207,9 @@ class Gate:
     def _decided(self, call: Call) -> Path_:
         store = self.store
         ruling = self._ruling(call)
-        admit = self._admission(call, ruling, store)
+        opening = self._opened(call.run) if call.run is not None else None
+        patience = self.config.approval.terminal.timeout
+        admit = record.admission(call, ruling, store, opening, patience=patience)
         while True:
             admitted: Admitted = yield admit
             if admitted.verdict != "ask" or ruling.mode != "enforce":
@@ -281,7 +251,7 @@ class Gate:
         question = Question(
             id=asked,
             tool=call.tool,
-            args=redact.value(ruling.args, _under(ruling.tool, "args")),
+            args=redact.value(ruling.args, record.under(ruling.tool, "args")),
             run=call.run,
             reasons=admitted.reasons,
             groups=ruling.groups,
@@ -310,6 +280,11 @@ class Gate:
         )
         yield Answer(asked, "approved" if vote.approved else "rejected", told)
 
+    async def _acommit(self, step: Admit | Answer) -> Any:
+        if isinstance(step, Admit):
+            return await self.store.acommit(step, functools.partial(self._unwanted, step))
+        return await self.store.acommit(step)
+
     def _ask(self, question: Question) -> Vote | None:
         assert self._channel is not None
         return self._channel.ask(question)
@@ -337,129 +312,14 @@ class Gate:
         )
         return msgspec.structs.replace(ruling, verdict="deny", reasons=(reason, *ruling.reasons))
 
-    def _admission(self, call: Call, ruling: Ruling, store: Store) -> Admit:
-        """Everything that the store needs, prepared before any lock is taken."""
-        data = canonical.encode(ruling.args)
-        digest = store.keys.digest(b"\0".join((call.tool.encode(), data))).hex()
-        if len(data) > plain.MAX_BYTES:
-            ruling = _too_large(ruling, len(data))
-            data = _omitted(len(data))
-        shown, blobs = _kept(redact.encoded(data, _under(ruling.tool, "args")))
-        key = None
-        run_id = call.run.run_id if call.run is not None else None
-        if call.call_id is not None:
-            if not _is_id(call.call_id):
-                ruling = _bad_id(ruling)
-                call = msgspec.structs.replace(call, call_id=None)
-            else:
-                key = store.keys.digest(canonical.encode((run_id, call.call_id, call.tool, digest)))
-        entry = DecisionEntry(
-            run=run_id,
-            call=call.call_id,
-            tool=call.tool,
-            args=msgspec.Raw(shown),
-            digest=digest,
-            verdict=ruling.verdict,
-            mode=ruling.mode,
-            modified=ruling.modified,
-            policy=ruling.policy,
-            reasons=ruling.reasons,
-            shadow=ruling.shadow,
-            opaque=_named(call.opaque),
-            boot=store.boot,
-            key=key.hex() if key is not None else None,
-            blobs={blob.hash.hex(): len(blob.data) for blob in blobs},
-        )
-        space = f"{self.policy.name}/{ruling.mode}" if self.policy is not None else ""
-        return Admit(
-            entry=entry,
-            rest=encode(entry),
-            boot=store.boot,
-            key=key,
-            opening=self._opened(call.run) if call.run is not None else None,
-            due=[
-                (charge, None if charge.key is None else store.keys.digest(charge.key))
-                for charge in charges(ruling.tool.limits, call, space)
-            ]
-            if ruling.tool.limits
-            else (),
-            request=self._request(call, ruling, entry, shown, store)
-            if ruling.verdict == "ask" and ruling.mode == "enforce"
-            else None,
-            blobs=blobs,
-        )
-
-    def _request(
-        self, call: Call, ruling: Ruling, entry: DecisionEntry, shown: bytes, store: Store
-    ) -> Request:
-        about = (
-            call.run.tenant if call.run is not None else None,
-            entry.run,
-            entry.call,
-            entry.tool,
-            entry.digest,
-            entry.policy,
-            [reason.id for reason in ruling.reasons],
-            ruling.groups,
-        )
-        # 80 random bits: whoever could guess a request's id could answer it before it is shown.
-        own = f"a-{secrets.token_hex(10)}"
-        return Request(
-            id=own,
-            binding=store.keys.digest(canonical.encode(about)),
-            deadline=round(self.config.approval.terminal.timeout * 1e6),
-            entry=ApprovalEntry(
-                id=own,
-                event="requested",
-                run=entry.run,
-                call=entry.call,
-                tool=entry.tool,
-                digest=entry.digest,
-                groups=ruling.groups,
-                reasons=ruling.reasons,
-            ),
-            shown=shown,
-        )
-
     def _settlement(self, decision: Decision, outcome: Outcome) -> Settle | None:
-        seq = decision.seq
-        if seq is None:
-            return None
         try:
             # Removing is what two threads cannot both do.
-            self._unsettled.remove(seq)
+            self._unsettled.remove(-1 if decision.seq is None else decision.seq)
         except KeyError:
             return None
-        result: msgspec.Raw | None = None
-        blobs: tuple[Blob, ...] = ()
-        if outcome.status == "ok":
-            data = plain.encode_result(outcome.result)
-            if len(data) > plain.MAX_BYTES:
-                data = _omitted(len(data), self.store.keys.digest(data).hex())
-            tool = self.policy.tools.get(decision.tool) if self.policy is not None else None
-            paths = _under(tool, "result") if tool is not None else ()
-            data, blobs = _kept(redact.encoded(data, paths))
-            result = msgspec.Raw(data)
-        entry = OutcomeEntry(
-            of=seq,
-            run=decision.run_id,
-            tool=decision.tool,
-            status=outcome.status,
-            result=result,
-            error=None if outcome.error is None else redact.text(outcome.error[:MAX_ERROR]),
-            latency=outcome.latency,
-            boot=self.store.boot,
-            blobs={blob.hash.hex(): len(blob.data) for blob in blobs},
-        )
-        return Settle(
-            of=seq,
-            status=outcome.status,
-            rest=encode(entry),
-            boot=self.store.boot,
-            key=decision.key,
-            approval=decision.approval_id,
-            blobs=blobs,
-        )
+        tool = self.policy.tools.get(decision.tool) if self.policy is not None else None
+        return record.settlement(decision, outcome, self.store, tool)
 
     def _owe(self, work: Settle | Append) -> None:
         with contextlib.suppress(SafeRunError):
@@ -472,18 +332,20 @@ class Gate:
         )
         self._owe(work)
 
-    def _unwanted(self, admitted: Any) -> None:
+    def _unwanted(self, admit: Admit, admitted: Admitted) -> None:
         """An admission whose task was cancelled before it could start anything."""
-        if isinstance(admitted, Admitted) and admitted.starts:
-            entry = OutcomeEntry(of=admitted.seq, status="not_started", boot=self.store.boot)
-            self._owe(
-                Settle(
-                    of=admitted.seq,
-                    status="not_started",
-                    rest=encode(entry),
-                    boot=self.store.boot,
-                )
+        if admitted.starts:
+            decision = Decision(
+                verdict=admitted.verdict,
+                tool=admit.entry.tool,
+                args={},
+                run_id=admit.entry.run,
+                seq=admitted.seq,
+                approval_id=admitted.approval_id,
+                key=admit.key,
             )
+            outcome = Outcome(status="not_started")
+            self._owe(record.settlement(decision, outcome, self.store, None))
 
     def _idempotency_key(self, key: bytes | None, seq: int) -> str:
         """Stable across repetitions of one call, and unlike that of any other call."""
@@ -496,58 +358,27 @@ class Gate:
         known = self._runs.get(about.run_id)
         if known is not None and known[0] is about:
             return known[1]
-        entry = RunEntry(
-            event="start",
-            run=about.run_id,
-            root=about.root,
-            parent=about.parent,
-            agent=about.agent,
-            user=_brief(about.user),
-            tenant=about.tenant,
-            prompt=_brief(about.prompt),
-            plan=_brief(about.plan),
-            context=_brief(about.context),
-        )
-        opening = Opening(
-            run_id=about.run_id,
-            identity=canonical.encode((about.agent, about.user_id, about.tenant)),
-            entry=encode(entry),
-        )
-        if len(self._runs) > 1_000:
+        if len(self._runs) >= MAX_RUNS:
             self._runs.clear()
+        opening = record.opening(about)
         self._runs[about.run_id] = (about, opening)
         return opening
 
     def model_turn(self, of: Run, turn: ModelTurn) -> None:
-        output, blobs = _kept(redact.encoded(plain.encode_result(turn.output)))
-        entry = ModelEntry(
-            run=of.run_id,
-            output=msgspec.Raw(output),
-            model=turn.model,
-            input_tokens=turn.input_tokens,
-            output_tokens=turn.output_tokens,
-            cost_usd=turn.cost_usd,
-            latency=turn.latency,
-            blobs={blob.hash.hex(): len(blob.data) for blob in blobs},
-        )
-        self._record(of, entry, blobs)
+        self._write(of, lambda opening: record.model_turn(of.run_id, turn, opening))
 
     def user_message(self, of: Run, text: str) -> None:
-        shown, blobs = _kept(redact.encoded(plain.encode_result(text)))
-        names = {blob.hash.hex(): len(blob.data) for blob in blobs}
-        self._record(of, UserEntry(run=of.run_id, text=msgspec.Raw(shown), blobs=names), blobs)
+        self._write(of, lambda opening: record.user_message(of.run_id, text, opening))
 
     def ended(self, of: Run, error: str | None) -> None:
         # A run in which nothing happened has no beginning in the ledger and needs no end.
         if of.run_id in self._runs:
-            self._record(of, RunEntry(event="end", run=of.run_id, error=error), ())
+            self._write(of, lambda opening: record.run_end(of.run_id, error, opening))
             self._runs.pop(of.run_id, None)
 
-    def _record(
-        self, of: Run, entry: ModelEntry | UserEntry | RunEntry, blobs: tuple[Blob, ...]
-    ) -> None:
+    def _write(self, of: Run, write: Callable[[Opening], Append]) -> None:
         try:
-            self.store.ride(Append([encode(entry)], self._opened(of.ref), blobs))
+            self.store.ride(write(self._opened(of.ref)))
         except Exception as problem:  # noqa: BLE001 - recording never breaks the agent
             log.error("saferun could not record a frame of run %s: %s", of.run_id, problem)
 
@@ -585,25 +416,6 @@ def _channel(given: str | Channel | None, settings: Config) -> Channel | None:
     return approval.channel(named) if isinstance(named, str) else named
 
 
-def _kept(data: bytes) -> tuple[bytes, tuple[Blob, ...]]:
-    """A value as an entry holds it: whole where it is small, else by a salted hash."""
-    if len(data) <= MAX_INLINE:
-        return data, ()
-    salt = secrets.token_bytes(16)
-    blob = Blob(blob_hash(salt, data), salt, data)
-    return canonical.encode(placeholder(blob.hash, len(data))), (blob,)
-
-
-def _named(opaque: Mapping[str, str]) -> dict[str, str]:
-    """Names and types of what was not read; names may come from a model, so they are bounded."""
-    return {name[:80]: kind[:200] for name, kind in itertools.islice(opaque.items(), 50)}
-
-
-def _omitted(size: int, digest: str | None = None) -> bytes:
-    """What stands for a value that is too large to be kept at all."""
-    return canonical.encode({"$omitted": f"{size:,} bytes", "digest": digest})
-
-
 def _joined(admit: Admit, admitted: Admitted) -> Admit:
     """The admission to come back with: for the request that stands, which may be another's.
 
@@ -615,44 +427,6 @@ def _joined(admit: Admit, admitted: Admitted) -> Admit:
         return admit
     request = msgspec.structs.replace(admit.request, id=admitted.approval_id)
     return msgspec.structs.replace(admit, request=request)
-
-
-def _under(tool: ToolPolicy, part: str) -> tuple[tuple[str, ...], ...]:
-    """The paths that a tool's policy has redacted in its `args` or its `result`."""
-    return tuple(path[1:] for path in tool.redact if path[0] == part) if tool.redact else ()
-
-
-def _brief(value: Any) -> Any:
-    """What a run says of itself, without secrets and short enough to stand in one entry."""
-    data = redact.encoded(plain.encode_result(value))
-    if len(data) <= MAX_ABOUT:
-        return msgspec.json.decode(data)
-    if isinstance(value, Mapping):
-        return {"$omitted": f"{len(data):,} bytes"}
-    return data[:MAX_ABOUT].decode(errors="ignore") + f"… ({len(data):,} bytes)"
-
-
-def _is_id(text: str) -> bool:
-    return 0 < len(text) <= MAX_CALL_ID and text.isprintable() and text.isascii()
-
-
-def _denied_early(ruling: Ruling, message: str) -> Ruling:
-    reason = Reason(id="gate", effect="deny", source="gate", message=message)
-    return msgspec.structs.replace(ruling, verdict="deny", reasons=(reason, *ruling.reasons))
-
-
-def _too_large(ruling: Ruling, size: int) -> Ruling:
-    if ruling.mode == "observe":
-        return ruling
-    return _denied_early(
-        ruling, f"its arguments have {size:,} bytes, and {plain.MAX_BYTES:,} is the most"
-    )
-
-
-def _bad_id(ruling: Ruling) -> Ruling:
-    if ruling.mode == "observe":
-        return ruling
-    return _denied_early(ruling, f"its call id is not 1 to {MAX_CALL_ID} printable characters")
 
 
 def _unavailable(call: Call, policy: Policy | None, problem: Exception) -> Decision:

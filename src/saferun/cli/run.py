@@ -1,5 +1,6 @@
 """`saferun run`: what agents did, read back from the ledger frame by frame."""
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,3 +36,448 @@ if TYPE_CHECKING:
     from saferun.store import Reader
 
 app = typer.Typer(name="run", help="Look at what agents did.", no_args_is_help=True)
+
+ID = 12
+"""Characters of a run id in a list; `run show` takes any beginning that is unique."""
+
+VALUE = 200
+"""Characters of one argument that are shown without `--full`."""
+
+SPEECH = 600
+"""Characters of what a model, a user or a tool said that are shown without `--full`."""
+
+ARGUMENTS = 40
+"""Arguments of one call that are shown without `--full`."""
+
+_LARGE = ("args", "result", "output", "text")
+"""The fields of an entry whose value may lie beside the ledger."""
+
+
+@app.command("list")
+def runs(
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many to show.")] = 20,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """List the newest runs, the newest first."""
+    with _history(store) as reader:
+        if as_json:
+            for run_id in reader.runs(limit):
+                document(_in_short(_told(reader, run_id)))
+            return 0
+        told = [_told(reader, run_id) for run_id in reader.runs(limit)]
+    _print_list(screen(), told)
+    return 0
+
+
+@app.command()
+def show(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or its beginning.")],
+    full: Annotated[bool, typer.Option("--full", help="Cut nothing.")] = False,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Show one run frame by frame: what was said, asked for, decided and done."""
+    with _history(store) as reader:
+        told = _told(reader, _named(reader, run), whole=full)
+    if as_json:
+        document(_in_full(told))
+    else:
+        _Page(screen(), told, full=full).print()
+    return 0
+
+
+class _Told(msgspec.Struct):
+    """A run's story, and the numbers of its entries that could not be read."""
+
+    story: "RunStory"
+    unreadable: list[int]
+
+
+@contextlib.contextmanager
+def _history(store: str | None) -> "Iterator[Reader]":
+    """The store's history, with its index of runs brought up to the newest entry."""
+    from saferun.store import Reader, index
+
+    path = store_file(store)
+    with Reader(path) as reader:
+        with progress("indexing", reader.head().size) as done:
+            index(path, lambda upto, _: done(upto))
+        yield reader
+
+
+def _told(reader: "Reader", run_id: str, *, whole: bool = False) -> _Told:
+    from saferun.replay import story
+
+    unreadable: list[int] = []
+    return _Told(story(run_id, _entries(reader, run_id, unreadable, whole=whole)), unreadable)
+
+
+def _entries(
+    reader: "Reader", run_id: str, unreadable: list[int], *, whole: bool
+) -> "Iterator[Entry]":
+    from saferun.ledger import EntryError, read
+
+    for seq in reader.frames(run_id):
+        for body in reader.bodies([seq]):
+            try:
+                entry = read(body)
+            except (EntryError, TypeError):
+                # It was changed since it was indexed: `ledger verify` says how.
+                unreadable.append(seq)
+                continue
+            if whole:
+                _unpack(reader, entry.fields)
+            yield entry
+
+
+def _named(reader: "Reader", given: str) -> str:
+    """The id of the one run that `given` names or begins. Raises CannotError."""
+    if reader.known(given):
+        return given
+    every = reader.runs(1 << 62)
+    found = [run_id for run_id in every if run_id.startswith(given)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        some = ", ".join(found[:3])
+        raise CannotError(f"{len(found):,} runs begin with {given!r}, such as {some}; say more.")
+    raise CannotError(f"There is no run {given!r} in {reader.path}{meant(given, every[:1000])}")
+
+
+def _blob(fields: Mapping[str, Any], key: str) -> tuple[str, int] | None:
+    """Hash and size of a value that lies beside the ledger; None where it stands in the entry.
+
+    What a tool says can look like a placeholder. It is one only if the entry itself names it.
+    """
+    match fields.get(key):
+        case {"$blob": {"sha256": str(name), "bytes": int(count)}} if name in fields.get(
+            "blobs", ()
+        ):
+            return name, count
+    return None
+
+
+def _unpack(reader: "Reader", fields: dict[str, Any]) -> None:
+    """Put the large values of an entry in their places, where they are held and fit."""
+    from saferun.ledger import blob_hash
+
+    for key in _LARGE:
+        named = _blob(fields, key)
+        with contextlib.suppress(ValueError, TypeError, RecursionError):
+            held = reader.blob(bytes.fromhex(named[0])) if named is not None else None
+            if held is not None and named is not None and blob_hash(*held).hex() == named[0]:
+                fields[key] = msgspec.json.decode(held[1])
+
+
+def _in_short(told: _Told) -> dict[str, Any]:
+    """A run as one line of JSON; times in microseconds, as in the ledger."""
+    story = told.story
+    return {
+        "run_id": story.run_id,
+        "began": story.began,
+        "ended": story.ended,
+        "agent": story.about.get("agent"),
+        "user": story.about.get("user", {}).get("id"),
+        "tenant": story.about.get("tenant"),
+        "frames": len(story.frames),
+        "denied": story.denied,
+        "asked": story.asked,
+        "duration": _lasted(story),
+        "error": story.error,
+        "unreadable": told.unreadable,
+    }
+
+
+def _in_full(told: _Told) -> dict[str, Any]:
+    about = told.story.about
+    kept = ("root", "parent", "prompt", "plan", "context")
+    return {
+        **_in_short(told),
+        "user": about.get("user", {}),
+        **{key: about.get(key) for key in kept},
+        "frames": msgspec.to_builtins(told.story.frames),
+    }
+
+
+def _lasted(story: "RunStory") -> int | None:
+    """How long a run took, None where it has not ended (or its process did, untold)."""
+    if story.began is None or story.ended is None:
+        return None
+    return story.ended - story.began
+
+
+def _who(story: "RunStory") -> str:
+    user = story.about.get("user", {}).get("id")
+    named = [inert(str(name), 60) for name in (story.about.get("agent"), user) if name]
+    return " for ".join(named) or "nobody named"
+
+
+def _print_list(console: "Console", told: list[_Told]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    if not told:
+        console.print("No runs yet. A run begins with its first guarded call.")
+        return
+    table = Table.grid(padding=(0, 2, 0, 0), expand=True)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, style="dim")
+    table.add_column(no_wrap=True, ratio=1, overflow="ellipsis")
+    for _ in range(4):
+        table.add_column(no_wrap=True, justify="right")
+    heads = ("run", "when", "who", "frames", "denied", "asked", "took")
+    table.add_row(*(Text(head, style="dim") for head in heads))
+    for each in told:
+        story, lasted = each.story, _lasted(each.story)
+        table.add_row(
+            Text(_short(story.run_id, told)),
+            moment(story.began),
+            _who(story),
+            f"{len(story.frames):,}",
+            _tally(story.denied, DENIED),
+            _tally(story.asked, ASKED),
+            span(lasted) if lasted is not None else Text("open", style="dim"),
+        )
+    console.print(table)
+    _warn(console, [seq for each in told for seq in each.unreadable])
+
+
+def _short(run_id: str, told: list[_Told]) -> str:
+    """The beginning of a run id, as long as it takes to tell it from the others listed."""
+    others = [each.story.run_id for each in told if each.story.run_id != run_id]
+    length = ID
+    while any(other.startswith(run_id[:length]) for other in others):
+        length += 1
+    return inert(run_id[:length])
+
+
+def _tally(many: int, mark: Mark) -> "Text":
+    from rich.text import Text
+
+    return Text(f"{mark.icon} {many:,}", style=mark.style) if many else Text("–", style="dim")
+
+
+def _warn(console: "Console", unreadable: list[int]) -> None:
+    if unreadable:
+        first = ", ".join(str(seq) for seq in unreadable[:5])
+        console.print(
+            f"\n! {counted(len(unreadable), 'entry', 'entries')} cannot be read ({first}): "
+            "they were changed. `saferun ledger verify` says more.",
+            style="yellow",
+        )
+
+
+class _Page:
+    """One run on paper: each frame has a head, and below it labels in one column.
+
+    Lines are broken here and not by a table: a run may have ten thousand frames.
+    """
+
+    def __init__(self, console: "Console", told: _Told, *, full: bool) -> None:
+        self._console = console
+        self._told = told
+        self._full = full
+        self._digits = len(str(len(told.story.frames)))
+        self._edge = self._digits + 4
+        """Columns before the labels; the icon stands just left of them."""
+
+    def print(self) -> None:
+        self._print_head()
+        for frame in self._told.story.frames:
+            self._console.print()
+            for line in self._frame(frame):
+                self._console.print(line, no_wrap=True, overflow="ignore", crop=False)
+        _warn(self._console, self._told.unreadable)
+
+    def _print_head(self) -> None:
+        from rich.text import Text
+
+        story, about = self._told.story, self._told.story.about
+        if about.get("prompt") is not None:
+            self._console.print(Text(self._speech(about, "prompt"), style="bold"))
+        lasted = _lasted(story)
+        parts = [_who(story), f"run {inert(story.run_id)}", moment(story.began)]
+        parts += [span(lasted) if lasted is not None else "still open"]
+        if about.get("parent"):
+            parts += [f"child of {inert(about['parent'])}"]
+        self._console.print(Text(" · ".join(parts)))
+        counts = Text(counted(len(story.frames), "frame"))
+        for many, mark in ((story.denied, DENIED), (story.asked, ASKED)):
+            style = mark.style if many else "dim"
+            counts.append(" · ").append(f"{mark.icon} {many:,} {mark.word}", style)
+        cost = sum(frame.said.get("cost_usd") or 0 for frame in story.frames)
+        if cost:
+            counts.append(f" · ${cost:,.4f}")
+        for name, version in sorted(_policies(story)):
+            counts.append(f" · {inert(name)} @ {inert(version[:12])}", "dim")
+        self._console.print(counts)
+        if story.error is not None:
+            self._console.print(Text(f"ended by {inert(story.error, 80)}"))
+
+    def _frame(self, frame: "Frame") -> "Iterator[Text]":
+        if frame.kind == "call":
+            yield self._head(frame, inert(self._decided(frame)["tool"], 60), _words(frame))
+            yield from self._call(frame)
+        else:
+            yield self._head(frame, frame.kind, _spent(frame.said))
+            key = "output" if frame.kind == "model" else "text"
+            yield from self._row("said", self._speech(frame.said, key))
+
+    def _decided(self, frame: "Frame") -> Mapping[str, Any]:
+        assert frame.decision is not None, "a call's frame begins with its decision"
+        return frame.decision
+
+    def _head(self, frame: "Frame", name: str, words: str) -> "Text":
+        from rich.text import Text
+
+        mark = _mark(frame)
+        took = (frame.outcome or frame.said).get("latency")
+        right = Text(f"{span(took)}  " if took else "").append(f"#{frame.seq}", "dim")
+        left = Text.assemble(
+            (f"{frame.number:>{self._digits}}  ", "dim"),
+            (mark.icon, mark.style),
+            " ",
+            (name, "bold"),
+            "  ",
+            (words, mark.style),
+        )
+        room = self._console.width - right.cell_len - 2
+        left.truncate(room, overflow="ellipsis", pad=True)
+        return left.append("  ").append(right)
+
+    def _call(self, frame: "Frame") -> "Iterator[Text]":
+        decision = self._decided(frame)
+        yield from self._arguments(decision)
+        for name, kind in decision.get("opaque", {}).items():
+            yield from self._row("unread", f"{inert(name, 40)}, a {inert(str(kind), 80)}")
+        for reason in decision.get("reasons", ()):
+            line = f" (line {reason['line']})" if reason.get("line") else ""
+            said = inert(reason["message"], SPEECH)
+            yield from self._row("because", f"{inert(reason['id'])}: {said}{line}")
+        for reason in decision.get("shadow", ()):
+            said = f"{inert(reason['id'])} would {reason['effect']}: {inert(reason['message'])}"
+            yield from self._row("shadow", said)
+        yield from self._person(frame)
+        yield from self._row("result", self._result(frame))
+
+    def _arguments(self, decision: Mapping[str, Any]) -> "Iterator[Text]":
+        args = decision.get("args")
+        if _blob(decision, "args") is not None or not isinstance(args, dict):
+            yield from self._row("args", self._speech(decision, "args"))
+            return
+        names = list(args)[: None if self._full else ARGUMENTS]
+        column = max((len(inert(name, 24)) for name in names), default=0)
+        label = "args"
+        for name in names:
+            value = shown(args[name], None if self._full else VALUE)
+            yield from self._row(label, value, f"{inert(name, 24):{column}}  ")
+            label = ""
+        if len(args) > len(names):
+            yield from self._row("", f"… {counted(len(args) - len(names), 'more argument')}")
+
+    def _person(self, frame: "Frame") -> "Iterator[Text]":
+        for step in frame.approvals:
+            if step.get("event") == "requested":
+                groups = ", ".join(inert(group, 60) for group in step.get("groups", ()))
+                yield from self._row("asked", groups or "anybody")
+            else:
+                after = span(step["at"] - frame.at)
+                by = f" by {inert(step['by'], 80)}" if step.get("by") else ""
+                why = f": {inert(step['reason'], SPEECH)}" if step.get("reason") else ""
+                channel = f" ({inert(step['channel'], 40)})" if step.get("channel") else ""
+                said = f"{step.get('event')}{by} after {after}{channel}{why}"
+                yield from self._row("answer", said)
+
+    def _result(self, frame: "Frame") -> str:
+        outcome = frame.outcome
+        if outcome is None:
+            decision = self._decided(frame)
+            starts = decision["verdict"] == "allow" or decision.get("mode", "enforce") != "enforce"
+            return "none so far" if starts else ""
+        if outcome["status"] == "ok":
+            return self._speech(outcome, "result")
+        error = outcome.get("error")
+        said = _ENDS[outcome["status"]]
+        return f"{said}: {inert(error, None if self._full else SPEECH)}" if error else said
+
+    def _speech(self, fields: Mapping[str, Any], key: str) -> str:
+        """What a model, a user or a tool said: text as it is, anything else as JSON."""
+        kept = _blob(fields, key)
+        if kept is not None:
+            where = "no longer held" if self._full else "--full shows it"
+            return f"{size(kept[1])}, kept beside the ledger; {where}"
+        value = fields.get(key)
+        limit = None if self._full else SPEECH
+        if isinstance(value, str) and key != "result":
+            return inert(value, limit)
+        return shown(value, limit)
+
+    def _row(self, label: str, said: str, name: str = "") -> "Iterator[Text]":
+        """A label, and beside it text that is broken and keeps its left edge."""
+        from rich.text import Text
+
+        if not said:
+            return
+        lead = Text(" " * self._edge).append(f"{label:9}", "dim").append(name, "dim")
+        edge = lead.cell_len
+        for line in Text(said).wrap(self._console, max(self._console.width - edge, 20)):
+            yield lead + line
+            lead = Text(" " * edge)
+
+
+_ENDS = {
+    "error": "failed",
+    "timeout": "timed out",
+    "cancelled": "was cancelled",
+    "unknown": "unknown, since its process ended before it could say",
+    "not_started": "never started",
+}
+
+
+def _mark(frame: "Frame") -> Mark:
+    if frame.kind != "call":
+        return MODEL if frame.kind == "model" else USER
+    decision = frame.decision or {}
+    if decision["verdict"] == "allow" and frame.approvals:
+        return ASKED
+    if decision["verdict"] == "allow" and decision.get("modified"):
+        return MODIFIED
+    return VERDICTS[decision["verdict"]]
+
+
+def _words(frame: "Frame") -> str:
+    """What was decided on a call, in the words that stand beside its icon."""
+    decision = frame.decision or {}
+    verdict, mode = decision["verdict"], decision.get("mode", "enforce")
+    word = _mark(frame).word
+    if mode == "observe":
+        return f"{word}, only observed"
+    if mode == "shadow":
+        return f"would be {word}, in shadow"
+    answers = [step for step in frame.approvals if step.get("event") != "requested"]
+    if answers:
+        by = f" by {inert(answers[-1]['by'], 40)}" if answers[-1].get("by") else ""
+        return f"{word}, {answers[-1]['event']}{by}"
+    if verdict == "ask":
+        return f"{word}, no answer so far"
+    if verdict == "deny":
+        reasons = decision.get("reasons", ())
+        return f"{word} by {inert(reasons[0]['id'])}" if reasons else word
+    return word
+
+
+def _spent(said: Mapping[str, Any]) -> str:
+    parts = [inert(str(said["model"]), 60)] if said.get("model") else []
+    for key, word in (("input_tokens", "in"), ("output_tokens", "out")):
+        if said.get(key) is not None:
+            parts.append(f"{said[key]:,} {word}")
+    if said.get("cost_usd"):
+        parts.append(f"${said['cost_usd']:,.4f}")
+    return " · ".join(parts)
+
+
+def _policies(story: "RunStory") -> set[tuple[str, str]]:
+    """The policies that decided in a run, by name and version."""
+    found = (frame.decision.get("policy") for frame in story.frames if frame.decision is not None)
+    return {(policy["name"], policy["version"]) for policy in found if policy}

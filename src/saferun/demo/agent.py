@@ -69,8 +69,8 @@ class AlwaysYes:
 
     name = "demo --yes"
 
-    def unreachable(self) -> str | None:
-        return None
+    def unreachable(self) -> None:
+        """There is always somebody, in a manner of speaking."""
 
-    def ask(self, question: Question) -> Vote:
-        return Vote(approved=True, by=self.name, reason=f"{question.tool} in a demo")
+    def ask(self, question: Question) -> Vote:  # noqa: ARG002 - that is what --yes means
+        return Vote(approved=True, by=self.name)

@@ -12,11 +12,12 @@ from saferun.demo.world import State, World
 from saferun.store import Store, checkpoint
 
 
-def expected(decided: Sequence[Decision], *, edited: bool) -> State:
+def expected(decided: Sequence[Decision], *, edited: bool, answer: bool | None) -> State:
     """What the tools must have done.
 
-    Under the demo's own policy that is known beforehand, but for the refund that a person
-    decides on. Under an edited one it is what was allowed, no less and no more.
+    Under the demo's own policy that is known beforehand, but for the refund that is asked
+    about: it follows `answer`, or what was decided where that is a person's to say (None).
+    Under an edited policy it is what was allowed, no less and no more.
     """
     allowed = [decision for decision in decided if decision.allowed]
     if edited:
@@ -25,10 +26,11 @@ def expected(decided: Sequence[Decision], *, edited: bool) -> State:
             mails=[d.args["to"] for d in allowed if d.tool == "send_email"],
             files=sorted({d.args["name"] for d in allowed if d.tool == "save_file"}),
         )
-    approved = any(decision.approval_id is not None for decision in allowed)
+    if answer is None:
+        answer = any(decision.approval_id is not None for decision in allowed)
     return State(
-        refunds=[("A-1017", 4_000), *([("A-1031", 25_000)] if approved else [])],
-        mails=["dana@mapleandmain.test"] * 12,
+        refunds=[("A-1017", 4_000), ("A-1031", 25_000)] if answer else [("A-1017", 4_000)],
+        mails=["dana@maple.test"] * 12,
         files=["hand-over.md"],
     )
 

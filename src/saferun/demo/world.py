@@ -1,10 +1,12 @@
 """The demo's world: one folder with a real database, a real mailbox and real files in it.
 
     saferun.toml            which store, and how to ask
-    policies/support.yaml   what the agent may do: the user's to edit, and kept by a rerun
+    policies/support.yaml   what the agent may do: the user's to edit
     store/                  decisions, outcomes, the ledger and its keys
     shop/                   orders.db, mail/ and files/: what the tools work on
     kept-outside/           a checkpoint of the ledger, and the key to check it with
+
+All of it is begun anew by every demo, but for a policy that somebody has edited.
 """
 
 import mailbox
@@ -19,7 +21,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from saferun.errors import SafeRunError
+
 _MARK = ".saferun-demo"
+"""Tells a folder that a demo made. It holds the policy as it was put there."""
+
 _POLICY = "policies/support.yaml"
 
 _ORDERS = (
@@ -38,8 +44,8 @@ CREATE TABLE refunds (
 """
 
 
-class FolderTakenError(Exception):
-    """The folder holds something that no demo made, so it is left alone."""
+class WorldError(SafeRunError):
+    """The folder cannot be the demo's: it holds something else, or cannot be written."""
 
 
 class State(msgspec.Struct, frozen=True):
@@ -62,32 +68,39 @@ class World(NamedTuple):
 
     @classmethod
     def make(cls, folder: Path) -> "World":
-        """A fresh world in `folder`, where nothing but the policy of an earlier one is kept.
+        """A fresh world in `folder`; of an earlier one there, only an edited policy is kept.
 
-        Raises FolderTakenError where there is something that no demo made, and OSError.
+        Raises WorldError where there is something that no demo made, or that cannot be written.
         """
+        try:
+            return cls._made(folder.absolute())
+        except OSError as problem:
+            raise WorldError(f"The demo cannot be set up in {folder}: {problem}.") from None
+
+    @classmethod
+    def _made(cls, folder: Path) -> "World":
         mark = folder / _MARK
-        if folder.exists() and not mark.is_file() and (not folder.is_dir() or _holds(folder)):
-            raise FolderTakenError(
-                f"{folder} is not a folder that the demo made, so it is left as it is; "
-                "name another with --folder."
+        if folder.exists() and not mark.is_file() and next(folder.iterdir(), None) is not None:
+            raise WorldError(
+                f"{folder} has something in it that no demo made, so nothing was touched; "
+                "name another folder with --folder."
             )
-        folder.mkdir(parents=True, exist_ok=True)
-        # First of all, so that a demo that is interrupted can be run again.
-        mark.write_text("Made by `saferun demo`, which begins it anew.\n", encoding="utf-8")
-        for ours in ("store", "shop", "kept-outside"):
-            if (folder / ours).exists():
-                shutil.rmtree(folder / ours)
         package = resources.files(__package__)
         shipped = package.joinpath(_POLICY).read_bytes()
-        (folder / "saferun.toml").write_bytes(package.joinpath("saferun.toml").read_bytes())
         policy = folder / _POLICY
-        if not policy.exists():
-            policy.parent.mkdir(exist_ok=True)
+        edited = policy.exists() and policy.read_bytes() not in (shipped, mark.read_bytes())
+        policy.parent.mkdir(parents=True, exist_ok=True)
+        # First of all, so that a demo that is interrupted can be run again.
+        mark.write_bytes(shipped)
+        if not edited:
             policy.write_bytes(shipped)
-        world = cls(folder.absolute(), edited=policy.read_bytes() != shipped)
-        for made in (world.files, world.outside):
-            made.mkdir(parents=True)
+        (folder / "saferun.toml").write_bytes(package.joinpath("saferun.toml").read_bytes())
+        world = cls(folder, edited)
+        for ours in (folder / "store", folder / "shop", world.outside):
+            if ours.exists():
+                shutil.rmtree(ours)
+        world.files.mkdir(parents=True)
+        world.outside.mkdir()
         with closing(sqlite3.connect(world.orders)) as db, db:
             db.executescript(_SCHEMA)
             db.executemany("INSERT INTO orders VALUES (?, ?, ?, ?, ?)", _ORDERS)
@@ -146,6 +159,3 @@ class World(NamedTuple):
             files=sorted(file.name for file in self.files.iterdir()),
         )
 
-
-def _holds(folder: Path) -> bool:
-    return next(folder.iterdir(), None) is not None

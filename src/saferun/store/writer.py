@@ -106,7 +106,14 @@ class Writer:
         """Have work done and durable; returns its result or raises what it raised."""
         item = Item(work)
         self.enqueue(item)
-        self.finish(item)
+        try:
+            self.finish(item)
+        except BaseException:
+            # Interrupted, it stays queued: an outcome must be written all the same, and an
+            # admission that nobody waits for is an intent whose end is unknown.
+            item.rides = True
+            self._rouse()
+            raise
         return item.answer()
 
     def enqueue(self, item: Item[T]) -> None:
@@ -132,6 +139,10 @@ class Writer:
     def ride(self, work: Work[object]) -> None:
         """Queue work that nobody waits for; it is committed with the next call's or soon."""
         self.enqueue(Item(work, rides=True))
+        self._rouse()
+
+    def _rouse(self) -> None:
+        """Have the keeper look after what rides, unless it is doing so already."""
         if not self._awake:
             self._awake = True
             self._call_keeper(None)

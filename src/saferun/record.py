@@ -1,0 +1,306 @@
+"""Writing down: calls, outcomes and what runs say, as entries of the ledger.
+
+Whatever reaches the store goes through here, and leaves it plain, without secrets and
+bounded: redaction comes before anything is written, a value too large for an entry goes
+beside it under a salted hash, and one too large to be kept at all leaves its size. All of it
+is done before any lock is taken, so that the store only has to add number and time.
+"""
+
+import itertools
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from saferun import plain, redact
+from saferun.call import Call, Decision, Outcome, Reason, RunRef, canonical
+from saferun.control import Charge, charges
+from saferun.ledger import (
+    MAX_INLINE,
+    AnyEntry,
+    ApprovalEntry,
+    DecisionEntry,
+    ModelEntry,
+    OutcomeEntry,
+    RunEntry,
+    UserEntry,
+    blob_hash,
+    encode,
+    placeholder,
+)
+from saferun.policy import Ruling, ToolPolicy
+from saferun.run import ModelTurn
+from saferun.store import Admit, Append, Blob, Opening, Request, Settle, Store
+
+MAX_CALL_ID = 256
+"""Characters of a call id. Ids come from models, so they are bounded and must be printable."""
+
+MAX_ABOUT = 8_192
+"""Bytes kept of each of a run's prompt, plan, user and context."""
+
+MAX_ERROR = 2_000
+"""Characters kept of a tool's exception."""
+
+
+def admission(
+    call: Call, ruling: Ruling, store: Store, opening: Opening | None, *, patience: float
+) -> Admit:
+    """The admission of a call on which policy has ruled.
+
+    `patience` is how many seconds a person has to answer, should somebody have to be asked.
+    """
+    data = canonical.encode(ruling.args)
+    digest = store.keys.digest(b"\0".join((call.tool.encode(), data))).hex()
+    if len(data) > plain.MAX_BYTES:
+        size = f"its arguments have {len(data):,} bytes, and {plain.MAX_BYTES:,} is the most"
+        ruling = _refused(ruling, size)
+        data = _omitted(len(data))
+    call_id, key = call.call_id, None
+    run_id = call.run.run_id if call.run is not None else None
+    if call_id is not None:
+        if 0 < len(call_id) <= MAX_CALL_ID and call_id.isascii() and call_id.isprintable():
+            key = store.keys.digest(canonical.encode((run_id, call_id, call.tool, digest)))
+        else:
+            call_id = None
+            ruling = _refused(
+                ruling, f"its call id is not 1 to {MAX_CALL_ID} printable ASCII characters"
+            )
+    shown, blobs = _kept(redact.encoded(data, under(ruling.tool, "args")))
+    entry = DecisionEntry(
+        run=run_id,
+        call=call_id,
+        tool=call.tool,
+        args=msgspec.Raw(shown),
+        digest=digest,
+        verdict=ruling.verdict,
+        mode=ruling.mode,
+        modified=ruling.modified,
+        policy=ruling.policy,
+        reasons=ruling.reasons,
+        shadow=ruling.shadow,
+        opaque=_types(call.opaque) if call.opaque else {},
+        boot=store.boot,
+        key=key.hex() if key is not None else None,
+        blobs=_names(blobs),
+    )
+    due: list[tuple[Charge, bytes | None]] = []
+    if ruling.tool.limits:
+        space = f"{ruling.policy.name if ruling.policy is not None else ''}/{ruling.mode}"
+        due = [
+            (charge, None if charge.key is None else store.keys.digest(charge.key))
+            for charge in charges(ruling.tool.limits, call, space)
+        ]
+    asks = ruling.verdict == "ask" and ruling.mode == "enforce"
+    return Admit(
+        entry=entry,
+        rest=encode(entry),
+        boot=store.boot,
+        key=key,
+        opening=opening,
+        due=due,
+        request=_request(call, ruling, entry, shown, store, patience) if asks else None,
+        blobs=blobs,
+    )
+
+
+def settlement(
+    decision: Decision, outcome: Outcome, store: Store, tool: ToolPolicy | None
+) -> Settle:
+    """The end of a call that was let start. Never raises: what cannot be told is left out."""
+    assert decision.seq is not None
+    try:
+        entry, blobs = _outcome(decision, outcome, store, tool)
+        rest = encode(entry)
+    except Exception:  # noqa: BLE001 - the effect has happened, and its end must be written
+        blobs = ()
+        rest = encode(
+            OutcomeEntry(
+                of=decision.seq,
+                run=decision.run_id,
+                status=outcome.status,
+                error="its result could not be written down",
+                latency=outcome.latency,
+                boot=store.boot,
+            )
+        )
+    return Settle(
+        of=decision.seq,
+        status=outcome.status,
+        rest=rest,
+        boot=store.boot,
+        key=decision.key,
+        approval=decision.approval_id,
+        blobs=blobs,
+    )
+
+
+def opening(about: RunRef) -> Opening:
+    """A run's first entry, and whom it is bound to."""
+    return Opening(
+        run_id=about.run_id,
+        identity=canonical.encode((about.agent, about.user_id, about.tenant)),
+        entry=encode(
+            RunEntry(
+                event="start",
+                run=about.run_id,
+                root=about.root,
+                parent=about.parent,
+                agent=about.agent,
+                user=_brief(about.user),
+                tenant=about.tenant,
+                prompt=_brief(about.prompt),
+                plan=_brief(about.plan),
+                context=_brief(about.context),
+            )
+        ),
+    )
+
+
+def model_turn(run_id: str, turn: ModelTurn, opening: Opening) -> Append:
+    output, blobs = _kept(redact.encoded(plain.encode_result(turn.output)))
+    entry = ModelEntry(
+        run=run_id,
+        output=msgspec.Raw(output),
+        model=turn.model,
+        input_tokens=turn.input_tokens,
+        output_tokens=turn.output_tokens,
+        cost_usd=turn.cost_usd,
+        latency=turn.latency,
+        blobs=_names(blobs),
+    )
+    return _appended(entry, opening, blobs)
+
+
+def user_message(run_id: str, text: str, opening: Opening) -> Append:
+    shown, blobs = _kept(redact.encoded(plain.encode_result(text)))
+    return _appended(
+        UserEntry(run=run_id, text=msgspec.Raw(shown), blobs=_names(blobs)), opening, blobs
+    )
+
+
+def run_end(run_id: str, error: str | None, opening: Opening) -> Append:
+    return _appended(RunEntry(event="end", run=run_id, error=error), opening)
+
+
+def under(tool: ToolPolicy, part: str) -> tuple[tuple[str, ...], ...]:
+    """The paths that a tool's policy has redacted in its `args` or its `result`."""
+    return tuple(path[1:] for path in tool.redact if path[0] == part) if tool.redact else ()
+
+
+def _outcome(
+    decision: Decision, outcome: Outcome, store: Store, tool: ToolPolicy | None
+) -> tuple[OutcomeEntry, tuple[Blob, ...]]:
+    assert decision.seq is not None
+    result: msgspec.Raw | None = None
+    blobs: tuple[Blob, ...] = ()
+    if outcome.status == "ok":
+        data = plain.encode_result(outcome.result)
+        if len(data) > plain.MAX_BYTES:
+            data = _omitted(len(data), store.keys.digest(data).hex())
+        data, blobs = _kept(redact.encoded(data, under(tool, "result") if tool else ()))
+        result = msgspec.Raw(data)
+    entry = OutcomeEntry(
+        of=decision.seq,
+        run=decision.run_id,
+        tool=decision.tool,
+        status=outcome.status,
+        result=result,
+        error=None if outcome.error is None else _told(outcome.error),
+        latency=outcome.latency,
+        boot=store.boot,
+        blobs=_names(blobs),
+    )
+    return entry, blobs
+
+
+def _request(
+    call: Call,
+    ruling: Ruling,
+    entry: DecisionEntry,
+    shown: bytes,
+    store: Store,
+    patience: float,
+) -> Request:
+    # All that an answer holds for. Anything new about the call makes it another question.
+    about = (
+        call.run.tenant if call.run is not None else None,
+        entry.run,
+        entry.call,
+        entry.tool,
+        entry.digest,
+        entry.policy,
+        [reason.id for reason in ruling.reasons],
+        ruling.groups,
+    )
+    # 80 random bits: whoever could guess a request's id could answer it before it is shown.
+    own = f"a-{secrets.token_hex(10)}"
+    return Request(
+        id=own,
+        binding=store.keys.digest(canonical.encode(about)),
+        deadline=round(patience * 1e6),
+        entry=ApprovalEntry(
+            id=own,
+            event="requested",
+            run=entry.run,
+            call=entry.call,
+            tool=entry.tool,
+            digest=entry.digest,
+            groups=ruling.groups,
+            reasons=ruling.reasons,
+        ),
+        shown=shown,
+    )
+
+
+def _appended(entry: AnyEntry, opening: Opening, blobs: tuple[Blob, ...] = ()) -> Append:
+    return Append([encode(entry)], opening, blobs)
+
+
+def _refused(ruling: Ruling, message: str) -> Ruling:
+    """The ruling with an objection of the gate's own, unless nothing is to be denied at all."""
+    if ruling.mode == "observe":
+        return ruling
+    reason = Reason(id="gate", effect="deny", source="gate", message=message)
+    return msgspec.structs.replace(ruling, verdict="deny", reasons=(reason, *ruling.reasons))
+
+
+def _kept(data: bytes) -> tuple[bytes, tuple[Blob, ...]]:
+    """A value as an entry holds it: whole where it is small, else by a salted hash."""
+    if len(data) <= MAX_INLINE:
+        return data, ()
+    salt = secrets.token_bytes(16)
+    blob = Blob(blob_hash(salt, data), salt, data)
+    return canonical.encode(placeholder(blob.hash, len(data))), (blob,)
+
+
+def _names(blobs: tuple[Blob, ...]) -> dict[str, int]:
+    return {blob.hash.hex(): len(blob.data) for blob in blobs}
+
+
+def _types(opaque: Mapping[str, str]) -> dict[str, str]:
+    """Names and types of what was not read. Names may come from a model, so they are bounded."""
+    return {
+        redact.text(name[:80]): kind[:200] for name, kind in itertools.islice(opaque.items(), 50)
+    }
+
+
+def _omitted(size: int, digest: str | None = None) -> bytes:
+    """What stands for a value that is too large to be kept at all."""
+    return canonical.encode({"$omitted": f"{size:,} bytes", "digest": digest})
+
+
+def _told(error: str) -> str:
+    # Cut after the secrets are out, so that no half of one is left; and before, so that a
+    # huge text costs no more than a large one.
+    return redact.text(error[: 4 * MAX_ERROR])[:MAX_ERROR].encode(errors="replace").decode()
+
+
+def _brief(value: Any) -> Any:
+    """What a run says of itself, without secrets and short enough to stand in one entry."""
+    data = redact.encoded(plain.encode_result(value))
+    if len(data) <= MAX_ABOUT:
+        return msgspec.json.decode(data)
+    if isinstance(value, Mapping):
+        return {"$omitted": f"{len(data):,} bytes"}
+    return data[:MAX_ABOUT].decode(errors="ignore") + f"… ({len(data):,} bytes)"
