@@ -87,9 +87,11 @@ def admission(
     due: list[tuple[Charge, bytes | None]] = []
     if ruling.tool.limits:
         space = f"{ruling.policy.name if ruling.policy is not None else ''}/{ruling.mode}"
+        # Counted by what will run: a default that policy fills in is a scope like any other.
+        final = msgspec.structs.replace(call, args=ruling.args)
         due = [
             (charge, None if charge.key is None else store.keys.digest(charge.key))
-            for charge in charges(ruling.tool.limits, call, space)
+            for charge in charges(ruling.tool.limits, final, space)
         ]
     asks = ruling.verdict == "ask" and ruling.mode == "enforce"
     return Admit(

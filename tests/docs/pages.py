@@ -10,7 +10,7 @@ before it, which a reader of the page does not see:
     <!-- keys: y n -->        the command runs in a terminal, where these are typed when it asks
     <!-- not run: REASON -->  why this block cannot run here
 
-A `text` block is what the block before it prints; `…` stands for what differs each time.
+A `text` block is what the block before it prints; see `stage.matches` for what may differ.
 Indented blocks are pictures and formulas, and no examples.
 """
 
@@ -30,6 +30,8 @@ ELSEWHERE = {"docs/ledger-format.md": "tests/ledger/test_ledger_format.py"}
 MARKERS = ("file", "with", "before", "exit", "keys", "not run")
 
 _MARKER = re.compile(rf"\s*({'|'.join(MARKERS)})(?::[ \t]*|\s*\n)(.*?)\s*", re.DOTALL)
+_SRC = re.compile(r'\bsrc="([^"]*)"')
+_COMMAND = re.compile(r"^(?:\$ )?saferun(?: [a-z]+){1,2}\b", re.MULTILINE)
 _COMMENT = re.compile(r"<!--(.*?)-->", re.DOTALL)
 
 
@@ -85,7 +87,10 @@ def links(page: str) -> list[str]:
     tokens = MarkdownIt("commonmark").enable("table").parse((ROOT / page).read_text("utf-8"))
     inline = [each for token in tokens for each in token.children or ()]
     targets = [each.attrGet("href") or each.attrGet("src") for each in inline]
-    return [str(target) for target in targets if target]
+    pictures = [
+        src for token in tokens if token.type == "html_block" for src in _SRC.findall(token.content)
+    ]
+    return [str(target) for target in (*targets, *pictures) if target]
 
 
 def anchors(page: str) -> set[str]:
@@ -93,3 +98,12 @@ def anchors(page: str) -> set[str]:
     tokens = MarkdownIt("commonmark").parse((ROOT / page).read_text(encoding="utf-8"))
     headings = [after.content for token, after in pairwise(tokens) if token.type == "heading_open"]
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def commands(page: str) -> set[tuple[str, ...]]:
+    """The commands that a page speaks of, in its text and in its examples: `saferun run show`."""
+    tokens = MarkdownIt("commonmark").enable("table").parse((ROOT / page).read_text("utf-8"))
+    code = [token.content for token in tokens if token.type == "fence"]
+    inline = [each for token in tokens for each in token.children or ()]
+    code += [each.content for each in inline if each.type == "code_inline"]
+    return {tuple(found.split())[1:] for text in code for found in _COMMAND.findall(text)}

@@ -187,6 +187,27 @@ def test_an_ellipsis_stands_for_part_of_a_line_or_for_whole_lines() -> None:
     assert not matches("run r-1\nat 12:01\n", "run …")
 
 
+@pytest.mark.parametrize(
+    ("printed", "shown"),
+    [
+        ("took  5.9 ms\n", "took 14 ms"),
+        ("at 2026-01-02 03:04\n", "at 2026-11-23 07:56"),
+        ("saferun/default/5dc9edf178eca057\n", "saferun/default/0123456789abcdef"),
+    ],
+)
+def test_what_differs_each_time_is_taken_for_any_other_of_its_kind(
+    printed: str, shown: str
+) -> None:
+    assert matches(printed, shown)
+
+
+@pytest.mark.parametrize(
+    ("printed", "shown"), [("12 entries", "13 entries"), ("took 5 ms", "took long"), ("a", "a b")]
+)
+def test_nothing_else_may_differ(printed: str, shown: str) -> None:
+    assert not matches(printed, shown)
+
+
 def test_a_command_that_fails_fails_its_page(stage: Stage) -> None:
     with pytest.raises(AssertionError, match="exit 3"):
         stage.shell("exit 3", status=0)

@@ -1,5 +1,7 @@
 """What a policy says about a call: verdicts, reasons, defaults, groups and shadow."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from policy.making import FITS, REFUND, call, decide, ids, of, policy, said
@@ -174,8 +176,8 @@ def test_a_rule_that_allows_goes_before_the_tools_default():
         ("{type: string, maxLength: 2}", "xxx", "a may be at most 2 characters long"),
         ("{type: string, pattern: '^x$'}", "y", 'a must match the pattern "^x$"'),
         ("{type: string, format: email}", "y", "a must be written as email"),
-        ("{type: array, minItems: 1}", [], "a must hold at least 1 items"),
-        ("{type: array, maxItems: 1}", [1, 2], "a may hold at most 1 items"),
+        ("{type: array, minItems: 1}", [], "a must be at least 1 items long"),
+        ("{type: array, maxItems: 1}", [1, 2], "a may be at most 1 items long"),
         ("{type: array, uniqueItems: true}", [1, 1], "a may not hold the same item twice"),
         ("{type: array, items: {type: string}}", ["x", 5], "a[1] must be a string"),
         (
@@ -185,8 +187,8 @@ def test_a_rule_that_allows_goes_before_the_tools_default():
         ),
         ("{type: array, prefixItems: [{}], items: false}", [1, 2], "a[1] is not allowed here"),
         ("{type: array, unevaluatedItems: false}", [1], "a has more items than the policy names"),
-        ("{type: object, minProperties: 1}", {}, "a must have at least 1 properties"),
-        ("{type: object, maxProperties: 0}", {"b": 1}, "a may have at most 0 properties"),
+        ("{type: object, minProperties: 1}", {}, "a must be at least 1 properties large"),
+        ("{type: object, maxProperties: 0}", {"b": 1}, "a may be at most 0 properties large"),
         ("{type: object, required: [b]}", {}, "a.b is missing"),
         ("{type: object, dependentRequired: {b: [c]}}", {"b": 1}, "a.c is missing"),
         (
@@ -439,7 +441,15 @@ def test_a_rule_in_shadow_does_not_keep_the_tools_default_from_speaking():
     assert (ruling.verdict, ids(ruling)) == ("deny", ["refund.default"])
 
 
-# Errors inside, and no policy.
+# Errors inside, threads, and no policy.
+
+
+def test_many_threads_decide_by_one_policy_and_agree():
+    made = policy(rules=BIG)
+    calls = [call({**FITS, "amount": amount}) for amount in (1, 20_001, 100_001)] * 200
+    with ThreadPoolExecutor(8) as pool:
+        verdicts = [ruling.verdict for ruling in pool.map(made.decide, calls)]
+    assert verdicts == ["allow", "ask", "deny"] * 200
 
 
 class _Broken:

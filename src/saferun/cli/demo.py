@@ -16,7 +16,7 @@ def demo(
         Path | None, typer.Option("--folder", help="Where to leave what the demo makes.")
     ] = None,
 ) -> int:
-    """Watch an agent meet the checkpoint, then replay and verify what happened."""
+    """Watch an agent meet the checkpoint."""
     from saferun.demo import play
 
     return play(yes=yes, folder=folder, console=screen())

@@ -12,7 +12,18 @@ import typer
 
 from saferun.approval.inert import inert
 from saferun.cli.options import CannotError, JsonOption, StoreOption, contents, store_file
-from saferun.cli.screen import ALLOWED, DENIED, counted, document, facts, progress, screen
+from saferun.cli.screen import (
+    ALLOWED,
+    DENIED,
+    beside,
+    counted,
+    document,
+    facts,
+    progress,
+    put,
+    raw,
+    screen,
+)
 
 if TYPE_CHECKING:
     from saferun.ledger import Checkpoint, Report, Row, Signer, Verifier
@@ -24,6 +35,9 @@ app = typer.Typer(
 
 _MAX_KEY = 10_000
 """Bytes of a file with a verifier key, which has about 150."""
+
+_SEED = 32
+"""Bytes of an Ed25519 seed."""
 
 
 @app.command()
@@ -91,8 +105,7 @@ def sign(store: StoreOption = None, as_json: JsonOption = False) -> int:
             {"origin": stated.origin, "size": stated.size, "root": root, "note": note.decode()}
         )
     else:
-        # The very bytes that were signed, with no newline added and none translated.
-        typer.echo(note, nl=False)
+        raw(note)
     return 0
 
 
@@ -106,12 +119,12 @@ def vkey(store: StoreOption = None, as_json: JsonOption = False) -> int:
     if as_json:
         document({"vkey": key})
     else:
-        typer.echo(key)
+        raw(f"{key}\n".encode())
     return 0
 
 
 def _verified(reader: "Reader", checkpoint: Path | None, vkey: Path | None) -> "Report":
-    """What verification finds in the entries, or else in the checkpoints themselves."""
+    """What verification finds in the entries, or else in what is kept beside them."""
     from saferun import ledger
 
     origin = _origin(reader)
@@ -120,6 +133,8 @@ def _verified(reader: "Reader", checkpoint: Path | None, vkey: Path | None) -> "
     # Checkpoints before the head: one that is signed meanwhile would seem to be ahead of it.
     local, spoiled = _local(reader, verifier)
     head = reader.head()
+    if not (type(head.size) is int and type(head.frontier) is bytes):
+        return _doubted(ledger.verify(()), "The head is none that a store writes.")
     with progress("verifying", head.size) as done:
         report = ledger.verify(
             _counted_by(reader, head.size),
@@ -129,10 +144,22 @@ def _verified(reader: "Reader", checkpoint: Path | None, vkey: Path | None) -> "
             blobs=reader.blob,
             progress=done,
         )
-    doubt = forged or spoiled
-    if report.problem is None and doubt is not None:
-        report = msgspec.structs.replace(report, problem=ledger.Problem(None, doubt))
-    return report
+    return _doubted(report, forged or spoiled or _misnamed(reader, origin))
+
+
+def _doubted(report: "Report", doubt: str | None) -> "Report":
+    """The report with a doubt about something else than the entries, should those be sound."""
+    from saferun.ledger import Problem
+
+    if report.problem is not None or doubt is None:
+        return report
+    return msgspec.structs.replace(report, problem=Problem(None, doubt))
+
+
+def _misnamed(reader: "Reader", origin: str) -> str | None:
+    if reader.origin == origin:
+        return None
+    return f"The store calls its ledger {reader.origin!r}, and entry 0 calls it {origin!r}."
 
 
 def _counted_by(reader: "Reader", size: int) -> "Iterator[Row]":
@@ -167,12 +194,18 @@ def _verifier(reader: "Reader", vkey: Path | None, origin: str) -> "Verifier | N
 
     if vkey is None:
         seed = _seed(reader)
-        return Verifier(Signer(reader.origin, seed).vkey()) if seed is not None else None
+        try:
+            return Verifier(Signer(origin, seed).vkey()) if seed is not None else None
+        except NoteError:
+            # Entry 0 was changed to a name that no key may bear; `verify` finds it.
+            return None
     try:
         given = Verifier(contents(vkey, _MAX_KEY).decode().strip())
-    except (NoteError, UnicodeDecodeError) as problem:
-        said = problem if isinstance(problem, NoteError) else "It is not text."
-        raise CannotError(f"{vkey} holds no verifier key. {said}") from None
+    except (NoteError, UnicodeDecodeError):
+        raise CannotError(
+            f"{vkey} holds no verifier key of the form NAME+ID+KEY; `saferun ledger vkey` "
+            "prints that of a store."
+        ) from None
     if given.name != origin:
         raise CannotError(
             f"The key in {vkey} is of the ledger {given.name!r}, and this store holds {origin!r}."
@@ -213,9 +246,7 @@ def _external(
         return None, f"The checkpoint in {file} names this ledger and does not open. {problem}"
 
 
-def _local(
-    reader: "Reader", verifier: "Verifier | None"
-) -> "tuple[list[Checkpoint], str | None]":
+def _local(reader: "Reader", verifier: "Verifier | None") -> "tuple[list[Checkpoint], str | None]":
     """The checkpoints that were kept with the ledger, or what speaks against one of them."""
     from saferun.ledger import NoteError, open_checkpoint
 
@@ -224,10 +255,11 @@ def _local(
         return found, None
     for note in reader.checkpoints():
         try:
-            # A database file may have been given columns of any type.
-            found.append(open_checkpoint(bytes(note), [verifier]))
-        except (NoteError, TypeError) as problem:
-            return [], f"A checkpoint that was kept with the ledger does not open. {problem}"
+            found.append(open_checkpoint(note, [verifier]))
+        except (NoteError, TypeError, AttributeError) as problem:
+            # A database file may have been given columns of any type, and no note at all.
+            said = str(problem) if isinstance(problem, NoteError) else "It is none."
+            return [], f"A checkpoint that was kept with the ledger does not open. {said}"
     return found, None
 
 
@@ -243,9 +275,12 @@ def _seed(reader: "Reader") -> bytes | None:
             return None
         text = contents(file, _MAX_KEY).decode(errors="replace")
     try:
-        return base64.b64decode(text.strip(), validate=True)
+        seed = base64.b64decode(text.strip(), validate=True)
     except (binascii.Error, ValueError):
-        raise CannotError(f"The signing key of {reader.path} is not base64.") from None
+        seed = b""
+    if len(seed) != _SEED:
+        raise CannotError(f"The signing key of {reader.path} is not {_SEED} bytes in base64.")
+    return seed
 
 
 def _own_key(reader: "Reader") -> "Signer":
@@ -260,9 +295,7 @@ def _own_key(reader: "Reader") -> "Signer":
     return Signer(reader.origin, seed)
 
 
-def _print(
-    report: "Report", reader: "Reader", checkpoint: Path | None, vkey: Path | None
-) -> None:
+def _print(report: "Report", reader: "Reader", checkpoint: Path | None, vkey: Path | None) -> None:
     from rich.text import Text
 
     icon, style = {
@@ -272,9 +305,9 @@ def _print(
     }[report.state]
     console = screen()
     word, colon, rest = report.summary.partition(":")
-    console.print(
-        Text.assemble((f"{icon} {inert(word)}{colon}", f"bold {style}"), inert(rest)), end="\n\n"
-    )
+    said = Text.assemble((f"{inert(word)}{colon}", f"bold {style}"), inert(rest))
+    put(console, beside(console, Text(f"{icon} ", style), said))
+    console.print()
     facts(console, *_rows(report, reader, checkpoint))
     if report.state == "unanchored":
         console.print()
@@ -289,12 +322,10 @@ def _print(
             "saferun ledger vkey > KEY, and verify with --vkey KEY."
         )
         console.print()
-        console.print(Text(why, style="dim"))
+        put(console, beside(console, Text(), Text(why, "dim")))
 
 
-def _rows(
-    report: "Report", reader: "Reader", checkpoint: Path | None
-) -> Iterator[tuple[str, str]]:
+def _rows(report: "Report", reader: "Reader", checkpoint: Path | None) -> Iterator[tuple[str, str]]:
     yield "ledger", inert(reader.origin)
     if report.problem is not None:
         seq = report.problem.seq
@@ -307,8 +338,8 @@ def _rows(
         yield "past it", counted(report.unanchored, "entry", "entries")
     yield "root", base64.b64encode(report.root).decode()
     if report.dangling:
-        yield "open", counted(report.dangling, "call without an outcome so far", "calls without an outcome so far")
+        yield "open", f"{report.dangling:,} without an outcome so far"
     if report.unknown:
-        yield "unknown", counted(report.unknown, "call that nobody knows the outcome of", "calls that nobody knows the outcome of")
+        yield "unknown", f"{report.unknown:,} whose outcome nobody knows"
     if report.blobs_missing:
         yield "erased", counted(report.blobs_missing, "large value")

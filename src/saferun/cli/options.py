@@ -1,7 +1,8 @@
-"""The options that every command has, and the configuration with them applied."""
+"""The options that every command has, and what they are applied to."""
 
 import difflib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -13,15 +14,11 @@ from saferun.errors import SafeRunError
 
 StoreOption: TypeAlias = Annotated[
     str | None,
-    typer.Option(
-        "--store",
-        metavar="URL",
-        help="The store, as sqlite:///FILE; the configured one by default.",
-    ),
+    typer.Option("--store", metavar="URL", help="Another store than the configured one."),
 ]
 
 JsonOption: TypeAlias = Annotated[
-    bool, typer.Option("--json", help="Print JSON for programs instead.")
+    bool, typer.Option("--json", help="Print JSON, for programs, instead.")
 ]
 
 
@@ -29,16 +26,16 @@ class CannotError(SafeRunError):
     """What was asked for cannot be done: one sentence on why, and on what to do."""
 
 
-def settings(store: str | None) -> Config:
-    """The configuration that holds here, on the store that the command line names.
+def settings(store: str | None, folder: Path | None = None) -> Config:
+    """The configuration that holds in a folder, on the store that the command line names.
 
     A path in `--store` is meant from the working folder, as on every command line; one in
     the configuration is meant from the folder of its file. Raises ConfigError.
     """
     if store is None:
-        return config.load()
+        return config.load(folder)
     named = f"sqlite:///{config.sqlite_path(store).absolute()}"
-    return config.load(environ={**os.environ, "SAFERUN_STORE": named})
+    return config.load(folder, {**os.environ, "SAFERUN_STORE": named})
 
 
 def store_file(store: str | None) -> Path:
@@ -46,10 +43,16 @@ def store_file(store: str | None) -> Path:
     return config.sqlite_path(settings(store).store)
 
 
-def meant(given: str, known: list[str]) -> str:
-    """`; did you mean ...?` where something like it is known, else nothing."""
+def meant(given: str, known: Sequence[str]) -> str:
+    """The end of a sentence on a name that nobody knows: what it may have been meant for."""
     close = difflib.get_close_matches(given, known, 1)
-    return f"; did you mean {close[0]}?" if close else "."
+    return f"; did you mean {close[0]!r}?" if close else "."
+
+
+def near(path: Path) -> str:
+    """A path as one would type it here: relative where it lies below the working folder."""
+    whole, here = path.absolute(), Path.cwd()
+    return str(whole.relative_to(here) if whole.is_relative_to(here) else whole)
 
 
 def contents(path: Path, limit: int) -> bytes:

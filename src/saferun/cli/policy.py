@@ -2,7 +2,6 @@
 
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,15 +9,25 @@ import msgspec
 import typer
 
 from saferun.approval.inert import inert
-from saferun.cli.options import CannotError, JsonOption, StoreOption, contents, meant, settings
+from saferun.cli.options import (
+    CannotError,
+    JsonOption,
+    StoreOption,
+    contents,
+    meant,
+    near,
+    settings,
+)
 from saferun.cli.screen import (
     ALLOWED,
     DENIED,
     MODIFIED,
     VERDICTS,
+    beside,
     counted,
     document,
     facts,
+    put,
     screen,
     shown,
 )
@@ -39,6 +48,9 @@ MAX_CALL = 16 * 1024 * 1024
 _VALUE = 60
 """Characters of a value beside the condition that looked at it."""
 
+_CLAUSE = 44
+"""Characters of a condition itself."""
+
 _SUFFIXES = (".yaml", ".yml")
 
 # Where ruamel.yaml, which counts the lines of a policy, begins a new one.
@@ -51,7 +63,7 @@ PolicyArgument = Annotated[
 
 @app.command()
 def check(policy: PolicyArgument, store: StoreOption = None, as_json: JsonOption = False) -> int:
-    """Say everything that is wrong with a policy file, and what is rarely meant.
+    """Say what is wrong with a policy file, and what is rarely meant.
 
     Exits 1 where there is an error, and 0 where there is none.
     """
@@ -81,7 +93,7 @@ def explain(
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Say what a policy decides on one call, and which of its conditions hold.
+    """Say what a policy decides on one call, and why.
 
     Nothing runs, nobody is asked and nothing is counted. Limits are not part of the answer,
     since they look at what happened before.
@@ -109,13 +121,6 @@ def policy_file(named: str, store: str | None) -> Path:
         known = [file.stem for file in folder.glob("*.yaml")]
         raise CannotError(f"There is no policy {named!r} in {folder}{meant(named, known)}")
     return path
-
-
-def near(path: Path) -> str:
-    """A path as one would type it here: relative where it lies below the working folder."""
-    whole = path.absolute()
-    here = Path.cwd()
-    return str(whole.relative_to(here) if whole.is_relative_to(here) else whole)
 
 
 class _Asked(msgspec.Struct, forbid_unknown_fields=True):
@@ -158,9 +163,7 @@ def _stdin() -> bytes:
     return data
 
 
-def _print_findings(
-    console: "Console", findings: "list[Finding]", text: bytes, path: str
-) -> None:
+def _print_findings(console: "Console", findings: "list[Finding]", text: bytes, path: str) -> None:
     from rich.text import Text
 
     lines = _LINE_END.split(text.decode("utf-8-sig", errors="replace"))
@@ -191,11 +194,10 @@ def _sum(findings: "list[Finding]", text: bytes, path: str) -> "Text":
     if errors:
         return Text.assemble((f"{DENIED.icon} {counted(errors, 'error')}", DENIED.style))
     sound = loads(text, path)
-    warnings = counted(len(findings), "warning") if findings else "nothing to say"
-    icon, style = ("!", "yellow") if findings else (ALLOWED.icon, ALLOWED.style)
+    said = f"! {counted(len(findings), 'warning')}" if findings else f"{ALLOWED.icon} sound"
     return Text.assemble(
-        (f"{icon} {warnings}", style),
-        f" about {sound.name} @ {sound.version[:12]}, {counted(len(sound.tools), 'tool')}",
+        (said, "yellow" if findings else ALLOWED.style),
+        f"  {sound.name} @ {sound.version[:12]}, {counted(len(sound.tools), 'tool')}",
     )
 
 
@@ -213,13 +215,11 @@ def _print_explanation(console: "Console", tool: str, explanation: "Explanation"
         )
     )
     if explanation.modified:
-        console.print(Text(f"{MODIFIED.icon} with these arguments", style=MODIFIED.style))
+        said = f"{MODIFIED.icon} {MODIFIED.word}: the tool would be given"
+        console.print(Text(said, style=MODIFIED.style))
         facts(
             console,
-            *(
-                (inert(name, 40), shown(value, _VALUE))
-                for name, value in explanation.args.items()
-            ),
+            *((inert(name, 40), shown(value, _VALUE)) for name, value in explanation.args.items()),
         )
     for spoken in explanation.rules:
         console.print()
@@ -229,26 +229,16 @@ def _print_explanation(console: "Console", tool: str, explanation: "Explanation"
 
 
 def _print_rule(console: "Console", spoken: "Spoken") -> None:
-    from rich.padding import Padding
-    from rich.table import Table
     from rich.text import Text
 
     mark = VERDICTS[spoken.effect]
-    said = Text.assemble(
-        (f"{mark.icon} {spoken.effect}", mark.style),
-        (f"  {inert(spoken.id)}", "bold"),
-        f"  {inert(spoken.message)}",
-    )
-    console.print(Padding(said, (0, 0, 0, 2)))
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(overflow="fold")
-    table.add_column(style="dim", overflow="fold")
-    for text, holds, value in _conditions(spoken):
-        held = ALLOWED if holds else DENIED
-        table.add_row(Text.assemble((f"{held.icon} ", held.style), text), Text(value))
-    console.print(Padding(table, (0, 0, 0, 4)))
-
-
-def _conditions(spoken: "Spoken") -> Iterator[tuple[str, bool, str]]:
+    lead = Text.assemble("  ", (f"{mark.icon} ", mark.style))
+    said = Text.assemble((inert(spoken.id), "bold"), f"  {inert(spoken.message)}")
+    put(console, beside(console, lead, said))
+    column = max((len(inert(clause.text, _CLAUSE)) for clause in spoken.clauses), default=0)
     for clause in spoken.clauses:
-        yield inert(clause.text), clause.holds, shown(clause.value, _VALUE)
+        held = ALLOWED if clause.holds else DENIED
+        lead = Text.assemble("      ", (f"{held.icon} ", held.style))
+        lead.append(f"{inert(clause.text, _CLAUSE):{column}}  ")
+        seen = Text(shown(clause.value, _VALUE), "dim" if clause.holds else "bold")
+        put(console, beside(console, lead, seen))

@@ -1,6 +1,7 @@
 """`saferun run`: what agents did, read back from the ledger frame by frame."""
 
 import contextlib
+import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,10 +18,12 @@ from saferun.cli.screen import (
     USER,
     VERDICTS,
     Mark,
+    beside,
     counted,
     document,
     moment,
     progress,
+    put,
     screen,
     shown,
     size,
@@ -48,6 +51,14 @@ SPEECH = 600
 
 ARGUMENTS = 40
 """Arguments of one call that are shown without `--full`."""
+
+MAX_NAME = 40
+"""Characters of the name of an argument."""
+
+LABEL = 9
+"""Columns of the labels below the head of a frame."""
+
+_WORD = re.compile(r"[\w.*-]{1,40}", re.ASCII)
 
 _LARGE = ("args", "result", "output", "text")
 """The fields of an entry whose value may lie beside the ledger."""
@@ -255,7 +266,7 @@ def _short(run_id: str, told: list[_Told]) -> str:
 def _tally(many: int, mark: Mark) -> "Text":
     from rich.text import Text
 
-    return Text(f"{mark.icon} {many:,}", style=mark.style) if many else Text("–", style="dim")
+    return Text(f"{mark.icon} {many:,}", style=mark.style) if many else Text("0", style="dim")
 
 
 def _warn(console: "Console", unreadable: list[int]) -> None:
@@ -278,7 +289,9 @@ class _Page:
         self._console = console
         self._told = told
         self._full = full
-        self._digits = len(str(len(told.story.frames)))
+        frames = told.story.frames
+        self._digits = len(str(len(frames)))
+        self._entries = max((len(str(frame.seq)) for frame in frames), default=1) + 3
         self._edge = self._digits + 4
         """Columns before the labels; the icon stands just left of them."""
 
@@ -286,8 +299,7 @@ class _Page:
         self._print_head()
         for frame in self._told.story.frames:
             self._console.print()
-            for line in self._frame(frame):
-                self._console.print(line, no_wrap=True, overflow="ignore", crop=False)
+            put(self._console, self._frame(frame))
         _warn(self._console, self._told.unreadable)
 
     def _print_head(self) -> None:
@@ -295,25 +307,30 @@ class _Page:
 
         story, about = self._told.story, self._told.story.about
         if about.get("prompt") is not None:
-            self._console.print(Text(self._speech(about, "prompt"), style="bold"))
+            self._say(Text(self._speech(about, "prompt"), "bold"))
         lasted = _lasted(story)
         parts = [_who(story), f"run {inert(story.run_id)}", moment(story.began)]
         parts += [span(lasted) if lasted is not None else "still open"]
         if about.get("parent"):
             parts += [f"child of {inert(about['parent'])}"]
-        self._console.print(Text(" · ".join(parts)))
+        self._say(Text(" · ".join(parts)))
         counts = Text(counted(len(story.frames), "frame"))
         for many, mark in ((story.denied, DENIED), (story.asked, ASKED)):
-            style = mark.style if many else "dim"
-            counts.append(" · ").append(f"{mark.icon} {many:,} {mark.word}", style)
+            said = f"{mark.icon} {many:,} {mark.word}" if many else f"0 {mark.word}"
+            counts.append(" · ").append(said, mark.style if many else "dim")
         cost = sum(frame.said.get("cost_usd") or 0 for frame in story.frames)
         if cost:
             counts.append(f" · ${cost:,.4f}")
         for name, version in sorted(_policies(story)):
             counts.append(f" · {inert(name)} @ {inert(version[:12])}", "dim")
-        self._console.print(counts)
+        self._say(counts)
         if story.error is not None:
-            self._console.print(Text(f"ended by {inert(story.error, 80)}"))
+            self._say(Text(f"ended by {inert(story.error, 80)}"))
+
+    def _say(self, said: "Text") -> None:
+        from rich.text import Text
+
+        put(self._console, beside(self._console, Text(), said))
 
     def _frame(self, frame: "Frame") -> "Iterator[Text]":
         if frame.kind == "call":
@@ -333,7 +350,8 @@ class _Page:
 
         mark = _mark(frame)
         took = (frame.outcome or frame.said).get("latency")
-        right = Text(f"{span(took)}  " if took else "").append(f"#{frame.seq}", "dim")
+        entry = f"#{frame.seq}"
+        right = Text(span(took) if took else "").append(f"{entry:>{self._entries}}", "dim")
         left = Text.assemble(
             (f"{frame.number:>{self._digits}}  ", "dim"),
             (mark.icon, mark.style),
@@ -351,10 +369,14 @@ class _Page:
         yield from self._arguments(decision)
         for name, kind in decision.get("opaque", {}).items():
             yield from self._row("unread", f"{inert(name, 40)}, a {inert(str(kind), 80)}")
+        label, head = "because", _words(frame)
         for reason in decision.get("reasons", ()):
+            named = inert(reason["id"])
+            # What the head has just named is not named again below it.
+            which = "" if head.endswith(f"denied by {named}") and label else f"{named}: "
             line = f" (line {reason['line']})" if reason.get("line") else ""
-            said = inert(reason["message"], SPEECH)
-            yield from self._row("because", f"{inert(reason['id'])}: {said}{line}")
+            yield from self._row(label, which + inert(reason["message"], SPEECH) + line)
+            label = ""
         for reason in decision.get("shadow", ()):
             said = f"{inert(reason['id'])} would {reason['effect']}: {inert(reason['message'])}"
             yield from self._row("shadow", said)
@@ -366,15 +388,18 @@ class _Page:
         if _blob(decision, "args") is not None or not isinstance(args, dict):
             yield from self._row("args", self._speech(decision, "args"))
             return
-        names = list(args)[: None if self._full else ARGUMENTS]
-        column = max((len(inert(name, 24)) for name in names), default=0)
-        label = "args"
-        for name in names:
-            value = shown(args[name], None if self._full else VALUE)
-            yield from self._row(label, value, f"{inert(name, 24):{column}}  ")
-            label = ""
-        if len(args) > len(names):
-            yield from self._row("", f"… {counted(len(args) - len(names), 'more argument')}")
+        limit = None if self._full else VALUE
+        some = list(args.items())[: None if self._full else ARGUMENTS]
+        pairs = [(_name(name), shown(value, limit)) for name, value in some]
+        line = "  ".join(f"{name}={value}" for name, value in pairs)
+        if len(line) <= self._console.width - self._edge - LABEL and len(some) == len(args):
+            yield from self._row("args", line or "none")
+            return
+        column = max(len(name) for name, _ in pairs)
+        for at, (name, value) in enumerate(pairs):
+            yield from self._row("" if at else "args", value, f"{name:{column}}  ")
+        if len(args) > len(some):
+            yield from self._row("", f"… {counted(len(args) - len(some), 'more argument')}")
 
     def _person(self, frame: "Frame") -> "Iterator[Text]":
         for step in frame.approvals:
@@ -414,16 +439,17 @@ class _Page:
         return shown(value, limit)
 
     def _row(self, label: str, said: str, name: str = "") -> "Iterator[Text]":
-        """A label, and beside it text that is broken and keeps its left edge."""
+        """A label, and what it says beside it; nothing where it says nothing."""
         from rich.text import Text
 
-        if not said:
-            return
-        lead = Text(" " * self._edge).append(f"{label:9}", "dim").append(name, "dim")
-        edge = lead.cell_len
-        for line in Text(said).wrap(self._console, max(self._console.width - edge, 20)):
-            yield lead + line
-            lead = Text(" " * edge)
+        if said:
+            lead = Text(" " * self._edge).append(f"{label:{LABEL}}", "dim").append(name, "dim")
+            yield from beside(self._console, lead, said)
+
+
+def _name(name: str) -> str:
+    """The name of an argument, in quotes unless it is one word: names may come from a model."""
+    return name if _WORD.fullmatch(name) else shown(name, MAX_NAME)
 
 
 _ENDS = {

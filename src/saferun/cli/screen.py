@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
@@ -78,9 +78,15 @@ def told(sentence: str) -> None:
 def document(value: Any) -> None:
     """A value as JSON on one line of stdout."""
     # `json` leaves DEL as it is; it can only stand inside a string.
-    text = json.dumps(value, ensure_ascii=True).replace("\x7f", "\\u007f")
+    raw(json.dumps(value).replace("\x7f", "\\u007f").encode() + b"\n")
+
+
+def raw(data: bytes) -> None:
+    """These very bytes on stdout, with nothing added and nothing translated."""
     try:
-        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
     except BrokenPipeError:
         hang_up()
 
@@ -90,17 +96,34 @@ def shown(value: Any, limit: int | None) -> str:
     return inert(json.dumps(value, ensure_ascii=False), limit)
 
 
-def facts(console: "Console", *rows: "tuple[str, str | Text]", indent: int = 2) -> None:
-    """Labels in one column, so that the eye runs down one edge, and what they say beside it."""
-    from rich.padding import Padding
-    from rich.table import Table
+def beside(console: "Console", lead: "Text", said: "Text | str") -> "Iterator[Text]":
+    """Lines with `said` beside `lead`, broken where the screen ends and keeping their left edge."""
+    from rich.text import Text
 
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
+    if isinstance(said, str):
+        said = Text(said)
+    edge = lead.cell_len
+    for line in said.wrap(console, max(console.width - edge, 20)):
+        line.rstrip()
+        yield Text.assemble(lead, line)
+        lead = Text(" " * edge)
+
+
+def facts(console: "Console", *rows: "tuple[str, str | Text]") -> None:
+    """Labels in one column, so that the eye runs down one edge, and what they say beside it."""
+    from rich.text import Text
+
+    column = max((len(label) for label, _ in rows), default=0)
     for label, said in rows:
-        table.add_row(label, said)
-    console.print(Padding(table, (0, 0, 0, indent)))
+        lead = Text(f"  {label:{column}}  ", "dim")
+        put(console, beside(console, lead, said))
+
+
+def put(console: "Console", lines: "Iterable[Text]") -> None:
+    """Print lines that have their length already, all at once: a console is slow to start."""
+    from rich.text import Text
+
+    console.print(Text("\n").join(lines), no_wrap=True, overflow="ignore", crop=False)
 
 
 def counted(many: int, one: str, more: str | None = None) -> str:
@@ -109,17 +132,20 @@ def counted(many: int, one: str, more: str | None = None) -> str:
 
 
 def moment(at: int | None) -> str:
-    """A time in microseconds since 1970 as local date and minute."""
+    """A time in microseconds since 1970 as local date and minute; nothing where it is unknown."""
+    if at is None:
+        return ""
     try:
-        when = datetime.fromtimestamp((at or 0) / 1e6, UTC).astimezone()
+        return datetime.fromtimestamp(at / 1e6, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
     except (OverflowError, ValueError, OSError):
-        return "out of time"
-    return when.strftime("%Y-%m-%d %H:%M") if at else "–"
+        return "beyond 9999"
 
 
 def span(microseconds: float) -> str:
-    """A length of time: `0.2 ms`, `84 ms`, `1.4 s`, `2 m 14 s`, `3 h 05 m`."""
+    """A length of time: `31 µs`, `0.2 ms`, `84 ms`, `1.4 s`, `2 m 14 s`, `3 h 05 m`."""
     seconds = microseconds / 1e6
+    if seconds < 1e-4:
+        return f"{microseconds:.0f} µs"
     if seconds < 0.01:
         return f"{seconds * 1e3:.1f} ms"
     if seconds < 1:

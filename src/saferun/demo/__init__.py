@@ -86,7 +86,7 @@ def play(*, yes: bool, folder: Path | None, console: Console) -> int:
         world,
         (*program, "run", "list", *store),
         (*program, "run", "show", transcript.run_id, *store),
-        (*program, "demo", *again, f"# after a change in {shown(world.policy)}"),
+        (*program, "demo", *again, "# after a change in the policy"),
     )
     answer = None if nobody is None and not yes else yes
     found = differences(state, expected(decided, edited=world.edited, answer=answer))
@@ -108,7 +108,8 @@ def _program() -> tuple[str, ...]:
     called = Path(sys.argv[0])
     if called.name == "__main__.py":
         return ("python", "-m", "saferun")
-    found = shutil.which("saferun")
-    if called.name != "saferun" or (found is not None and Path(found).samefile(called)):
+    if called.name != "saferun" or not called.exists():
         return ("saferun",)
-    return (shown(called.absolute()),)
+    found = shutil.which("saferun")
+    on_path = found is not None and called.samefile(found)
+    return ("saferun",) if on_path else (shown(called.absolute()),)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +24,7 @@ def expected(decided: Sequence[Decision], *, edited: bool, answer: bool | None) 
     if edited:
         return State(
             refunds=[(d.args["order_id"], d.args["amount"]) for d in allowed if d.tool == "refund"],
-            mails=[d.args["to"] for d in allowed if d.tool == "send_email"],
+            mails=sorted(d.args["to"] for d in allowed if d.tool == "send_email"),
             files=sorted({d.args["name"] for d in allowed if d.tool == "save_file"}),
         )
     if answer is None:
@@ -38,9 +39,9 @@ def expected(decided: Sequence[Decision], *, edited: bool, answer: bool | None) 
 def differences(found: State, wanted: State) -> list[str]:
     """What differs between two states, a sentence for each kind of effect."""
     return [
-        f"{what}: there should be {_shown(should)}, and there are {_shown(there)}."
+        f"{what}: there should be {_listed(should)}, and there is {_listed(there)}."
         for what, should, there in (
-            ("refunds", wanted.refunds, found.refunds),
+            ("refunds", _paid(wanted), _paid(found)),
             ("mails", wanted.mails, found.mails),
             ("files", wanted.files, found.files),
         )
@@ -48,8 +49,13 @@ def differences(found: State, wanted: State) -> list[str]:
     ]
 
 
-def _shown(items: Sequence[object]) -> str:
-    return f"{len(items)} ({', '.join(map(str, items[:4]))}{', …' if len(items) > 4 else ''})"
+def _paid(state: State) -> list[str]:
+    return [f"{amount} cents on {order}" for order, amount in state.refunds]
+
+
+def _listed(items: Sequence[str]) -> str:
+    times = Counter(items).items()
+    return ", ".join(item if many == 1 else f"{item} ({many})" for item, many in times) or "nothing"
 
 
 class Kept(NamedTuple):
@@ -69,9 +75,9 @@ def keep(store: Store, world: World) -> Kept:
 
 
 class Verified(NamedTuple):
-    """What `saferun ledger verify` said, and its exit code."""
+    """What `saferun ledger verify` said, line by line, and its exit code."""
 
-    said: str
+    said: list[str]
     code: int
 
 
@@ -81,7 +87,7 @@ def verify(arguments: Sequence[str], world: World) -> Verified:
         name: value for name, value in os.environ.items() if not name.startswith("SAFERUN_")
     }
     # Nothing that happens to be configured where the user stands counts for the demo.
-    environment |= {"SAFERUN_CONFIG": str(world.folder / "saferun.toml"), "COLUMNS": "76"}
+    environment |= {"SAFERUN_CONFIG": str(world.folder / "saferun.toml"), "COLUMNS": "78"}
     done = subprocess.run(  # noqa: S603 - this very program, with paths that the demo made
         [sys.executable, "-m", "saferun", *arguments],
         env=environment,
@@ -93,4 +99,4 @@ def verify(arguments: Sequence[str], world: World) -> Verified:
         timeout=120,
         check=False,
     )
-    return Verified(done.stdout.strip(), done.returncode)
+    return Verified([line for line in done.stdout.splitlines() if line.strip()], done.returncode)

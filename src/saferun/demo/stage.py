@@ -21,9 +21,13 @@ from saferun.demo.world import State, World
 
 WIDTH = 80
 
+_MAX_SAID = 12
+"""Lines of a command's output that are shown."""
+
 _ALLOWED = ("✓ allowed", "green")
 _APPROVED = ("✓ approved", "green")
 _ASKED = ("? asked", "yellow")
+_DEFERRED = ("? deferred", "yellow")
 _DENIED = ("✕ denied", "red")
 _FAILED = ("! failed", "magenta")
 _MODEL = ("◇ model", "dim")
@@ -33,7 +37,7 @@ _VERDICTS: dict[Verdict, tuple[str, str]] = {
     "allow": _ALLOWED,
     "ask": _ASKED,
     "deny": _DENIED,
-    "defer": _ASKED,
+    "defer": _DEFERRED,
 }
 
 _PLACES = (
@@ -112,9 +116,9 @@ class Stage:
         refunds = ", ".join(f"{dollars(amount)} on {order}" for order, amount in state.refunds)
         leads = ", ".join(sorted(set(state.mails)))
         self._facts(
-            ("orders.db", _counted(state.refunds, "refund", refunds)),
-            ("mail/", _counted(state.mails, "mail", f"to {leads}")),
-            ("files/", _counted(state.files, "file", ", ".join(state.files))),
+            ("orders.db", _counted(state.refunds, "refund", f": {refunds}")),
+            ("mail/", _counted(state.mails, "mail", f" to {leads}")),
+            ("files/", _counted(state.files, "file", f": {', '.join(state.files)}")),
         )
 
     def verified(self, command: Sequence[str], verified: Verified) -> None:
@@ -122,8 +126,9 @@ class Stage:
         self._heading("What the ledger proves, by a checkpoint kept outside its folder")
         self._command(command, prompt="$ ")
         style = "green" if verified.code == 0 else "red"
-        for line in verified.said.splitlines()[:12]:
+        for line in verified.said[:_MAX_SAID]:
             self._hang(Text(), Text(inert(line, 400), style=style))
+            style = "dim"
         self._print(Text(f"exit {verified.code}", style="dim"))
 
     def closes(self, world: World, *commands: Sequence[str]) -> None:
@@ -191,7 +196,7 @@ class Stage:
 
     def _hang(self, left: Text, said: Text, *, cut: bool = False) -> None:
         """`said` to the right of `left`, wrapped below its own beginning or cut to one line."""
-        room = max(self._width - 1 - left.cell_len, 16)
+        room = max(self._width - 2 - left.cell_len, 16)
         if cut:
             said.truncate(room, overflow="ellipsis")
         for at, line in enumerate(said.wrap(self._console, room, overflow="fold")):
@@ -243,7 +248,8 @@ def described(tool: str, args: Mapping[str, Any]) -> str:
 
 
 def dollars(cents: int) -> str:
-    return f"${cents / 100:,.2f}"
+    whole, rest = divmod(abs(cents), 100)
+    return f"{'-' if cents < 0 else ''}${whole:,}.{rest:02}"
 
 
 def shown(path: Path) -> str:
@@ -259,4 +265,4 @@ def _word(word: tuple[str, str], number: str = "") -> Text:
 def _counted(items: Sequence[object], one: str, which: str) -> str:
     if not items:
         return f"no {one}"
-    return f"{len(items)} {one}{'s' if len(items) > 1 else ''}: {which}"
+    return f"{len(items)} {one}{'s' if len(items) > 1 else ''}{which}"

@@ -49,10 +49,10 @@ class WorldError(SafeRunError):
 
 
 class State(msgspec.Struct, frozen=True):
-    """What the tools have done, in the order in which it happened.
+    """What the tools have done.
 
-    `refunds` are pairs of an order and an amount in cents, `mails` the addresses written to
-    and `files` the names of files.
+    `refunds` are pairs of an order and an amount in cents, as they were made; `mails` are the
+    addresses written to, once for each mail, and `files` the names of files, both sorted.
     """
 
     refunds: list[tuple[str, int]]
@@ -89,9 +89,10 @@ class World(NamedTuple):
         shipped = package.joinpath(_POLICY).read_bytes()
         policy = folder / _POLICY
         edited = policy.exists() and policy.read_bytes() not in (shipped, mark.read_bytes())
-        policy.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         # First of all, so that a demo that is interrupted can be run again.
         mark.write_bytes(shipped)
+        policy.parent.mkdir(exist_ok=True)
         if not edited:
             policy.write_bytes(shipped)
         (folder / "saferun.toml").write_bytes(package.joinpath("saferun.toml").read_bytes())
@@ -134,7 +135,7 @@ class World(NamedTuple):
         from aiosmtpd.controller import Controller
         from aiosmtpd.handlers import Mailbox
 
-        class OnSocket(Controller):  # type: ignore[misc] - it comes without types
+        class OnSocket(Controller):
             def _create_server(self) -> Any:
                 return self.loop.create_server(self._factory_invoker, sock=listening)
 
@@ -152,10 +153,8 @@ class World(NamedTuple):
         """What the tools have done, asked of database, mailbox and folder themselves."""
         with closing(sqlite3.connect(self.orders)) as db:
             refunds = db.execute("SELECT order_id, amount FROM refunds ORDER BY refund").fetchall()
-        delivered = sorted(mailbox.Maildir(self.mail, create=False).iteritems())
         return State(
             refunds=refunds,
-            mails=[str(mail["To"]) for _, mail in delivered],
+            mails=sorted(str(mail["To"]) for mail in mailbox.Maildir(self.mail, create=False)),
             files=sorted(file.name for file in self.files.iterdir()),
         )
-

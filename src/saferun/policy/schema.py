@@ -134,7 +134,8 @@ def examine(source: Source, path: Path, schema: Any, inherited: Types | None = N
         try:
             compiled(schema)
         except ValueError as error:
-            source.fault(path, "schema", f"not a JSON Schema: {str(error)[:200]}")
+            first, *_ = str(error).splitlines()
+            source.fault(path, "schema", f"not a JSON Schema: {first[:200]}")
 
 
 def types(schema: Mapping[str, Any]) -> Types | None:

@@ -125,7 +125,7 @@ class _UnreadableError(Exception):
 
 
 def _decoded(text: str | bytes) -> str:
-    # Characters are never fewer than bytes / 4, so the cheap test on a str errs towards reading.
+    # A str may take up to four times as many bytes as it has characters, and no more.
     if len(text) > MAX_BYTES:
         raise _UnreadableError(f"the file is larger than {MAX_BYTES:,} bytes; split the policy")
     if isinstance(text, str):

@@ -38,10 +38,10 @@ _KEYWORDS = {
     "maxLength": ("may be at most {} characters long", "size({}) <= {}"),
     "pattern": ("must match the pattern {}", "{} matches {}"),
     "format": ("must be written as {}", "{} is written as {}"),
-    "minItems": ("must hold at least {} items", "size({}) >= {}"),
-    "maxItems": ("may hold at most {} items", "size({}) <= {}"),
-    "minProperties": ("must have at least {} properties", "size({}) >= {}"),
-    "maxProperties": ("may have at most {} properties", "size({}) <= {}"),
+    "minItems": ("must be at least {} items long", "size({}) >= {}"),
+    "maxItems": ("may be at most {} items long", "size({}) <= {}"),
+    "minProperties": ("must be at least {} properties large", "size({}) >= {}"),
+    "maxProperties": ("may be at most {} properties large", "size({}) <= {}"),
 }
 """For each keyword whose meaning is its constant: a complaint, and the clause of a rule."""
 
@@ -111,7 +111,7 @@ def place(path: Sequence[str | int]) -> str:
             parts.append(f"[{step}]")
         else:
             parts.append(f".{step}" if _WORD.fullmatch(step) else f".{named(step)}")
-    return "".join(parts)
+    return "".join(parts) + ("…" if len(rest) > _MAX_STEPS else "")
 
 
 def complaint(subject: str, keyword: str, value: Any) -> str:

@@ -1,0 +1,313 @@
+"""`saferun doctor`: what is configured, what is reachable, what is wrong, and what to do.
+
+It looks and changes nothing: it makes no store and no key, and asks nobody.
+"""
+
+import os
+import platform
+import shutil
+import stat
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from saferun import config
+from saferun.approval.inert import inert
+from saferun.cli.options import JsonOption, StoreOption, contents, near, settings
+from saferun.cli.screen import (
+    ALLOWED,
+    DENIED,
+    beside,
+    counted,
+    document,
+    put,
+    screen,
+    size,
+    span,
+)
+from saferun.config import Config
+from saferun.errors import PolicyError, SafeRunError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from saferun.store import Reader
+
+_PACKAGES = ("saferun-sdk", "msgspec", "jsonschema-rs", "cryptography", "ruamel.yaml")
+
+_MOST_POLICIES = 100
+_LOW, _TOO_LOW = 1_000_000_000, 100_000_000
+"""Bytes left on the disk of the store: when to say so, and when to call it wrong."""
+
+_SKEW = 5_000_000
+"""Microseconds that a clock may be behind the newest entry before it is worth a word."""
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One thing that was looked at: what was found, and where it is not fine, what to do."""
+
+    name: str
+    state: Literal["ok", "warning", "error"]
+    found: str
+    advice: str | None = None
+
+
+def doctor(store: StoreOption = None, as_json: JsonOption = False) -> int:
+    """Say what is configured, what is reachable and what is wrong.
+
+    Exits 1 where something is wrong. What is only worth a look leaves it at 0.
+    """
+    checks = list(_checks(store))
+    wrong = any(check.state == "error" for check in checks)
+    if as_json:
+        document({"ok": not wrong, "checks": msgspec.to_builtins(checks)})
+    else:
+        _print(screen(), checks)
+    return 1 if wrong else 0
+
+
+def _checks(store: str | None) -> Iterator[Check]:
+    yield from _python()
+    try:
+        chosen = settings(store)
+    except SafeRunError as problem:
+        advice = "Correct it; until then nothing that SafeRun guards can run."
+        yield Check("configuration", "error", str(problem), advice)
+        return
+    yield _configured(chosen, store)
+    yield from _policies(chosen)
+    yield _approval(chosen)
+    path = config.sqlite_path(chosen.store)
+    yield from _store(chosen, path)
+    yield _disk(path)
+
+
+def _python() -> Iterator[Check]:
+    yield Check("python", "ok", f"{platform.python_version()} at {sys.executable}")
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in _PACKAGES)
+    yield Check("packages", "ok", versions)
+
+
+def _configured(chosen: Config, store: str | None) -> Check:
+    found = "defaults alone: there is no saferun.toml here or above"
+    if chosen.file is not None:
+        found = near(chosen.file)
+    if os.environ.get("SAFERUN_CONFIG"):
+        found += ", which SAFERUN_CONFIG names"
+    won = [variable for variable in _VARIABLES if os.environ.get(variable)]
+    if store is not None:
+        won = ["--store", *(variable for variable in won if variable != "SAFERUN_STORE")]
+    return Check("configuration", "ok", f"{found}; {', '.join(won)} won over it" if won else found)
+
+
+_VARIABLES = tuple(
+    f"SAFERUN_{key}" for key in ("STORE", "LEDGER", "DURABILITY", "POLICIES", "POLICY", "APPROVAL")
+)
+
+
+def _policies(chosen: Config) -> Iterator[Check]:
+    from saferun.policy import load
+
+    files = sorted(chosen.policies.glob("*.y*ml")) if chosen.policies.is_dir() else []
+    for file in [file for file in files if not file.stem.endswith(".test")][:_MOST_POLICIES]:
+        yield _policy_file(file)
+    if chosen.policy is None:
+        yield Check(
+            "policy",
+            "warning",
+            "no policy: tools are only observed",
+            "Name one as `policy` in saferun.toml, or where a tool is wrapped.",
+        )
+        return
+    named = Path(chosen.policy)
+    if named.suffix not in (".yaml", ".yml"):
+        named = chosen.policies / f"{chosen.policy}.yaml"
+    try:
+        policy = load(named)
+    except PolicyError as problem:
+        advice = "Correct it, or name another as `policy`; no tool can be wrapped under this one."
+        yield Check("policy", "error", str(problem), advice)
+        return
+    found = f"{policy.name} @ {policy.version[:12]} decides where a tool names none"
+    if policy.mode == "shadow":
+        advice = "Say `mode: enforce` in it once its decisions are what you want."
+        yield Check("policy", "warning", f"{found}; in shadow, so it stops nothing", advice)
+    else:
+        yield Check("policy", "ok", found)
+
+
+def _policy_file(file: Path) -> Check:
+    from saferun.policy import check
+    from saferun.policy.source import MAX_BYTES
+
+    try:
+        findings = check(contents(file, MAX_BYTES), near(file))
+    except SafeRunError as problem:
+        return Check("policy file", "error", str(problem), "Correct it, or take it away.")
+    errors = sum(finding.severity == "error" for finding in findings)
+    advice = f"`saferun policy check {near(file)}` says where."
+    if errors:
+        return Check("policy file", "error", f"{near(file)}: {counted(errors, 'error')}", advice)
+    if findings:
+        many = counted(len(findings), "warning")
+        return Check("policy file", "warning", f"{near(file)}: {many}", advice)
+    return Check("policy file", "ok", near(file))
+
+
+def _approval(chosen: Config) -> Check:
+    from saferun import approval
+
+    named = chosen.approval.default
+    if named is None:
+        advice = "Name a channel under [approval] as `default`, or where a tool is wrapped."
+        return Check("approval", "warning", "no channel: what needs a person is denied", advice)
+    try:
+        why = approval.channel(named).unreachable()
+    except SafeRunError as problem:
+        return Check("approval", "error", str(problem), "Correct `default` under [approval].")
+    if why is not None:
+        advice = "Calls that need a person are denied at once wherever that is so."
+        return Check("approval", "warning", f"{named}: {why}", advice)
+    return Check("approval", "ok", f"{named}, reachable from here")
+
+
+def _store(chosen: Config, path: Path) -> Iterator[Check]:
+    from saferun.store import Reader, sqlite
+
+    try:
+        sqlite.check_location(path)
+        if not path.exists():
+            yield _to_be_made(path)
+            return
+        with Reader(path) as reader:
+            yield from _opened(chosen, reader)
+    except SafeRunError as problem:
+        advice = "Until then every guarded call is denied."
+        yield Check("store", "error", str(problem), advice)
+
+
+def _to_be_made(path: Path) -> Check:
+    folder = _standing(path)
+    if not os.access(folder, os.W_OK):
+        what = f"{near(path)} is not there, and {near(folder)} cannot be written"
+        return Check(
+            "store", "error", what, "Give this user write access, or name another `store`."
+        )
+    advice = "`saferun init` makes it, or else the first guarded call."
+    return Check("store", "warning", f"{near(path)} is not there yet", advice)
+
+
+def _standing(path: Path) -> Path:
+    """The nearest folder above a path that is there."""
+    return next(each for each in path.absolute().parents if each.is_dir())
+
+
+def _opened(chosen: Config, reader: "Reader") -> Iterator[Check]:
+    path, health = reader.path, reader.health()
+    found = f"{near(path)}, {size(health.size)}, {chosen.durability} durability"
+    if not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
+        advice = "Give this user write access to the file and its folder."
+        yield Check("store", "error", f"{found}; it cannot be written", advice)
+    elif health.ledger != chosen.ledger:
+        what = f"{found}; it holds the ledger {health.ledger!r}, not {chosen.ledger!r}"
+        yield Check("store", "error", what, "Set `ledger` to that, or name another `store`.")
+    else:
+        yield Check("store", "ok", found)
+    entries = counted(health.entries, "entry", "entries")
+    yield Check("ledger", "ok", f"{health.origin}, {entries}")
+    calls = f"{health.open_calls:,} without an outcome, {health.waiting:,} waiting for a person"
+    yield Check("calls", "ok", calls)
+    yield _checkpoint(health.entries, health.checkpoint)
+    yield from _keys(path.parent / "keys", health.ledger)
+    yield _clock(reader, health.entries)
+
+
+def _checkpoint(entries: int, newest: int | None) -> Check:
+    advice = "`saferun ledger checkpoint > FILE` makes one; keep it out of reach of this machine."
+    if newest is None:
+        return Check("checkpoint", "warning", "none yet, so nothing anchors the ledger", advice)
+    past = counted(entries - newest, "entry", "entries")
+    return Check("checkpoint", "ok", f"newest over {newest:,} entries, {past} past it")
+
+
+def _keys(folder: Path, ledger: str) -> Iterator[Check]:
+    for file, variable, use in (
+        (folder / "digest.key", "SAFERUN_DIGEST_KEY", "the store cannot be opened"),
+        (folder / f"{ledger}.signing.key", "SAFERUN_SIGNING_KEY", "nothing can be signed"),
+    ):
+        if os.environ.get(variable):
+            yield Check("key", "ok", f"{variable} from the environment")
+            continue
+        try:
+            mode = stat.S_IMODE(file.stat().st_mode)
+        except OSError as problem:
+            advice = f"Put it back, or set {variable}; without it {use}."
+            yield Check("key", "error", f"{near(file)}: {problem.strerror}", advice)
+            continue
+        if mode & 0o077:
+            what = f"{near(file)} is {mode:04o}: others than its owner may read it"
+            yield Check("key", "error", what, f"chmod 600 {near(file)}")
+        else:
+            yield Check("key", "ok", f"{near(file)}, {mode:04o}")
+
+
+def _clock(reader: "Reader", entries: int) -> Check:
+    from saferun.ledger import EntryError, parse
+
+    body = next(reader.bodies([entries - 1]), b"")
+    try:
+        newest = parse(body).time
+    except (EntryError, TypeError):
+        advice = "`saferun ledger verify` says what is wrong."
+        return Check("clock", "error", "the newest entry cannot be read", advice)
+    behind = newest - time.time_ns() // 1000
+    if behind > _SKEW:
+        what = f"{span(behind)} behind the newest entry"
+        return Check("clock", "warning", what, "New entries bear its time until the clock is past.")
+    return Check("clock", "ok", f"the newest entry is {span(max(-behind, 0))} old")
+
+
+def _disk(path: Path) -> Check:
+    folder = _standing(path)
+    free = shutil.disk_usage(folder).free
+    found = f"{size(free)} free at {near(folder)}"
+    advice = "Free some: where an entry cannot be written, its call is denied."
+    if free < _TOO_LOW:
+        return Check("disk", "error", found, advice)
+    return Check("disk", "warning" if free < _LOW else "ok", found, advice if free < _LOW else None)
+
+
+_MARKS: Mapping[str, tuple[str, str]] = {
+    "ok": (ALLOWED.icon, ALLOWED.style),
+    "warning": ("!", "yellow"),
+    "error": (DENIED.icon, DENIED.style),
+}
+
+
+def _print(console: "Console", checks: list[Check]) -> None:
+    from rich.text import Text
+
+    column = max(len(check.name) for check in checks)
+    before = ""
+    for check in checks:
+        icon, style = _MARKS[check.state]
+        name = "" if check.name == before else check.name
+        lead = Text.assemble((f"{icon}  ", style), (f"{name:{column}}  ", "dim"))
+        said = Text(inert(check.found))
+        if check.advice is not None:
+            said.append(f"\n{inert(check.advice)}", style)
+        put(console, beside(console, lead, said))
+        before = check.name
+    wrong, odd = (sum(check.state == state for check in checks) for state in ("error", "warning"))
+    icon, style = _MARKS["error" if wrong else "warning" if odd else "ok"]
+    said = Text(f"\n{icon}  {_are(wrong, 'wrong') if wrong else 'Nothing is wrong'}", style)
+    console.print(said.append(f"; {_are(odd, 'worth a look')}." if odd else "."))
+
+
+def _are(many: int, what: str) -> str:
+    return f"{counted(many, 'thing')} {'is' if many == 1 else 'are'} {what}"

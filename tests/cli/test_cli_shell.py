@@ -1,0 +1,167 @@
+"""The command among others in a shell: exit codes, pipes, interrupts, colours."""
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from saferun.cli import app, policy
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        [],
+        ["policy"],
+        ["polcy", "check", "production"],
+        ["policy", "check"],
+        ["policy", "check", "production", "--jsn"],
+        ["policy", "check", "nowhere.yaml"],
+        ["policy", "check", "nobody"],
+        ["run", "list", "--limit", "0"],
+        ["run", "list", "--store", "mysql://host/db"],
+        ["run", "list", "--store", "sqlite:///nowhere.db"],
+        ["run", "show", "r-unknown"],
+        ["ledger", "verify", "--vkey", "nowhere.key"],
+    ],
+)
+def test_what_cannot_be_done_exits_64_and_says_so_on_stderr_alone(saferun, history, wrong) -> None:
+    result = saferun(*wrong)
+    assert result.exit_code == 64
+    assert result.stdout == ""
+    assert result.stderr.strip()
+    assert "Traceback" not in result.stderr
+
+
+def test_a_typo_in_a_command_names_what_was_meant(saferun) -> None:
+    assert "Did you mean 'policy'?" in saferun("polcy").stderr
+
+
+def test_a_configuration_that_cannot_be_read_is_one_sentence(saferun) -> None:
+    Path("saferun.toml").write_text("store = [", encoding="utf-8")
+    result = saferun("run", "list")
+    assert result.exit_code == 64
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_fault_in_saferun_is_told_apart_from_what_a_command_found(saferun, monkeypatch) -> None:
+    monkeypatch.setattr(policy, "policy_file", lambda *_: 1 // 0)
+    result = saferun("policy", "check", "production")
+    assert result.exit_code == 70
+    assert "ZeroDivisionError" in result.stderr
+
+
+def test_help_and_version_are_no_errors(saferun) -> None:
+    assert saferun("--help").exit_code == 0
+    assert saferun("ledger", "verify", "-h").exit_code == 0
+    assert saferun("--version").stdout.startswith("saferun-sdk ")
+
+
+def test_every_command_takes_a_store_and_json_but_the_demo(saferun) -> None:
+    for command in ("init", "doctor", "policy check", "policy explain", "run list", "run show"):
+        told = saferun(*command.split(), "--help").stdout
+        assert "--store" in told
+        assert "--json" in told
+    for command in ("verify", "checkpoint", "vkey"):
+        told = saferun("ledger", command, "--help").stdout
+        assert "--store" in told
+        assert "--json" in told
+
+
+def test_the_first_sentence_of_every_command_fits_its_line(saferun) -> None:
+    for noun in ([], ["policy"], ["run"], ["ledger"]):
+        assert "..." not in saferun(*noun, "--help").stdout.partition("Commands:")[2]
+
+
+def test_exit_codes_reach_the_shell(shell, history) -> None:
+    assert shell("--version").returncode == 0
+    assert shell("ledger", "verify").returncode == 2
+    assert shell("ledger", "verfy").returncode == 64
+
+
+def test_a_pipe_gets_no_escape_sequences_and_at_most_80_columns(shell, history) -> None:
+    environment = {**os.environ, "COLUMNS": "200"}
+    for command in (["run", "list"], ["run", "show", history], ["doctor"], ["ledger", "verify"]):
+        said = shell(*command, env=environment).stdout.decode()
+        assert said
+        assert "\x1b" not in said
+        assert max(map(len, said.splitlines())) <= 80
+
+
+def _on_a_terminal(command: list[str], environment: dict[str, str]) -> str:
+    master, slave = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "saferun", *command],
+        stdin=subprocess.DEVNULL,
+        stdout=slave,
+        env={**os.environ, "TERM": "xterm", **environment},
+    ):
+        os.close(slave)
+        said = b""
+        try:
+            while part := os.read(master, 65_536):
+                said += part
+        except OSError:
+            pass  # Linux says EIO where a terminal's other side is gone
+    os.close(master)
+    return said.decode()
+
+
+def test_a_terminal_gets_colours_unless_it_asks_for_none(history) -> None:
+    red = "\x1b[31m"
+    assert red in _on_a_terminal(["run", "list"], {})
+    assert red not in _on_a_terminal(["run", "list"], {"NO_COLOR": "1"})
+
+
+def test_an_encoding_without_icons_is_no_reason_to_fail(shell, history) -> None:
+    result = shell("run", "list", env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert result.returncode == 0
+    assert b"\\u2715" in result.stdout
+
+
+@pytest.mark.parametrize("command", [["run", "list"], ["run", "list", "--json"], ["ledger", "vkey"]])
+def test_a_reader_that_went_away_is_no_finding(history, command) -> None:
+    end, start = os.pipe()
+    os.close(end)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "saferun", *command], stdout=start, stderr=subprocess.PIPE
+    )
+    os.close(start)
+    _, complaint = process.communicate(timeout=60)
+    assert (process.returncode, complaint) == (74, b"")
+
+
+def test_an_interrupt_exits_130_quietly(policy) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "saferun", "policy", "explain", "production", "-"],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    # More than a pipe holds: once it is written, the command is reading.
+    process.stdin.write(b" " * 1_000_000)
+    process.stdin.flush()
+    process.send_signal(signal.SIGINT)
+    _, complaint = process.communicate(timeout=60)
+    assert (process.returncode, complaint.strip()) == (130, b"")
+
+
+def test_help_loads_neither_a_drawing_library_nor_a_schema_compiler() -> None:
+    code = (
+        "import sys\n"
+        "from saferun.cli import app\n"
+        "try: app(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print(*(name for name in ('rich', 'jsonschema_rs', 'ruamel.yaml', 'cryptography')"
+        " if name in sys.modules))"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert said.stdout.splitlines()[-1] == ""
+
+
+def test_the_app_is_what_the_console_script_calls() -> None:
+    assert app.info.name == "saferun"
