@@ -29,6 +29,26 @@ class Guarded(Single):
         return done
 
 
+@contextlib.contextmanager
+def cases(folder: Path) -> Iterator[list[Guarded]]:
+    with contextlib.ExitStack() as stores:
+
+        def guarded(
+            name: str, durability: Durability, *, ride: bool, limit: int | None = None
+        ) -> Guarded:
+            place = folder / name.replace(", ", "-").replace(" ", "-")
+            store = stores.enter_context(opened(place, durability, ride=ride))
+            return Guarded(f"guard: {name}", store, work.policy(limit=limit))
+
+        yield [
+            guarded("process, own", "process", ride=False),
+            guarded("process, ride", "process", ride=True),
+            guarded("process, own, a limit per run", "process", ride=False, limit=10**9),
+            guarded("full, own", "full", ride=False),
+            guarded("full, ride", "full", ride=True),
+        ]
+
+
 def gate(store: Store, text: str) -> Gate:
     """A gate that looks at nothing but what it is given here."""
     settings = config.load(store.path.parent, environ={})
@@ -36,10 +56,9 @@ def gate(store: Store, text: str) -> Gate:
 
 
 @contextlib.contextmanager
-def opened(
-    folder: Path, name: str, durability: Durability, *, ride: bool | None = None
-) -> Iterator[Store]:
-    store = Store(f"sqlite:///{folder / name}/bench.db", durability=durability, outcomes_ride=ride)
+def opened(folder: Path, durability: Durability, *, ride: bool | None = None) -> Iterator[Store]:
+    """A store in a folder of its own; `ride` None leaves outcomes to what is usual."""
+    store = Store(f"sqlite:///{folder}/bench.db", durability=durability, outcomes_ride=ride)
     try:
         yield store
     finally:

@@ -3,7 +3,15 @@
 Nothing here imports SafeRun, so that a peer's own environment can use it as well.
 """
 
-Arguments = dict[str, str | int]
+from typing import TypedDict
+
+
+class Arguments(TypedDict):
+    order_id: str
+    amount: int
+    currency: str
+    reason: str
+
 
 CALL: Arguments = {
     "order_id": "A-1742",

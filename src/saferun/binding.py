@@ -4,26 +4,32 @@ A tool's signature is read once, when it is wrapped. Each call is then bound by 
 positional, keyword, default and variadic arguments alike, since a policy speaks of names;
 and the values that were taken down are put back into the places they came from.
 
-Nothing is refused here. What does not fit the signature is bound all the same, under a name
-that no policy allows, so that the refusal is a decision with an entry in the ledger; and
-where nothing is decided, the tool itself raises what it always raised.
+Nothing is refused here. A call that names cannot tell is bound as far as they go, and the
+problem is stated: under a policy, that is a denial with an entry in the ledger.
 """
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-from saferun.plain import NotPlainError, take_down
+import msgspec
+
+from saferun import redact
+from saferun.plain import NotPlainError, shown, take_down, type_name
 
 IDEMPOTENCY = "idempotency_key"
 """A parameter of this name is the gate's to fill and is hidden from callers."""
 
-
 _NONE: frozenset[str] = frozenset()
+_SMALL = 1 << 63
 
 
-class Bound(NamedTuple):
-    """The arguments of one call: `plain` to decide on, `live` to run with (see `plain`)."""
+class Bound(msgspec.Struct, frozen=True):
+    """The arguments of one call: `plain` to decide on, `live` to run with (see `plain`).
+
+    `defaulted` names what the caller left to the tool's own defaults. Those stand in `plain`,
+    and in `live` only where the tool's own object could be another one by then.
+    """
 
     plain: dict[str, Any]
     live: dict[str, Any]
@@ -46,41 +52,43 @@ class Binding:
             raise TypeError(
                 f"{tool!r} has no signature that can be read; wrap it in a function of its own"
             ) from None
-        parameters = list(signature.parameters.values())
-        self.takes_key = any(parameter.name == IDEMPOTENCY for parameter in parameters)
+        every = list(signature.parameters.values())
         self.signature = signature.replace(
-            parameters=[each for each in parameters if each.name != IDEMPOTENCY]
+            parameters=[each for each in every if each.name != IDEMPOTENCY]
         )
-        if receiver:
-            parameters = parameters[1:]
-        self._places: tuple[str, ...] = ()
-        self._first: set[str] = set()
-        self._rest: str | None = None
-        self._names: str | None = None
-        self._defaults: dict[str, tuple[Any, Any]] = {}
-        for parameter in parameters:
-            self._add(parameter)
-
-    def _add(self, parameter: inspect.Parameter) -> None:
-        name = parameter.name
-        if name == IDEMPOTENCY:
-            return
-        if parameter.kind is parameter.VAR_POSITIONAL:
-            self._rest = name
-            return
-        if parameter.kind is parameter.VAR_KEYWORD:
-            self._names = name
-            return
-        if parameter.kind is not parameter.KEYWORD_ONLY:
-            self._places = (*self._places, name)
-        if parameter.kind is parameter.POSITIONAL_ONLY:
-            self._first.add(name)
-        if parameter.default is not parameter.empty:
+        by_place = [
+            each
+            for each in every[receiver:]
+            if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)
+        ]
+        self._places = tuple(each.name for each in by_place if each.name != IDEMPOTENCY)
+        self._only = [each.name for each in by_place if each.kind is each.POSITIONAL_ONLY]
+        self._rest = next((each.name for each in every if each.kind is each.VAR_POSITIONAL), None)
+        self._key = signature.parameters.get(IDEMPOTENCY)
+        self._key_at = by_place.index(self._key) if self._key in by_place else None
+        # Keywords that would be taken for what only a place, or the gate, can fill.
+        self._reserved = frozenset(
+            filter(None, (*self._only, self._rest, self._key and IDEMPOTENCY))
+        )
+        self._own = {
+            each.name: each.default
+            for each in every[receiver:]
+            if each.default is not each.empty and each.name != IDEMPOTENCY
+        }
+        # Those that nothing can change are taken down once, the others at every call.
+        self._fixed: dict[str, Any] = {}
+        self._moving: dict[str, Any] = {}
+        for name, default in self._own.items():
             try:
-                self._defaults[name] = take_down(parameter.default, name)
+                plain, live = take_down(default, name)
             except NotPlainError:
-                # A sentinel of the tool's own. The tool fills it in; no caller can pass it.
-                return
+                # A mark of the tool's own that no caller can mean.
+                continue
+            if live is default and not isinstance(plain, list | dict):
+                self._fixed[name] = plain
+            else:
+                self._moving[name] = default
+        self._defaults = frozenset((*self._fixed, *self._moving))
 
     def bind(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any], unread: frozenset[str] = _NONE
@@ -90,57 +98,83 @@ class Binding:
         `unread` names the arguments that policy has declared opaque: they are passed on as
         they are, whatever they are.
         """
-        given: dict[str, Any] = dict(zip(self._places, args, strict=False))
-        extra = args[len(self._places) :]
-        if extra:
-            given[self._rest or f"*{len(self._places)}"] = list(extra)
-        for name, value in kwargs.items():
-            # A name that is taken already, or that only a place may fill, is no such argument:
-            # `f(1, a=2)` on `def f(a)`. The star keeps it apart from every name a policy knows.
-            clash = name in given or name in self._first or name in (self._rest, self._names)
-            given[f"**{name}" if clash and name != self._names else name] = value
+        given: dict[str, Any] = dict(zip(self._places, args, strict=False)) if args else {}
+        problems: list[str] = []
+        if len(args) > len(self._places):
+            if self._rest is not None:
+                given[self._rest] = list(args[len(self._places) :])
+            else:
+                problems.append(f"it takes {len(self._places)} arguments by position at most")
+        taken = self._reserved.union(given) if args else self._reserved
+        if taken and not taken.isdisjoint(kwargs):
+            problems += (
+                f"{redact.text(shown(name))} cannot be given by its name here"
+                for name in kwargs
+                if name in taken
+            )
+            given = {**kwargs, **given}
+        else:
+            given.update(kwargs)
+        defaulted = _NONE
+        if self._defaults:
+            defaulted = self._defaults.difference(given)
+            given.update((name, self._moving[name]) for name in self._moving if name in defaulted)
         plain: dict[str, Any] = {}
         live: dict[str, Any] = {}
         opaque: dict[str, str] = {}
-        problems: list[str] = []
         for name, value in given.items():
-            if name in unread:
-                live[name] = value
-                opaque[name] = _type_of(value)
-                continue
-            try:
-                plain[name], live[name] = take_down(value, name)
-            except NotPlainError as problem:
-                live[name] = value
-                opaque[name] = _type_of(value)
-                if not problem.opaque:
-                    problems.append(f"{problem.where} {problem.why}")
-        if not self._defaults.keys() <= given.keys():
-            defaulted = self._defaults.keys() - given.keys()
-            for name in defaulted:
-                plain[name], live[name] = take_down(self._defaults[name][1], name)
-            return Bound(plain, live, frozenset(defaulted), opaque, tuple(problems))
-        return Bound(plain, live, _NONE, opaque, tuple(problems))
+            if name not in unread:
+                kind = type(value)
+                if (
+                    (kind is str and value.isascii() and "\0" not in value)
+                    or (kind is int and -_SMALL < value < _SMALL)
+                    or value is None
+                ):
+                    # What most arguments are is plain at a glance.
+                    plain[name] = live[name] = value
+                    continue
+                try:
+                    plain[name], live[name] = take_down(value, name)
+                except NotPlainError as problem:
+                    if not problem.opaque:
+                        problems.append(redact.text(str(problem)))
+                else:
+                    continue
+            live[name] = value
+            opaque[name] = type_name(value)
+        for name in defaulted:
+            if name in self._fixed:
+                plain[name] = self._fixed[name]
+        return Bound(plain, live, defaulted, opaque, tuple(problems))
 
     def places(self, live: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments as the tool takes them: by position where it must be, else by name."""
-        args: list[Any] = []
         kwargs = dict(live)
-        rest = kwargs.pop(self._rest, None) if self._rest is not None else None
-        for name in self._places:
-            if name not in kwargs or (rest is None and name not in self._first):
+        rest = kwargs.pop(self._rest, ()) if self._rest is not None else ()
+        names = self._places if rest else self._only
+        if not names:
+            return (), kwargs
+        args: list[Any] = []
+        for name in names:
+            if name in kwargs:
+                args.append(kwargs.pop(name))
+            elif name in self._own and not kwargs.keys().isdisjoint(names):
+                # The policy has filled in a later place, which only has it behind this one.
+                args.append(self._own[name])
+            else:
                 break
-            args.append(kwargs.pop(name))
-        if rest:
-            args.extend(rest)
-        over = kwargs.pop(f"*{len(self._places)}", ())
-        args.extend(over)
-        return tuple(args), {
-            # The same name twice is the tool's own error to raise.
-            name.removeprefix("**"): value
-            for name, value in kwargs.items()
-        }
+        return (*args, *rest), kwargs
 
+    @property
+    def takes_key(self) -> bool:
+        return self._key is not None
 
-def _type_of(value: Any) -> str:
-    return f"{type(value).__module__}.{type(value).__qualname__}"
+    def keyed(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], key: str | None
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """A call with the gate's key put where the tool expects it, whatever was there."""
+        left = {name: value for name, value in kwargs.items() if name != IDEMPOTENCY}
+        at = self._key_at
+        if at is not None and (len(args) > at or (len(args) == at and IDEMPOTENCY in self._only)):
+            return (*args[:at], key, *args[at:]), left
+        return args, {**left, IDEMPOTENCY: key}

@@ -6,12 +6,13 @@ stores, and as a `live` value, which the tool receives. The live value is built 
 same walk and never shares a mutable object with the caller, so a list that changes, a
 mapping that answers differently the second time or a model with a lazy field cannot make
 the tool see something that policy did not. Where a value is plain already, plain and live
-are one object.
+are one object; everything else keeps its type on the live side.
 
 What has no faithful plain form (a connection, a handle, a generator) is refused by name;
 nothing is ever decided on a `repr`.
 """
 
+import base64
 import copy
 import dataclasses
 import datetime as dt
@@ -20,11 +21,14 @@ import enum
 import math
 import numbers
 import pathlib
+import re
 import uuid
 from collections.abc import Iterable
 from typing import Any
 
 import msgspec
+
+from saferun.call import canonical
 
 MAX_DEPTH = 100
 """JSON parsers give up near 1,000 levels; no tool's schema comes near 100."""
@@ -38,26 +42,58 @@ MAX_BYTES = 16 * 1024 * 1024
 MAX_INTEGER_BITS = 1024
 """Every amount and id fits; turning larger integers into digits costs quadratic time."""
 
+_WORD = re.compile(r"[\w-]{1,60}", re.ASCII)
+
 
 class NotPlainError(Exception):
-    """A value that cannot be taken down. `where` is its path, `why` completes a sentence on it.
+    """A value that cannot be taken down. `why` completes a sentence on it; `str` is the sentence.
 
-    Neither names the value itself: what cannot be read cannot be redacted either.
+    Neither holds the value itself: what cannot be read cannot be redacted either.
     `opaque` is True where the value is of a foreign type, which a policy may let pass unread.
     """
 
-    def __init__(self, where: str, why: str, *, opaque: bool = False) -> None:
-        self.where = where
+    def __init__(self, why: str, *, opaque: bool = False) -> None:
+        super().__init__(why)
         self.why = why
         self.opaque = opaque
-        super().__init__(f"{where} {why}")
+        self._path: list[str | int] = []
+
+    def within(self, step: str | int) -> "NotPlainError":
+        """The same error, as seen from the container that holds the value under `step`."""
+        self._path.insert(0, step)
+        return self
+
+    def __str__(self) -> str:
+        return f"{_place(self._path)} {self.why}"
 
 
-def take_down(value: Any, where: str) -> tuple[Any, Any]:
+def shown(name: str) -> str:
+    """A name that somebody else chose, without characters that act on a reader.
+
+    A long one is left out and not cut: half of a secret would not be known for one.
+    """
+    if _WORD.fullmatch(name):
+        return name
+    if len(name) > 60:
+        return "`…`"
+    return f"`{''.join(c if c.isprintable() and c != '`' else '?' for c in name)}`"
+
+
+def _place(path: list[str | int]) -> str:
+    if len(path) > 6:
+        path = [*path[:3], "…", *path[-2:]]
+    steps = (f"[{step}]" if isinstance(step, int) else f".{shown(step)}" for step in path)
+    return "".join(steps).removeprefix(".")
+
+
+def take_down(value: Any, name: str) -> tuple[Any, Any]:
     """One argument as `(plain, live)`; see the module. Raises NotPlainError."""
-    if type(value) is str and value.isascii() and "\0" not in value:
-        return value, value
-    return _Walk().value(value, where, 0)
+    try:
+        return _Walk().value(value, 0)
+    except NotPlainError as problem:
+        raise problem.within(name) from None
+    except Exception:  # noqa: BLE001 - foreign objects may raise anything while they are read
+        raise NotPlainError("cannot be read", opaque=True).within(name) from None
 
 
 class _Walk:
@@ -68,138 +104,160 @@ class _Walk:
     def __init__(self) -> None:
         self.seen = 0
 
-    def value(self, value: Any, where: str, depth: int) -> tuple[Any, Any]:
+    def value(self, value: Any, depth: int) -> tuple[Any, Any]:
         self.seen += 1
         if self.seen > MAX_ITEMS:
-            raise NotPlainError(where, f"has more than {MAX_ITEMS:,} values")
+            raise NotPlainError(f"has more than {MAX_ITEMS:,} values")
         kind = type(value)
+        if kind is str:
+            return _text(value), value
+        if kind is int:
+            return _integer(value), value
         if value is None or kind is bool:
             return value, value
-        if kind is int:
-            return _integer(value, where), value
-        if kind is str:
-            return _text(value, where), value
         if kind is float:
-            return _number(value, where), value
+            return _number(value), value
         if depth >= MAX_DEPTH:
-            raise NotPlainError(where, f"is nested deeper than {MAX_DEPTH} levels")
+            raise NotPlainError(f"is nested deeper than {MAX_DEPTH} levels")
         if kind is list:
-            return self.items(value, where, depth)
+            return self.items(value, depth)
         if kind is dict:
-            return self.mapping(value, where, depth)
-        return self.rich(value, where, depth)
+            return self.mapping(value, depth)
+        return self.rich(value, depth)
 
-    def items(self, values: Iterable[Any], where: str, depth: int) -> tuple[Any, Any]:
+    def items(self, values: Iterable[Any], depth: int) -> tuple[list[Any], list[Any]]:
         plain: list[Any] = []
         live: list[Any] = []
         same = True
-        for at, item in enumerate(values):
-            one, other = self.value(item, f"{where}[{at}]", depth + 1)
-            plain.append(one)
-            live.append(other)
-            same = same and one is other
+        try:
+            for item in values:
+                one, other = self.value(item, depth + 1)
+                plain.append(one)
+                live.append(other)
+                same = same and one is other
+        except NotPlainError as problem:
+            raise problem.within(len(plain)) from None
         return plain, plain if same else live
 
-    def mapping(self, values: dict[Any, Any], where: str, depth: int) -> tuple[Any, Any]:
+    def mapping(self, values: dict[Any, Any], depth: int) -> tuple[dict[str, Any], dict[str, Any]]:
         plain: dict[str, Any] = {}
         live: dict[str, Any] = {}
         same = True
-        for key, item in values.items():
+        # A list of them at once, since another thread may be changing the mapping.
+        for key, item in list(values.items()):
             if not isinstance(key, str):
-                raise NotPlainError(where, "has a key that is not a string")
-            name = _text(str.__str__(key), f"a key of {where}")
-            plain[name], live[name] = self.value(item, f"{where}.{name:.80}", depth + 1)
-            same = same and plain[name] is live[name]
+                raise NotPlainError("has a key that is not text")
+            name = str.__str__(key)
+            try:
+                plain[_text(name)], live[name] = one, other = self.value(item, depth + 1)
+            except NotPlainError as problem:
+                raise problem.within(name) from None
+            same = same and one is other
         return plain, plain if same else live
 
-    def rich(self, value: Any, where: str, depth: int) -> tuple[Any, Any]:
+    def rich(self, value: Any, depth: int) -> tuple[Any, Any]:
         """Types that JSON lacks but tools take; each keeps its type on the live side."""
         if isinstance(value, enum.Enum):
-            return self.value(value.value, where, depth + 1)[0], value
-        if isinstance(value, bool | int | numbers.Integral):
-            number = _integer(int(value), where)
-            return number, number
-        if isinstance(value, str):
-            text = _text(str.__str__(value), where)
-            return text, text
-        if isinstance(value, float):
-            real = _number(float(value), where)
-            return real, real
-        if isinstance(value, decimal.Decimal):
-            if not value.is_finite():
-                raise NotPlainError(where, "is not a finite number")
-            return _text(format(value), where), value
-        if isinstance(value, bytes):
-            return msgspec.to_builtins(value), value
-        if isinstance(value, bytearray | memoryview):
-            held = bytes(value)
-            return msgspec.to_builtins(held), held if isinstance(value, memoryview) else bytearray(
-                held
-            )
-        if isinstance(value, dt.datetime | dt.date | dt.time):
-            return value.isoformat(), value
-        if isinstance(value, dt.timedelta | uuid.UUID):
-            return msgspec.to_builtins(value), value
-        if isinstance(value, pathlib.Path):
+            return self.value(value.value, depth + 1)[0], value
+        if isinstance(value, str | int | float | bytes | numbers.Integral | decimal.Decimal):
+            return _scalar(value), value
+        if isinstance(value, dt.date | dt.time | dt.timedelta | uuid.UUID):
+            return _written(value), value
+        if isinstance(value, pathlib.PurePath):
+            path = _text(str(value))
+            if not isinstance(value, pathlib.Path):
+                return path, value
             # A relative path means another file after a chdir, and a link another after a rename.
             resolved = value.resolve()
-            return _text(str(resolved), where), resolved
-        if isinstance(value, pathlib.PurePath):
-            return _text(str(value), where), value
+            return _text(str(resolved)), resolved
+        if isinstance(value, bytearray):
+            held = bytes(value)
+            return _scalar(held), type(value)(held)
         if isinstance(value, dict):
-            return self.mapping(dict(value), where, depth)
-        if isinstance(value, tuple) and not hasattr(value, "_fields"):
-            plain, live = self.items(value, where, depth)
-            return plain, tuple(live)
-        if isinstance(value, list):
-            return self.items(list(value), where, depth)
-        if isinstance(value, set | frozenset):
-            plain, live = self.items(value, where, depth)
-            plain = sorted(plain, key=msgspec.json.Encoder(order="deterministic").encode)
-            return plain, type(value)(live)
-        return self.record(value, where, depth)
+            named, filled = self.mapping(dict(value), depth)
+            return named, _refilled(value, dict, filled)
+        kind: type[Any]
+        for kind in (list, tuple, set, frozenset):
+            if isinstance(value, kind) and not hasattr(value, "_fields"):
+                plain, live = self.items(list(value), depth)
+                if kind in (set, frozenset):
+                    plain = sorted(plain, key=canonical.encode)
+                return plain, _refilled(value, kind, live)
+        return self.record(value, depth)
 
-    def record(self, value: Any, where: str, depth: int) -> tuple[Any, Any]:
+    def record(self, value: Any, depth: int) -> tuple[dict[str, Any], Any]:
         """Objects made of named fields: dataclasses, attrs, msgspec, named tuples, pydantic."""
         names = _fields(value)
         if names is None:
-            kind = f"{type(value).__module__}.{type(value).__qualname__}"
             raise NotPlainError(
-                where, f"is a {kind}, which cannot be taken down as plain values", opaque=True
+                f"is a {type_name(value)}, which cannot be taken down as plain values", opaque=True
             )
-        plain, live = self.mapping(
-            {name: _read(value, name, where) for name in names}, where, depth
-        )
-        rebuilt = _rebuild(value, live, where)
-        # A copy hook, a property or a descriptor may still give back something else than what
-        # was read. Reading the rebuilt object again is the only proof that it did not.
-        again = {name: _read(rebuilt, name, where) for name in names}
-        if self.mapping(again, where, depth)[0] != plain:
-            raise NotPlainError(where, "does not keep its values when it is rebuilt", opaque=True)
+        plain, live = self.mapping({name: getattr(value, name) for name in names}, depth)
+        rebuilt = _rebuilt(value, live)
+        if type(rebuilt) is not type(value):
+            raise _unfaithful()
+        for name, item in live.items():
+            # A copy hook, a property or a descriptor may still give back something else than
+            # what was read. Reading the rebuilt object is the only proof that it does not.
+            again = getattr(rebuilt, name)
+            if again is not item and self.value(again, depth + 1)[0] != plain[name]:
+                raise _unfaithful()
         return plain, rebuilt
 
 
-def _integer(value: int, where: str) -> int:
-    if value.bit_length() > MAX_INTEGER_BITS:
-        raise NotPlainError(where, f"is an integer of more than {MAX_INTEGER_BITS} bits")
-    return value
-
-
-def _number(value: float, where: str) -> float:
-    if not math.isfinite(value):
-        raise NotPlainError(where, "is not a finite number")
-    return value
-
-
-def _text(value: str, where: str) -> str:
+def _text(value: str) -> str:
     if "\0" in value:
-        raise NotPlainError(where, "holds a NUL character")
+        raise NotPlainError("holds a NUL character")
     if not value.isascii():
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise NotPlainError(where, "holds half of a surrogate pair, which is no text") from None
+            raise NotPlainError("holds half of a surrogate pair, which is no text") from None
     return value
+
+
+def _integer(value: int) -> int:
+    if value.bit_length() > MAX_INTEGER_BITS:
+        raise NotPlainError(f"is an integer of more than {MAX_INTEGER_BITS} bits")
+    return value
+
+
+def _number(value: float) -> float:
+    if not math.isfinite(value):
+        raise NotPlainError("is not a finite number")
+    return value
+
+
+def _scalar(value: Any) -> Any:
+    """The content of a value that cannot change, whatever its class makes of it."""
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, decimal.Decimal):
+        if not value.is_finite():
+            raise NotPlainError("is not a finite number")
+        return _text(str(value))
+    if isinstance(value, str):
+        content: Any = _text(str.__str__(value))
+        read: Any = str(value)
+    elif isinstance(value, float):
+        content, read = _number(float.__float__(value)), float(value)
+    else:
+        content, read = _integer(int(value)), value
+    if read != content:
+        raise _unfaithful()
+    return content
+
+
+def _written(value: dt.date | dt.time | dt.timedelta | uuid.UUID) -> str:
+    if isinstance(value, dt.timedelta):
+        # A duration of ISO 8601. Subclasses are not the encoder's business.
+        span = dt.timedelta(value.days, value.seconds, value.microseconds)
+        return str(msgspec.to_builtins(span))
+    return _text(str(value) if isinstance(value, uuid.UUID) else value.isoformat())
+
+
+def type_name(value: Any) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}"
 
 
 def _fields(value: Any) -> tuple[str, ...] | None:
@@ -219,14 +277,23 @@ def _fields(value: Any) -> tuple[str, ...] | None:
     return tuple(field.name for field in attrs) if attrs is not None else None
 
 
-def _read(value: Any, name: str, where: str) -> Any:
-    try:
-        return getattr(value, name)
-    except Exception:  # noqa: BLE001 - a property of the caller's object may raise anything
-        raise NotPlainError(f"{where}.{name}", "cannot be read", opaque=True) from None
+def _refilled(value: Any, kind: type[Any], live: Any) -> Any:
+    """A collection of the same class as `value`, a kind of `kind`, that holds `live`."""
+    if kind is tuple:
+        rebuilt = tuple.__new__(type(value), live)
+    elif kind in (set, frozenset):
+        rebuilt = type(value)(live)
+    else:
+        rebuilt = _copied(value)
+        rebuilt.clear()
+        (rebuilt.update if kind is dict else rebuilt.extend)(live)
+    if type(rebuilt) is not type(value) or kind(rebuilt) != kind(live):
+        raise _unfaithful()
+    return rebuilt
 
 
-def _rebuild(value: Any, live: dict[str, Any], where: str) -> Any:
+def _rebuilt(value: Any, live: dict[str, Any]) -> Any:
+    """A record of the same class as `value` whose fields are `live`."""
     try:
         if isinstance(value, msgspec.Struct):
             return msgspec.structs.replace(value, **live)
@@ -235,14 +302,26 @@ def _rebuild(value: Any, live: dict[str, Any], where: str) -> Any:
         if hasattr(type(value), "__pydantic_fields__"):
             # Without validation: a validator could change what has been decided on.
             return value.model_copy(update=live)
-        rebuilt = copy.copy(value)
+        rebuilt = _copied(value)
         for name, item in live.items():
             # Frozen classes raise from their own `__setattr__`, which guards the caller's
             # object and not a copy of it that nobody has seen yet.
             object.__setattr__(rebuilt, name, item)
     except Exception:  # noqa: BLE001 - the caller's own copy hooks may raise anything
-        raise NotPlainError(where, "cannot be rebuilt from its fields", opaque=True) from None
+        raise NotPlainError("cannot be rebuilt from its fields", opaque=True) from None
     return rebuilt
+
+
+def _copied(value: Any) -> Any:
+    """A shallow copy, which is to be changed and must therefore not be the caller's object."""
+    rebuilt = copy.copy(value)
+    if rebuilt is value:
+        raise _unfaithful()
+    return rebuilt
+
+
+def _unfaithful() -> NotPlainError:
+    return NotPlainError("does not keep its values when it is taken down", opaque=True)
 
 
 def encode_result(value: Any) -> bytes:
@@ -252,22 +331,19 @@ def encode_result(value: Any) -> bytes:
     and an unreadable one by the reason. The caller always gets the result itself.
     """
     try:
-        encoded = _results.encode(value)
+        return _results.encode(value)
     except (RecursionError, UnicodeEncodeError, TypeError, ValueError, OverflowError) as problem:
-        encoded = _results.encode(_named(value, f"not recorded: {type(problem).__name__}"))
+        why = type(problem).__name__
     except Exception:  # noqa: BLE001 - properties of a foreign result may raise anything
-        encoded = _results.encode(_named(value, "not recorded: it cannot be read"))
-    return encoded
-
-
-def _named(value: Any, why: str | None = None) -> dict[str, str]:
-    name = f"{type(value).__module__}.{type(value).__qualname__}"
-    return {"$type": name} if why is None else {"$type": name, "$why": why}
+        why = "it cannot be read"
+    return _results.encode({"$type": type_name(value), "$why": f"not recorded: {why}"})
 
 
 def _foreign(value: Any) -> Any:
     names = _fields(value)
-    return _named(value) if names is None else {name: getattr(value, name) for name in names}
+    if names is None:
+        return {"$type": type_name(value)}
+    return {name: getattr(value, name) for name in names}
 
 
 _results = msgspec.json.Encoder(enc_hook=_foreign)

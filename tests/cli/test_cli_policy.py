@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cli_lines import lines
+from cli.project import lines
 
 WRONG = "version: 1\ntools:\n  refund:\n    effect: write\n    args: {amount: {mininum: 1}}\n"
 ODD = "version: 1\nname: odd\ndefault: allow\ntools: {}\n"

@@ -1,5 +1,6 @@
 """The command among others in a shell: exit codes, pipes, interrupts, colours."""
 
+import io
 import os
 import pty
 import signal
@@ -8,8 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from saferun.cli import app, policy
+from saferun.cli import app, screen
+from saferun.cli import policy as policy_command
 
 
 @pytest.mark.parametrize(
@@ -49,7 +52,7 @@ def test_a_configuration_that_cannot_be_read_is_one_sentence(saferun) -> None:
 
 
 def test_a_fault_in_saferun_is_told_apart_from_what_a_command_found(saferun, monkeypatch) -> None:
-    monkeypatch.setattr(policy, "policy_file", lambda *_: 1 // 0)
+    monkeypatch.setattr(policy_command, "policy_file", lambda *_: 1 // 0)
     result = saferun("policy", "check", "production")
     assert result.exit_code == 70
     assert "ZeroDivisionError" in result.stderr
@@ -123,7 +126,9 @@ def test_an_encoding_without_icons_is_no_reason_to_fail(shell, history) -> None:
     assert b"\\u2715" in result.stdout
 
 
-@pytest.mark.parametrize("command", [["run", "list"], ["run", "list", "--json"], ["ledger", "vkey"]])
+@pytest.mark.parametrize(
+    "command", [["run", "list"], ["run", "list", "--json"], ["ledger", "vkey"]]
+)
 def test_a_reader_that_went_away_is_no_finding(history, command) -> None:
     end, start = os.pipe()
     os.close(end)
@@ -133,6 +138,18 @@ def test_a_reader_that_went_away_is_no_finding(history, command) -> None:
     os.close(start)
     _, complaint = process.communicate(timeout=60)
     assert (process.returncode, complaint) == (74, b"")
+
+
+def test_an_output_that_cannot_be_written_is_no_finding(history) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "saferun", "ledger", "verify"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert done.returncode == 74
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_an_interrupt_exits_130_quietly(policy) -> None:
@@ -148,6 +165,35 @@ def test_an_interrupt_exits_130_quietly(policy) -> None:
     process.send_signal(signal.SIGINT)
     _, complaint = process.communicate(timeout=60)
     assert (process.returncode, complaint.strip()) == (130, b"")
+
+
+class Screen(Console):
+    """A terminal that one can read."""
+
+    def __init__(self) -> None:
+        super().__init__(file=io.StringIO(), force_terminal=True, width=80)
+
+    @property
+    def said(self) -> str:
+        assert isinstance(self.file, io.StringIO)
+        return self.file.getvalue()
+
+
+@pytest.mark.parametrize(("seconds", "bar"), [(0.5, False), (1.5, True)])
+def test_a_person_sees_a_bar_only_where_work_takes_long(monkeypatch, seconds, bar) -> None:
+    console, times = Screen(), iter([0.0, seconds])
+    monkeypatch.setattr(screen, "screen", lambda **_: console)
+    monkeypatch.setattr(screen, "monotonic", lambda: next(times))
+    with screen.progress("verifying", 10_000) as done:
+        done(4_096)
+    assert ("verifying" in console.said) == bar
+
+
+def test_a_program_sees_no_bar(capsys, monkeypatch) -> None:
+    monkeypatch.setattr(screen, "PATIENCE", -1)
+    with screen.progress("verifying", 10_000) as done:
+        done(4_096)
+    assert capsys.readouterr() == ("", "")
 
 
 def test_help_loads_neither_a_drawing_library_nor_a_schema_compiler() -> None:

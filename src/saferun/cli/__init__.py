@@ -5,7 +5,7 @@ upwards the codes are those of sysexits.h and mean that it could not do its work
 
     64   what was asked for cannot be: a typo, a missing file, a store that is none
     70   a fault in SafeRun itself
-    74   the reader of the output went away
+    74   the output could not be written, or its reader went away
     130  interrupted
 
 So a script that asks `ledger verify` never takes a typo for a clean ledger, nor a crash for
@@ -41,28 +41,30 @@ class Commands(TyperGroup):
             if isinstance(stream, io.TextIOWrapper):
                 # An icon that a terminal's encoding lacks is no reason to fail.
                 stream.reconfigure(errors="backslashreplace")
-        code = self._code(*args, **{**options, "standalone_mode": False})
-        try:
-            sys.stdout.flush()
-        except BrokenPipeError:
-            hang_up()
-        sys.exit(code)
+        sys.exit(self._code(*args, **{**options, "standalone_mode": False}))
 
     def _code(self, *args: Any, **options: Any) -> int:
         try:
             # What the command returned, or how `--help` and `--version` ended it.
-            return int(super().main(*args, **options) or 0)
+            code = int(super().main(*args, **options) or 0)
+            # Here and not on Python's way out, where it would be too late for a code of ours.
+            sys.stdout.flush()
         except _Misuse as misuse:
             misuse.show()
             return os.EX_USAGE
         except SafeRunError as problem:
             told(str(problem))
             return os.EX_USAGE
+        except OSError as problem:
+            if not isinstance(problem, BrokenPipeError):
+                told(f"{problem}.")
+            hang_up()
         except (KeyboardInterrupt, typer.Abort):
             return INTERRUPTED
-        except Exception:  # noqa: BLE001 - Python's own exit code for it would mean "tampered"
+        except Exception:  # noqa: BLE001 - Python's own code for it would mean "tampered"
             traceback.print_exc()
             return os.EX_SOFTWARE
+        return code
 
 
 app = typer.Typer(

@@ -13,7 +13,8 @@ def demo(
         bool, typer.Option("--yes", "-y", help="Answer every question with yes, asking nobody.")
     ] = False,
     folder: Annotated[
-        Path | None, typer.Option("--folder", help="Where to leave what the demo makes.")
+        Path | None,
+        typer.Option("--folder", help="Where to leave what it makes; demo-out by default."),
     ] = None,
 ) -> int:
     """Watch an agent meet the checkpoint."""

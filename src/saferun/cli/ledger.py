@@ -53,7 +53,7 @@ def verify(
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Verify every entry of the ledger, and all of them against a checkpoint.
+    """Verify every entry, and all of them against a checkpoint.
 
     Exits 0 where they are verified up to a checkpoint from outside, 1 where they were
     tampered with, and 2 where they are consistent and nothing from outside vouches for them.
@@ -86,9 +86,10 @@ def verify(
 
 @app.command("checkpoint")
 def sign(store: StoreOption = None, as_json: JsonOption = False) -> int:
-    """Print the newest signed checkpoint, making one where entries are newer.
+    """Print the newest signed checkpoint.
 
-    It is a C2SP signed note. Keep it where nobody who can change the store can reach it.
+    Where entries are newer, one is made. It is a C2SP signed note: keep it where nobody who
+    can change the store can reach it.
     """
     from saferun.ledger import Verifier, open_checkpoint
     from saferun.store import Reader
@@ -111,7 +112,10 @@ def sign(store: StoreOption = None, as_json: JsonOption = False) -> int:
 
 @app.command()
 def vkey(store: StoreOption = None, as_json: JsonOption = False) -> int:
-    """Print the ledger's verifier key, to be kept outside and given to whoever verifies."""
+    """Print the key that checkpoints are verified with.
+
+    Keep it outside, and give it to whoever verifies.
+    """
     from saferun.store import Reader
 
     with Reader(store_file(store)) as reader:

@@ -52,13 +52,13 @@ SPEECH = 600
 ARGUMENTS = 40
 """Arguments of one call that are shown without `--full`."""
 
-MAX_NAME = 40
-"""Characters of the name of an argument."""
+NAME = 24
+"""Columns for the names of arguments that stand one below the other."""
 
 LABEL = 9
 """Columns of the labels below the head of a frame."""
 
-_WORD = re.compile(r"[\w.*-]{1,40}", re.ASCII)
+_WORD = re.compile(r"[\w.*-]+", re.ASCII)
 
 _LARGE = ("args", "result", "output", "text")
 """The fields of an entry whose value may lie beside the ledger."""
@@ -72,12 +72,13 @@ def runs(
 ) -> int:
     """List the newest runs, the newest first."""
     with _history(store) as reader:
+        # In short at once: whole stories of many runs would not fit into memory.
+        listed = (_in_short(_told(reader, run_id)) for run_id in reader.runs(limit))
         if as_json:
-            for run_id in reader.runs(limit):
-                document(_in_short(_told(reader, run_id)))
-            return 0
-        told = [_told(reader, run_id) for run_id in reader.runs(limit)]
-    _print_list(screen(), told)
+            for each in listed:
+                document(msgspec.to_builtins(each))
+        else:
+            _print_list(screen(), list(listed))
     return 0
 
 
@@ -88,7 +89,7 @@ def show(
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Show one run frame by frame: what was said, asked for, decided and done."""
+    """Show one run frame by frame: what was said, decided and done."""
     with _history(store) as reader:
         told = _told(reader, _named(reader, run), whole=full)
     if as_json:
@@ -181,54 +182,68 @@ def _unpack(reader: "Reader", fields: dict[str, Any]) -> None:
                 fields[key] = msgspec.json.decode(held[1])
 
 
-def _in_short(told: _Told) -> dict[str, Any]:
-    """A run as one line of JSON; times in microseconds, as in the ledger."""
-    story = told.story
-    return {
-        "run_id": story.run_id,
-        "began": story.began,
-        "ended": story.ended,
-        "agent": story.about.get("agent"),
-        "user": story.about.get("user", {}).get("id"),
-        "tenant": story.about.get("tenant"),
-        "frames": len(story.frames),
-        "denied": story.denied,
-        "asked": story.asked,
-        "duration": _lasted(story),
-        "error": story.error,
-        "unreadable": told.unreadable,
-    }
+class _Short(msgspec.Struct):
+    """A run in one line. Times are in microseconds, as in the ledger."""
+
+    run_id: str
+    began: int | None
+    ended: int | None
+    duration: int | None
+    agent: str | None
+    user: str | None
+    tenant: str | None
+    frames: int
+    denied: int
+    asked: int
+    error: str | None
+    unreadable: list[int]
+
+    @property
+    def who(self) -> str:
+        named = [inert(name, 60) for name in (self.agent, self.user) if name]
+        return " for ".join(named) or "nobody named"
+
+    @property
+    def took(self) -> str:
+        # A run that did not say that it ended goes on, or its process came to its end first.
+        return "open" if self.duration is None else span(self.duration)
+
+
+def _in_short(told: _Told) -> _Short:
+    story, about = told.story, told.story.about
+    began, ended = story.began, story.ended
+    user = about.get("user", {}).get("id")
+    return _Short(
+        run_id=story.run_id,
+        began=began,
+        ended=ended,
+        duration=None if began is None or ended is None else ended - began,
+        agent=about.get("agent"),
+        user=user if isinstance(user, str) else None,
+        tenant=about.get("tenant"),
+        frames=len(story.frames),
+        denied=story.denied,
+        asked=story.asked,
+        error=story.error,
+        unreadable=told.unreadable,
+    )
 
 
 def _in_full(told: _Told) -> dict[str, Any]:
     about = told.story.about
-    kept = ("root", "parent", "prompt", "plan", "context")
     return {
-        **_in_short(told),
+        **msgspec.to_builtins(_in_short(told)),
         "user": about.get("user", {}),
-        **{key: about.get(key) for key in kept},
+        **{key: about.get(key) for key in ("root", "parent", "prompt", "plan", "context")},
         "frames": msgspec.to_builtins(told.story.frames),
     }
 
 
-def _lasted(story: "RunStory") -> int | None:
-    """How long a run took, None where it has not ended (or its process did, untold)."""
-    if story.began is None or story.ended is None:
-        return None
-    return story.ended - story.began
-
-
-def _who(story: "RunStory") -> str:
-    user = story.about.get("user", {}).get("id")
-    named = [inert(str(name), 60) for name in (story.about.get("agent"), user) if name]
-    return " for ".join(named) or "nobody named"
-
-
-def _print_list(console: "Console", told: list[_Told]) -> None:
+def _print_list(console: "Console", listed: list[_Short]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    if not told:
+    if not listed:
         console.print("No runs yet. A run begins with its first guarded call.")
         return
     table = Table.grid(padding=(0, 2, 0, 0), expand=True)
@@ -239,26 +254,25 @@ def _print_list(console: "Console", told: list[_Told]) -> None:
         table.add_column(no_wrap=True, justify="right")
     heads = ("run", "when", "who", "frames", "denied", "asked", "took")
     table.add_row(*(Text(head, style="dim") for head in heads))
-    for each in told:
-        story, lasted = each.story, _lasted(each.story)
+    ids = [each.run_id for each in listed]
+    for each in listed:
         table.add_row(
-            Text(_short(story.run_id, told)),
-            moment(story.began),
-            _who(story),
-            f"{len(story.frames):,}",
-            _tally(story.denied, DENIED),
-            _tally(story.asked, ASKED),
-            span(lasted) if lasted is not None else Text("open", style="dim"),
+            Text(_beginning(each.run_id, ids)),
+            moment(each.began),
+            Text(each.who),
+            f"{each.frames:,}",
+            _tally(each.denied, DENIED),
+            _tally(each.asked, ASKED),
+            each.took,
         )
     console.print(table)
-    _warn(console, [seq for each in told for seq in each.unreadable])
+    _warn(console, [seq for each in listed for seq in each.unreadable])
 
 
-def _short(run_id: str, told: list[_Told]) -> str:
-    """The beginning of a run id, as long as it takes to tell it from the others listed."""
-    others = [each.story.run_id for each in told if each.story.run_id != run_id]
+def _beginning(run_id: str, every: list[str]) -> str:
+    """The beginning of a run id, as long as it takes to tell it from the others."""
     length = ID
-    while any(other.startswith(run_id[:length]) for other in others):
+    while any(other.startswith(run_id[:length]) for other in every if other != run_id):
         length += 1
     return inert(run_id[:length])
 
@@ -270,13 +284,14 @@ def _tally(many: int, mark: Mark) -> "Text":
 
 
 def _warn(console: "Console", unreadable: list[int]) -> None:
+    from rich.text import Text
+
     if unreadable:
-        first = ", ".join(str(seq) for seq in unreadable[:5])
-        console.print(
-            f"\n! {counted(len(unreadable), 'entry', 'entries')} cannot be read ({first}): "
-            "they were changed. `saferun ledger verify` says more.",
-            style="yellow",
-        )
+        many = counted(len(unreadable), "entry", "entries")
+        some = ", ".join(str(seq) for seq in unreadable[:5])
+        said = f"{many} cannot be read ({some}). `saferun ledger verify` says what is wrong."
+        console.print()
+        put(console, beside(console, Text("! ", "yellow"), Text(said, "yellow")))
 
 
 class _Page:
@@ -298,7 +313,6 @@ class _Page:
     def print(self) -> None:
         self._print_head()
         for frame in self._told.story.frames:
-            self._console.print()
             put(self._console, self._frame(frame))
         _warn(self._console, self._told.unreadable)
 
@@ -308,14 +322,13 @@ class _Page:
         story, about = self._told.story, self._told.story.about
         if about.get("prompt") is not None:
             self._say(Text(self._speech(about, "prompt"), "bold"))
-        lasted = _lasted(story)
-        parts = [_who(story), f"run {inert(story.run_id)}", moment(story.began)]
-        parts += [span(lasted) if lasted is not None else "still open"]
+        short = _in_short(self._told)
+        parts = [short.who, f"run {inert(short.run_id)}", moment(short.began), short.took]
         if about.get("parent"):
-            parts += [f"child of {inert(about['parent'])}"]
-        self._say(Text(" · ".join(parts)))
+            parts.append(f"child of {inert(about['parent'])}")
+        self._say(Text(" · ".join(filter(None, parts))))
         counts = Text(counted(len(story.frames), "frame"))
-        for many, mark in ((story.denied, DENIED), (story.asked, ASKED)):
+        for many, mark in ((short.denied, DENIED), (short.asked, ASKED)):
             said = f"{mark.icon} {many:,} {mark.word}" if many else f"0 {mark.word}"
             counts.append(" · ").append(said, mark.style if many else "dim")
         cost = sum(frame.said.get("cost_usd") or 0 for frame in story.frames)
@@ -333,17 +346,16 @@ class _Page:
         put(self._console, beside(self._console, Text(), said))
 
     def _frame(self, frame: "Frame") -> "Iterator[Text]":
+        from rich.text import Text
+
+        yield Text()
         if frame.kind == "call":
-            yield self._head(frame, inert(self._decided(frame)["tool"], 60), _words(frame))
+            yield self._head(frame, inert(_decision(frame)["tool"], 60), _words(frame))
             yield from self._call(frame)
         else:
             yield self._head(frame, frame.kind, _spent(frame.said))
             key = "output" if frame.kind == "model" else "text"
             yield from self._row("said", self._speech(frame.said, key))
-
-    def _decided(self, frame: "Frame") -> Mapping[str, Any]:
-        assert frame.decision is not None, "a call's frame begins with its decision"
-        return frame.decision
 
     def _head(self, frame: "Frame", name: str, words: str) -> "Text":
         from rich.text import Text
@@ -365,7 +377,7 @@ class _Page:
         return left.append("  ").append(right)
 
     def _call(self, frame: "Frame") -> "Iterator[Text]":
-        decision = self._decided(frame)
+        decision = _decision(frame)
         yield from self._arguments(decision)
         for name, kind in decision.get("opaque", {}).items():
             yield from self._row("unread", f"{inert(name, 40)}, a {inert(str(kind), 80)}")
@@ -384,20 +396,29 @@ class _Page:
         yield from self._row("result", self._result(frame))
 
     def _arguments(self, decision: Mapping[str, Any]) -> "Iterator[Text]":
+        from rich.cells import cell_len, set_cell_size
+
         args = decision.get("args")
         if _blob(decision, "args") is not None or not isinstance(args, dict):
             yield from self._row("args", self._speech(decision, "args"))
             return
         limit = None if self._full else VALUE
         some = list(args.items())[: None if self._full else ARGUMENTS]
-        pairs = [(_name(name), shown(value, limit)) for name, value in some]
+        pairs = [(_name(name, limit), shown(value, limit)) for name, value in some]
         line = "  ".join(f"{name}={value}" for name, value in pairs)
         if len(line) <= self._console.width - self._edge - LABEL and len(some) == len(args):
             yield from self._row("args", line or "none")
             return
-        column = max(len(name) for name, _ in pairs)
-        for at, (name, value) in enumerate(pairs):
-            yield from self._row("" if at else "args", value, f"{name:{column}}  ")
+        column = min(max(cell_len(name) for name, _ in pairs), NAME)
+        label = "args"
+        for name, value in pairs:
+            short = name if cell_len(name) <= column else ""
+            if not short:
+                # A long name has a line to itself, so that values still stand in one column.
+                yield from self._row(label, name)
+                label = ""
+            yield from self._row(label, value, f"{set_cell_size(short, column)}  ")
+            label = ""
         if len(args) > len(some):
             yield from self._row("", f"… {counted(len(args) - len(some), 'more argument')}")
 
@@ -417,7 +438,7 @@ class _Page:
     def _result(self, frame: "Frame") -> str:
         outcome = frame.outcome
         if outcome is None:
-            decision = self._decided(frame)
+            decision = _decision(frame)
             starts = decision["verdict"] == "allow" or decision.get("mode", "enforce") != "enforce"
             return "none so far" if starts else ""
         if outcome["status"] == "ok":
@@ -447,9 +468,9 @@ class _Page:
             yield from beside(self._console, lead, said)
 
 
-def _name(name: str) -> str:
+def _name(name: str, limit: int | None) -> str:
     """The name of an argument, in quotes unless it is one word: names may come from a model."""
-    return name if _WORD.fullmatch(name) else shown(name, MAX_NAME)
+    return inert(name, limit) if _WORD.fullmatch(name) else shown(name, limit)
 
 
 _ENDS = {
@@ -461,10 +482,15 @@ _ENDS = {
 }
 
 
+def _decision(frame: "Frame") -> Mapping[str, Any]:
+    assert frame.decision is not None, "a call's frame begins with its decision"
+    return frame.decision
+
+
 def _mark(frame: "Frame") -> Mark:
     if frame.kind != "call":
         return MODEL if frame.kind == "model" else USER
-    decision = frame.decision or {}
+    decision = _decision(frame)
     if decision["verdict"] == "allow" and frame.approvals:
         return ASKED
     if decision["verdict"] == "allow" and decision.get("modified"):
@@ -474,7 +500,7 @@ def _mark(frame: "Frame") -> Mark:
 
 def _words(frame: "Frame") -> str:
     """What was decided on a call, in the words that stand beside its icon."""
-    decision = frame.decision or {}
+    decision = _decision(frame)
     verdict, mode = decision["verdict"], decision.get("mode", "enforce")
     word = _mark(frame).word
     if mode == "observe":

@@ -9,9 +9,9 @@ import contextlib
 import json
 import os
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import typer
@@ -63,7 +63,7 @@ def screen(*, stderr: bool = False) -> "Console":
 
 
 def hang_up() -> NoReturn:
-    """End quietly because nobody reads the output any more."""
+    """End quietly, because the output goes nowhere any more."""
     # Python flushes once more on its way out, and that must find somewhere to go.
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -103,9 +103,12 @@ def beside(console: "Console", lead: "Text", said: "Text | str") -> "Iterator[Te
     if isinstance(said, str):
         said = Text(said)
     edge = lead.cell_len
-    for line in said.wrap(console, max(console.width - edge, 20)):
-        line.rstrip()
-        yield Text.assemble(lead, line)
+    room = max(console.width - edge, 20)
+    fits = said.cell_len <= room and "\n" not in said.plain
+    for line in (said,) if fits else said.wrap(console, room):
+        whole = Text.assemble(lead, line)
+        whole.rstrip()
+        yield whole
         lead = Text(" " * edge)
 
 
@@ -185,10 +188,10 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
     columns = (TextColumn("{task.description}", style="dim"), BarColumn(), MofNCompleteColumn())
     bar = Progress(*columns, console=console, transient=True)
     task = bar.add_task(what, total=total)
-    began = time.monotonic()
+    began = monotonic()
 
     def tell(done: int) -> None:
-        if not bar.live.is_started and time.monotonic() - began > PATIENCE:
+        if not bar.live.is_started and monotonic() - began > PATIENCE:
             bar.start()
         bar.update(task, completed=done)
 

@@ -60,7 +60,7 @@ class Reader:
 
     def head(self) -> Head:
         """The size and frontier that the ledger says it has."""
-        row = self._one("SELECT size, frontier FROM head")
+        row = self._one("SELECT size, frontier FROM head WHERE seq = -1")
         if row is None:
             raise StoreError(f"{self.path} has no head row; it is damaged, restore a backup.")
         return Head(row[0], row[1])
@@ -110,7 +110,7 @@ class Reader:
     def health(self) -> Health:
         newest = self._one("SELECT max(size) FROM checkpoint")
         waiting = self._one("SELECT count(*) FROM approval WHERE state = 'pending'")
-        left = self._one("SELECT count(*) FROM intent")
+        left = self._one("SELECT count(*) FROM head WHERE seq >= 0")
         assert newest is not None
         assert waiting is not None
         assert left is not None
@@ -160,7 +160,7 @@ def _index_page(
             "SELECT coalesce((SELECT value FROM meta WHERE name = 'indexed'), '0')"
         ).fetchone()[0]
     )
-    (size,) = connection.execute("SELECT size FROM head").fetchone()
+    (size,) = connection.execute("SELECT size FROM head WHERE seq = -1").fetchone()
     page = connection.execute(
         "SELECT seq, body FROM entry WHERE seq >= ? ORDER BY seq LIMIT ?", (done, _PAGE)
     ).fetchall()
@@ -212,7 +212,9 @@ def checkpoint(path: Path, signer: Signer) -> bytes:
 
 
 def _signed(connection: sqlite3.Connection, path: Path, signer: Signer) -> bytes:
-    frontier = Frontier.decode(connection.execute("SELECT frontier FROM head").fetchone()[0])
+    frontier = Frontier.decode(
+        connection.execute("SELECT frontier FROM head WHERE seq = -1").fetchone()[0]
+    )
     newest = connection.execute(
         "SELECT size, note FROM checkpoint ORDER BY size DESC LIMIT 1"
     ).fetchone()

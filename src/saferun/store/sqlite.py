@@ -19,11 +19,14 @@ _MIGRATIONS: dict[int, str] = {
     1: """
     CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
-    -- One row. It moves in the same transaction as the entries, so sequence numbers have no
-    -- gaps and the frontier is always that of exactly the entries that are there.
+    -- Row -1 is the ledger's head. It moves in the same transaction as the entries, so numbers
+    -- have no gaps and the frontier is always that of exactly the entries that are there.
+    -- Every other row is a call that may have started and has no end yet, by the number of its
+    -- decision. Both change with nearly every commit, and a commit pays for every page that it
+    -- touches: in one small table they lie on one page.
     CREATE TABLE head (
-        one INTEGER PRIMARY KEY CHECK (one = 1),
-        size INTEGER NOT NULL, time INTEGER NOT NULL, frontier BLOB NOT NULL
+        seq INTEGER PRIMARY KEY, size INTEGER, time INTEGER, frontier BLOB,
+        boot TEXT, call BLOB, approval TEXT
     );
     CREATE TABLE entry (seq INTEGER PRIMARY KEY, body BLOB NOT NULL, leaf BLOB NOT NULL);
 
@@ -35,9 +38,6 @@ _MIGRATIONS: dict[int, str] = {
     -- Whom a run id belongs to, bound at its first use.
     CREATE TABLE run (run_id TEXT PRIMARY KEY, seq INTEGER NOT NULL, identity BLOB NOT NULL)
         WITHOUT ROWID;
-
-    -- Calls that may have started and have no outcome: small, whatever the ledger's size.
-    CREATE TABLE intent (seq INTEGER PRIMARY KEY, boot TEXT NOT NULL, call BLOB, approval TEXT);
 
     -- Calls that came with an id, so that the same call is decided once.
     CREATE TABLE call (key BLOB PRIMARY KEY, decision INTEGER NOT NULL, outcome INTEGER)

@@ -175,7 +175,10 @@ def _founded(connection: sqlite3.Connection, path: Path, ledger: str, now: int) 
                 [("ledger", ledger), ("origin", origin), ("digest_key", keys.digest_id)],
             )
             connection.execute("INSERT INTO entry VALUES (0, ?, ?)", (body, leaf_hash(body)))
-            connection.execute("INSERT INTO head VALUES (1, 1, ?, ?)", (now, frontier.encode()))
+            connection.execute(
+                "INSERT INTO head (seq, size, time, frontier) VALUES (-1, 1, ?, ?)",
+                (now, frontier.encode()),
+            )
         return origin, keys
     if known["ledger"] != ledger:
         raise StoreError(

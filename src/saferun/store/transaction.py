@@ -19,6 +19,9 @@ _KEPT = 20_000
 """Counters and runs remembered between commits; past it the memory is dropped and read anew."""
 
 
+_HEAD = "SELECT size, time, frontier FROM head WHERE seq = -1"
+
+
 class Memory:
     """What this process remembers of the store between its commits.
 
@@ -44,7 +47,7 @@ class Memory:
 
 
 class Intent(NamedTuple):
-    """A row of `intent`: a call that may have started and has no outcome yet."""
+    """A row of `head`: a call that may have started and has no outcome yet."""
 
     seq: int
     boot: str
@@ -71,7 +74,7 @@ class Transaction:
     ) -> None:
         self._connection = connection
         self._memory = memory
-        row = connection.execute("SELECT size, time, frontier FROM head").fetchone()
+        row = connection.execute(_HEAD).fetchone()
         if row is None:
             raise StoreError("The store has no head row; it is damaged, restore a backup.")
         size, time, frontier = row
@@ -146,7 +149,7 @@ class Transaction:
             return False
         if seq in self._memory.open:
             return True
-        return self.read("SELECT 1 FROM intent WHERE seq = ? AND boot = ?", seq, boot) is not None
+        return self.read("SELECT 1 FROM head WHERE seq = ? AND boot = ?", seq, boot) is not None
 
     @property
     def idle(self) -> bool:
@@ -210,7 +213,7 @@ class Transaction:
         if self._size != self._memory.size:
             frontier = self._memory.frontier
             self._connection.execute(
-                "UPDATE head SET size = ?, time = ?, frontier = ?",
+                "UPDATE head SET size = ?, time = ?, frontier = ? WHERE seq = -1",
                 (frontier.size, self.now, frontier.encode()),
             )
             self._memory.size = frontier.size
@@ -234,14 +237,13 @@ class Transaction:
             del self._bodies[: upto.entries]
         if upto.opened:
             connection.executemany(
-                "INSERT INTO intent VALUES (?, ?, ?, ?)", self._opened[: upto.opened]
+                "INSERT INTO head (seq, boot, call, approval) VALUES (?, ?, ?, ?)",
+                self._opened[: upto.opened],
             )
             self._began.update(intent.seq for intent in self._opened[: upto.opened])
             del self._opened[: upto.opened]
         if upto.settled:
-            connection.executemany(
-                "DELETE FROM intent WHERE seq = ?", self._settled[: upto.settled]
-            )
+            connection.executemany("DELETE FROM head WHERE seq = ?", self._settled[: upto.settled])
             self._ended.update(seq for (seq,) in self._settled[: upto.settled])
             del self._settled[: upto.settled]
         for statement, values in self._writes[: upto.writes]:
@@ -263,5 +265,5 @@ class Transaction:
     def landed(self) -> bool:
         """Whether a commit whose answer was lost is in the database after all."""
         frontier = self._memory.frontier
-        row = self._connection.execute("SELECT size, frontier FROM head").fetchone()
+        row = self._connection.execute("SELECT size, frontier FROM head WHERE seq = -1").fetchone()
         return bool(row == (frontier.size, frontier.encode()))

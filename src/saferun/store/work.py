@@ -277,7 +277,7 @@ class Recover(msgspec.Struct, frozen=True):
 
     def apply(self, tx: Transaction) -> int:
         found = 0
-        for (owner,) in tx.rows("SELECT DISTINCT boot FROM intent WHERE boot != ?", self.boot):
+        for (owner,) in tx.rows("SELECT DISTINCT boot FROM head WHERE boot != ?", self.boot):
             assert isinstance(owner, str)
             with buried(self.boots, owner) as dead:
                 if dead:
@@ -286,7 +286,7 @@ class Recover(msgspec.Struct, frozen=True):
         return found
 
     def _close_all(self, tx: Transaction, owner: str) -> int:
-        left = tx.rows("SELECT seq, call, approval FROM intent WHERE boot = ?", owner)
+        left = tx.rows("SELECT seq, call, approval FROM head WHERE boot = ?", owner)
         for of, key, approval in left:
             assert isinstance(of, int)
             decision = parse(_body(tx, of)).entry

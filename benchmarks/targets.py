@@ -1,0 +1,59 @@
+"""What SafeRun is meant to cost: the promises that the table is held against."""
+
+from typing import Literal, NamedTuple
+
+from benchmarks.measure import Figure
+
+
+class Target(NamedTuple):
+    """A bound on one figure: microseconds at most, or calls a second at least.
+
+    `syncs` adds that many times F to the bound, for what has to wait for the disk.
+    """
+
+    figure: Literal["p50", "p99", "rate"]
+    bound: float
+    syncs: int = 0
+
+    def met(self, figure: Figure, synced: float) -> bool:
+        value = getattr(figure, self.figure)
+        bound = self.bound + self.syncs * synced
+        return value >= bound if self.figure == "rate" else value <= bound
+
+    def said(self, synced: float) -> str:
+        if self.figure == "rate":
+            return f"≥ {self.bound:,.0f}/s"
+        if self.syncs:
+            total = self.bound + self.syncs * synced
+            return f"{self.figure} ≤ {self.syncs} F + {self.bound:,.0f} = {total:,.0f}"
+        return f"{self.figure} ≤ {self.bound:,.0f}"
+
+
+_DECISION = (Target("p50", 5),)
+_CROWD_P99 = Target("p99", 40_000)
+
+TARGETS: dict[str, tuple[Target, ...]] = {
+    "decide: 1 rule": _DECISION,
+    "decide: 100 rules, 2 about the tool": _DECISION,
+    "decide: 100 rules, all about the tool": _DECISION,
+    "decide: 2 rules, 100 other tools": _DECISION,
+    "decide: 2 rules, 1,000 other tools": _DECISION,
+    "guard: process, own": (Target("p50", 100), Target("p99", 300)),
+    "guard: process, own, a limit per run": (Target("p50", 100), Target("p99", 300)),
+    "guard: process, ride": (Target("p50", 70), Target("p99", 300)),
+    "guard: full, own": (Target("p50", 300, syncs=2), Target("p99", 1_500)),
+    "32 tasks: process": (Target("rate", 20_000),),
+    "32 tasks: full": (Target("rate", 12_000),),
+    "8 x 16 threads, one file: process": (Target("rate", 8_000), _CROWD_P99),
+    "8 x 16 threads, one file: full": (Target("rate", 6_000), _CROWD_P99),
+}
+"""By the name of the case. Cases that are not here are shown for comparison."""
+
+IMPORT_MS = 100.0
+"""`import saferun`, warm."""
+
+VERIFY_US = 10.0
+"""A ledger entry verified: a million in ten seconds."""
+
+GROWTH_BYTES = 16.0
+"""What a call may add to the size of the process: no more than the allocator's own play."""

@@ -1,0 +1,341 @@
+"""The tool's run between admission and settlement, and results that are still to come.
+
+A tool that has returned has not always ended: a generator, an iterator, a coroutine or a
+future goes on after it. Such a result takes the settling of its call along, wherever it
+goes, and settles it once: when it is exhausted, fails, is closed, or is forgotten by
+everybody.
+"""
+
+import asyncio
+import inspect
+import io
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from saferun import redact
+from saferun.call import Decision, Outcome, Status
+from saferun.gate import Gate
+from saferun.plain import encode_result
+
+MAX_STREAMED = 1_000
+"""Items of a stream that are kept for the ledger; the rest is counted."""
+
+MAX_STREAMED_BYTES = 64 * 1024
+"""Bytes of JSON of a stream that are kept for the ledger."""
+
+
+class Attempt:
+    """One start of a tool, as a block of either kind.
+
+    Leaving the block settles the call by how it was left, unless the result has taken the
+    settling along: then the block's end is not the call's.
+    """
+
+    __slots__ = ("_began", "_decision", "_gate", "result", "settles_later")
+
+    def __init__(self, gate: Gate, decision: Decision) -> None:
+        self._gate = gate
+        self._decision = decision
+        self._began = time.perf_counter_ns()
+        self.result: Any = None
+        self.settles_later = False
+
+    def settle(self, error: BaseException | None = None) -> None:
+        self._gate.settle(self._decision, self._outcome(error))
+
+    async def asettle(self, error: BaseException | None = None) -> None:
+        await self._gate.asettle(self._decision, self._outcome(error))
+
+    def _outcome(self, error: BaseException | None) -> Outcome:
+        latency = (time.perf_counter_ns() - self._began) // 1000
+        if error is None:
+            return Outcome(status="ok", result=self.result, latency=latency)
+        said = f"{type(error).__name__}: {_said(error)}"
+        return Outcome(status=_status(error), error=said, latency=latency)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is not None or not self.settles_later:
+            self.settle(error)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is not None or not self.settles_later:
+            await self.asettle(error)
+
+
+def _status(error: BaseException) -> Status:
+    if isinstance(error, TimeoutError):
+        return "timeout"
+    if isinstance(error, asyncio.CancelledError | GeneratorExit | KeyboardInterrupt | SystemExit):
+        return "cancelled"
+    return "error"
+
+
+def _said(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - an exception whose own text fails
+        return "(its text cannot be read)"
+
+
+def returned(attempt: Attempt) -> Any:
+    """The result for the caller: as it is, or as one that settles the call at its own end.
+
+    Generators and coroutines stay what they are, for whoever asks what they are.
+    """
+    result = attempt.result
+    if isinstance(result, asyncio.Future):
+        return _watched(result, attempt)
+    if inspect.iscoroutine(result):
+        return _named(_awaited(_Held(result, attempt)), result)
+    if isinstance(result, AsyncIterator):
+        stream = async_stream(attempt)
+        return _named(_relayed(stream), result) if inspect.isasyncgen(result) else stream
+    if _is_stream(result):
+        source = (_Generator if isinstance(result, Generator) else _Stream)(result, attempt)
+        return _named(_generated(source), result) if inspect.isgenerator(result) else source
+    if inspect.isawaitable(result):
+        return _Awaitable(result, attempt)
+    return result
+
+
+def async_stream(attempt: Attempt) -> AsyncIterator[Any]:
+    """The asynchronous iterator that an attempt has given, settling it at its end."""
+    kind = _AsyncGenerator if isinstance(attempt.result, AsyncGenerator) else _AsyncStream
+    return kind(attempt.result, attempt)
+
+
+def relaying(begin: Callable[..., Awaitable[Any]]) -> Callable[..., AsyncGenerator[Any, Any]]:
+    """An asynchronous generator function that hands on what `begin` gives: `yield from`."""
+
+    async def relay(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        source = await begin(*args, **kwargs)
+        try:
+            item = await anext(source)
+            while True:
+                try:
+                    sent = yield item
+                except GeneratorExit:
+                    raise
+                except BaseException as thrown:  # noqa: BLE001 - it is the tool's to catch
+                    item = await source.athrow(thrown)
+                else:
+                    item = await source.asend(sent)
+        except StopAsyncIteration:
+            return
+        finally:
+            await source.aclose()
+
+    return relay
+
+
+async def _itself(source: Any) -> Any:
+    return source
+
+
+_relayed = relaying(_itself)
+
+
+def _generated(source: Any) -> Generator[Any, Any, Any]:
+    return (yield from source)
+
+
+def _named(wrapper: Any, like: Any) -> Any:
+    """A wrapper under the name that warnings and tracebacks give the original."""
+    wrapper.__name__, wrapper.__qualname__ = like.__name__, like.__qualname__
+    return wrapper
+
+
+def _is_stream(result: Any) -> bool:
+    # A file or a database cursor can be iterated over and is much more than that: what the
+    # tool did is done when it returns one.
+    return (
+        isinstance(result, Iterator)
+        and not isinstance(result, io.IOBase)
+        and not hasattr(result, "fetchone")
+    )
+
+
+def _watched(future: "asyncio.Future[Any]", attempt: Attempt) -> "asyncio.Future[Any]":
+    """A future is its loop's and stays itself; the call ends when it does."""
+    attempt.settles_later = True
+
+    def done(future: "asyncio.Future[Any]") -> None:
+        error = asyncio.CancelledError() if future.cancelled() else future.exception()
+        if error is None:
+            attempt.result = future.result()
+        attempt.settle(error)
+
+    future.add_done_callback(done)
+    return future
+
+
+class _Held:
+    """A result on its way to the caller, and with it the end of the call that gave it.
+
+    Every way in which it can end settles the call; the gate sees to it that the first counts.
+    """
+
+    def __init__(self, source: Any, attempt: Attempt) -> None:
+        attempt.settles_later = True
+        self._source = source
+        self._attempt = attempt
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__.get("_source"), name)
+
+    def __del__(self) -> None:
+        if inspect.iscoroutine(self._source):
+            self._source.close()
+        # From a finalizer nothing may be waited for, and a cancelled outcome never is.
+        self._attempt.settle(GeneratorExit("forgotten before its end"))
+
+
+class _Awaitable(_Held, Awaitable[Any]):
+    """An awaitable that is no coroutine: it keeps what else it can do."""
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return _awaited(self).__await__()
+
+
+async def _awaited(held: _Held) -> Any:
+    attempt, source = held._attempt, held._source  # noqa: SLF001 - one thing in two forms
+    attempt.settles_later = False
+    async with attempt:
+        attempt.result = await source
+        return attempt.result
+
+
+class _Kept:
+    """What the ledger keeps of a stream: how many items came, and the first of them."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._left = MAX_STREAMED_BYTES
+        self._items: list[msgspec.Raw] = []
+        self._texts: list[str] = []
+
+    def add(self, item: Any) -> None:
+        self._count += 1
+        if self._left <= 0 or self._count > MAX_STREAMED:
+            return
+        # Taken down at once: the caller may go on to change it.
+        data = encode_result(item)
+        self._left -= len(data)
+        if self._left > 0:
+            self._items.append(msgspec.Raw(data))
+            if isinstance(item, str):
+                self._texts.append(item)
+
+    def record(self) -> dict[str, Any]:
+        items: list[Any] = self._items
+        if len(self._texts) == len(items):
+            # A model's answer comes in pieces, and so does a secret in it.
+            whole = "".join(self._texts)
+            clean = redact.text(whole)
+            if clean != whole:
+                items = [clean]
+        return {"streamed": self._count, "items": items}
+
+
+class _Steps(_Held):
+    """A stream: something that gives items until it ends."""
+
+    def __init__(self, source: Any, attempt: Attempt) -> None:
+        super().__init__(source, attempt)
+        self._kept = _Kept()
+
+    def _exhausted(self) -> Attempt:
+        self._attempt.result = self._kept.record()
+        return self._attempt
+
+
+class _Stream(_Steps, Iterator[Any]):
+    def __next__(self) -> Any:
+        return self._step(self._source.__next__)
+
+    def close(self) -> None:
+        try:
+            if hasattr(self._source, "close"):
+                self._source.close()
+        except BaseException as problem:
+            self._attempt.settle(problem)
+            raise
+        self._attempt.settle(GeneratorExit("closed before its end"))
+
+    def _step(self, advance: Callable[..., Any], *values: Any) -> Any:
+        try:
+            item = advance(*values)
+        except StopIteration:
+            self._exhausted().settle()
+            raise
+        except BaseException as problem:
+            self._attempt.settle(problem)
+            raise
+        self._kept.add(item)
+        return item
+
+
+class _Generator(_Stream, Generator[Any, Any, Any]):
+    def send(self, value: Any) -> Any:
+        return self._step(self._source.send, value)
+
+    def throw(self, *error: Any) -> Any:
+        return self._step(self._source.throw, *error)
+
+    close = _Stream.close
+
+
+class _AsyncStream(_Steps, AsyncIterator[Any]):
+    async def __anext__(self) -> Any:
+        return await self._step(self._source.__anext__)
+
+    async def aclose(self) -> None:
+        try:
+            if hasattr(self._source, "aclose"):
+                await self._source.aclose()
+        except BaseException as problem:
+            await self._attempt.asettle(problem)
+            raise
+        await self._attempt.asettle(GeneratorExit("closed before its end"))
+
+    async def _step(self, advance: Callable[..., Awaitable[Any]], *values: Any) -> Any:
+        try:
+            item = await advance(*values)
+        except StopAsyncIteration:
+            await self._exhausted().asettle()
+            raise
+        except BaseException as problem:
+            await self._attempt.asettle(problem)
+            raise
+        self._kept.add(item)
+        return item
+
+
+class _AsyncGenerator(_AsyncStream, AsyncGenerator[Any, Any]):
+    async def asend(self, value: Any) -> Any:
+        return await self._step(self._source.asend, value)
+
+    async def athrow(self, *error: Any) -> Any:
+        return await self._step(self._source.athrow, *error)
+
+    aclose = _AsyncStream.aclose
