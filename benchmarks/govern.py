@@ -57,7 +57,7 @@ _ABOVE = "action.type == '{tool}' and amount.value >= {amount}"
 
 
 def _governed(others: int, audit: bool) -> Callable[[], object]:
-    from agentmesh.governance import govern
+    from agentmesh.governance import govern  # type: ignore[import-not-found]
 
     def refund(order_id: str, amount: int, currency: str, reason: str, action: str) -> object:
         assert action == "refund"

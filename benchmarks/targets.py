@@ -16,7 +16,7 @@ class Target(NamedTuple):
     syncs: int = 0
 
     def met(self, figure: Figure, synced: float) -> bool:
-        value = getattr(figure, self.figure)
+        value: float = getattr(figure, self.figure)
         bound = self.bound + self.syncs * synced
         return value >= bound if self.figure == "rate" else value <= bound
 

@@ -47,7 +47,7 @@ def test_no_counter_ever_passes_its_limit(due, before) -> None:
 
 def test_a_limit_that_cannot_count_denies() -> None:
     limit = Limit(id="per-lead", max=12, per=("args.to",), tool="send_email")
-    admission = admit("allow", (), [Charge(limit, None)], {})
+    admission = admit("allow", (), [Charge(limit, None, "run")], {})
     assert (admission.verdict, admission.reasons[0].error) == ("deny", "LimitExceeded")
     assert "saferun.run" in admission.reasons[0].message
 

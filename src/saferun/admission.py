@@ -105,7 +105,7 @@ def _spoken(charge: Charge) -> Reason:
         id=limit.id,
         effect="deny",
         source="limit",
-        message=limit.sentence() if charge.key is not None else limit.uncountable(),
+        message=limit.sentence() if charge.key is not None else limit.uncountable(charge.missing),
         error="LimitExceeded",
         line=limit.line,
     )

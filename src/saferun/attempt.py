@@ -6,13 +6,12 @@ goes, and settles it once: when it is exhausted, fails, is closed, or is forgott
 everybody.
 """
 
-import asyncio
 import inspect
 import io
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
@@ -20,6 +19,10 @@ from saferun import redact
 from saferun.call import Decision, Outcome, Status
 from saferun.gate import Gate
 from saferun.plain import encode_result
+
+if TYPE_CHECKING:
+    # Imported where it is used: a program without a loop shall not wait for it.
+    from asyncio import Future
 
 MAX_STREAMED = 1_000
 """Items of a stream that are kept for the ledger; the rest is counted."""
@@ -85,7 +88,9 @@ class Attempt:
 def _status(error: BaseException) -> Status:
     if isinstance(error, TimeoutError):
         return "timeout"
-    if isinstance(error, asyncio.CancelledError | GeneratorExit | KeyboardInterrupt | SystemExit):
+    from asyncio import CancelledError
+
+    if isinstance(error, CancelledError | GeneratorExit | KeyboardInterrupt | SystemExit):
         return "cancelled"
     return "error"
 
@@ -103,18 +108,18 @@ def returned(attempt: Attempt) -> Any:
     Generators and coroutines stay what they are, for whoever asks what they are.
     """
     result = attempt.result
-    if isinstance(result, asyncio.Future):
-        return _watched(result, attempt)
-    if inspect.iscoroutine(result):
-        return _named(_awaited(_Held(result, attempt)), result)
     if isinstance(result, AsyncIterator):
         stream = async_stream(attempt)
         return _named(_relayed(stream), result) if inspect.isasyncgen(result) else stream
     if _is_stream(result):
         source = (_Generator if isinstance(result, Generator) else _Stream)(result, attempt)
         return _named(_generated(source), result) if inspect.isgenerator(result) else source
+    if inspect.iscoroutine(result):
+        return _named(_awaited(_Held(result, attempt)), result)
     if inspect.isawaitable(result):
-        return _Awaitable(result, attempt)
+        from asyncio import isfuture
+
+        return _watched(result, attempt) if isfuture(result) else _Awaitable(result, attempt)
     return result
 
 
@@ -175,12 +180,14 @@ def _is_stream(result: Any) -> bool:
     )
 
 
-def _watched(future: "asyncio.Future[Any]", attempt: Attempt) -> "asyncio.Future[Any]":
+def _watched(future: "Future[Any]", attempt: Attempt) -> "Future[Any]":
     """A future is its loop's and stays itself; the call ends when it does."""
+    from asyncio import CancelledError
+
     attempt.settles_later = True
 
-    def done(future: "asyncio.Future[Any]") -> None:
-        error = asyncio.CancelledError() if future.cancelled() else future.exception()
+    def done(future: "Future[Any]") -> None:
+        error = CancelledError() if future.cancelled() else future.exception()
         if error is None:
             attempt.result = future.result()
         attempt.settle(error)
@@ -302,8 +309,6 @@ class _Generator(_Stream, Generator[Any, Any, Any]):
     def throw(self, *error: Any) -> Any:
         return self._step(self._source.throw, *error)
 
-    close = _Stream.close
-
 
 class _AsyncStream(_Steps, AsyncIterator[Any]):
     async def __anext__(self) -> Any:
@@ -337,5 +342,3 @@ class _AsyncGenerator(_AsyncStream, AsyncGenerator[Any, Any]):
 
     async def athrow(self, *error: Any) -> Any:
         return await self._step(self._source.athrow, *error)
-
-    aclose = _AsyncStream.aclose

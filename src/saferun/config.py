@@ -28,17 +28,14 @@ class Person(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     slack: str | None = None
 
 
-class TerminalTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`[approval.terminal]`: how long a question stands, in seconds."""
-
-    timeout: float = 900.0
-
-
 class ApprovalTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`[approval]`: the channel that is asked where `guard` names none, and a table a channel."""
+    """`[approval]`: the channel that is asked where `guard` names none.
+
+    `timeout` is how long a question stands, in seconds; unanswered, it is a no.
+    """
 
     default: str | None = None
-    terminal: TerminalTable = TerminalTable()
+    timeout: float = 900.0
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

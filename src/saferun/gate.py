@@ -208,7 +208,7 @@ class Gate:
         store = self.store
         ruling = self._ruling(call)
         opening = self._opened(call.run) if call.run is not None else None
-        patience = self.config.approval.terminal.timeout
+        patience = self.config.approval.timeout
         admit = record.admission(call, ruling, store, opening, patience=patience)
         while True:
             admitted: Admitted = yield admit
@@ -252,7 +252,7 @@ class Gate:
             id=asked,
             tool=call.tool,
             args=redact.value(ruling.args, record.under(ruling.tool, "args")),
-            run=call.run,
+            run=record.shown(call.run) if call.run is not None else None,
             reasons=admitted.reasons,
             groups=ruling.groups,
             effect=ruling.tool.effect,
@@ -461,8 +461,13 @@ def _warn_once(tool: str) -> None:
 
 
 def _tell(decision: Decision) -> None:
-    if decision.verdict != "allow":
+    if not decision.allowed:
         log.info("saferun: %s", decision.for_model)
+    elif decision.verdict != "allow":
+        ids = ", ".join(reason.id for reason in decision.reasons)
+        log.info(
+            "saferun: in shadow, %s ran; enforced: %s (%s)", decision.tool, decision.verdict, ids
+        )
     for listen in _listeners:
         try:
             listen(decision)

@@ -159,6 +159,17 @@ def opening(about: RunRef) -> Opening:
     )
 
 
+def shown(about: RunRef) -> RunRef:
+    """A run as it may be shown to people and sent to channels: what the ledger keeps of it."""
+    return msgspec.structs.replace(
+        about,
+        user=_brief(about.user),
+        prompt=_brief(about.prompt),
+        plan=_brief(about.plan),
+        context=_brief(about.context),
+    )
+
+
 def model_turn(run_id: str, turn: ModelTurn, opening: Opening) -> Append:
     output, blobs = _kept(redact.encoded(plain.encode_result(turn.output)))
     entry = ModelEntry(

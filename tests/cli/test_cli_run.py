@@ -147,7 +147,7 @@ def test_json_is_ascii_whatever_was_said(saferun, policy) -> None:
 def test_a_long_value_is_cut_and_says_by_how_much(saferun, policy) -> None:
     live("r-long", order="A" * 300)
     cut = saferun("run", "show", "r-long").stdout
-    assert "… (102 more characters)" in cut.replace("\n" + " " * 24, " ")
+    assert "… (182 more characters)" in cut.replace("\n" + " " * 24, " ")
     whole = saferun("run", "show", "r-long", "--full").stdout
     assert "more characters" not in whole
     assert whole.count("A") == 3 * 300

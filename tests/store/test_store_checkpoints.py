@@ -45,8 +45,24 @@ def test_a_ledger_behind_its_own_checkpoint_is_not_signed(
     frontier = Frontier()
     for (body,) in backup.execute("SELECT body FROM entry ORDER BY seq").fetchall():
         frontier.append(leaf_hash(body))
-    backup.execute("UPDATE head SET size = 2, frontier = ?", (frontier.encode(),))
+    backup.execute("UPDATE head SET size = 2, frontier = ? WHERE seq = -1", (frontier.encode(),))
     backup.commit()
     backup.close()
-    with pytest.raises(StoreError, match=r"entries are missing\. Nothing was signed"):
+    with pytest.raises(StoreError, match=r"some are missing or were changed\. Nothing was signed"):
+        checkpoint(file, store.signer())
+
+
+def test_a_ledger_that_was_rewritten_and_has_grown_is_not_signed(
+    open_store: Callable[..., Store], file: Path
+) -> None:
+    store = open_store()
+    for _ in range(3):
+        store.commit(admit(store))
+    checkpoint(file, store.signer())
+    with sqlite3.connect(file) as forger:
+        forger.execute(
+            "UPDATE entry SET body = replace(body, '\"refund\"', '\"lookup\"') WHERE seq = 2"
+        )
+    store.commit(admit(store))
+    with pytest.raises(StoreError, match="some are missing or were changed"):
         checkpoint(file, store.signer())

@@ -167,16 +167,40 @@ def test_another_ledger_name_is_refused(open_store: Callable[..., Store]) -> Non
         open_store(ledger="dev")
 
 
+def test_a_digest_key_that_is_missing_is_asked_for_and_not_made_anew(
+    open_store: Callable[..., Store], file: Path
+) -> None:
+    open_store().close()
+    key = file.parent / "keys" / "digest.key"
+    key.unlink()
+    with pytest.raises(StoreError, match=r"put the original digest\.key back"):
+        open_store()
+    assert not key.exists()
+
+
 def test_another_digest_key_is_refused(open_store: Callable[..., Store], file: Path) -> None:
     open_store().close()
-    (file.parent / "keys" / "digest.key").unlink()
-    with pytest.raises(StoreError, match=r"put the original digest\.key back"):
+    (file.parent / "keys" / "digest.key").write_text("A" * 43 + "=\n")
+    with pytest.raises(StoreError, match="made with another digest key"):
         open_store()
 
 
+def test_without_its_signing_key_a_store_decides_and_does_not_sign(
+    open_store: Callable[..., Store], file: Path
+) -> None:
+    open_store().close()
+    key = file.parent / "keys" / "default.signing.key"
+    key.unlink()
+    store = open_store()
+    assert store.commit(admit(store)).starts
+    with pytest.raises(StoreError, match=r"put the original default\.signing\.key back"):
+        store.signer()
+    assert not key.exists()
+
+
 def test_keys_are_made_for_their_owner_alone_and_kept(tmp_path: Path) -> None:
-    made = Keys.open(tmp_path / "keys", "default", {})
-    again = Keys.open(tmp_path / "keys", "default", {})
+    made = Keys.open(tmp_path / "keys", "default", founding=True, environ={})
+    again = Keys.open(tmp_path / "keys", "default", founding=False, environ={})
     assert (made.digest(b"x"), made.signing) == (again.digest(b"x"), again.signing)
     modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "keys").iterdir()}
     assert modes == {"digest.key": 0o600, "default.signing.key": 0o600}
@@ -184,7 +208,7 @@ def test_keys_are_made_for_their_owner_alone_and_kept(tmp_path: Path) -> None:
 
 def test_a_key_that_is_not_32_bytes_is_refused_without_being_shown(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="not 32 bytes") as refused:
-        Keys.open(tmp_path, "default", {"SAFERUN_DIGEST_KEY": "c2hvcnQ="})
+        Keys.open(tmp_path, "default", founding=True, environ={"SAFERUN_DIGEST_KEY": "c2hvcnQ="})
     assert "c2hvcnQ" not in str(refused.value)
 
 

@@ -43,7 +43,7 @@ app = typer.Typer(name="run", help="Look at what agents did.", no_args_is_help=T
 ID = 12
 """Characters of a run id in a list; `run show` takes any beginning that is unique."""
 
-VALUE = 200
+VALUE = 120
 """Characters of one argument that are shown without `--full`."""
 
 SPEECH = 600

@@ -38,21 +38,23 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             return self.message
         if not self.disclose:
             return "a limit of the policy is reached"
-        scopes = " and ".join("value of " + s if s.startswith("args.") else s for s in self.per)
         calls = "call" if self.max == 1 else "calls"
-        return f"at most {self.max} {calls} for each {scopes} in one run"
+        values = " and ".join(f"value of {scope}" for scope in self.per if scope != "run")
+        return f"at most {self.max} {calls}{f' for each {values}' if values else ''} in one run"
 
-    def uncountable(self) -> str:
+    def uncountable(self, missing: str) -> str:
         """What is said where a scope is missing: outside a run, or without the argument."""
-        by = ", ".join(self.per)
-        return f"it counts by {by} within a run, and this call has none; use saferun.run(...)"
+        if missing == "run":
+            return "it counts within a run, and this call is in none; use saferun.run(...)"
+        return f"it counts by {missing}, which this call does not have"
 
 
 class Charge(msgspec.Struct, frozen=True):
-    """One limit and the key that a call counts under, None where a scope is missing."""
+    """One limit and the key that a call counts under, or the scope that it has none for."""
 
     limit: Limit
     key: bytes | None
+    missing: str = ""
 
 
 def charges(limits: Sequence[Limit], call: Call, space: str) -> tuple[Charge, ...]:
@@ -61,7 +63,7 @@ def charges(limits: Sequence[Limit], call: Call, space: str) -> tuple[Charge, ..
     A call outside any run, or without the argument that a limit counts by, has no key;
     `exceeded` denies it, since a limit that cannot count cannot allow (threats, rule 11).
     """
-    return tuple(Charge(limit, _key(limit, call, space)) for limit in limits)
+    return tuple(_charge(limit, call, space) for limit in limits)
 
 
 def exceeded(due: Sequence[Charge], used: Mapping[bytes, int]) -> tuple[Charge, ...]:
@@ -73,17 +75,17 @@ def exceeded(due: Sequence[Charge], used: Mapping[bytes, int]) -> tuple[Charge, 
     )
 
 
-def _key(limit: Limit, call: Call, space: str) -> bytes | None:
+def _charge(limit: Limit, call: Call, space: str) -> Charge:
     if call.run is None:
-        return None
+        return Charge(limit, None, "run")
     parts: list[object] = [space, limit.id, limit.tool or "", call.run.root]
     for scope in limit.per:
         if scope != "run":
             name = scope.removeprefix("args.")
             if name not in call.args:
-                return None
+                return Charge(limit, None, scope)
             parts.append(_folded(call.args[name]))
-    return canonical.encode(parts)
+    return Charge(limit, canonical.encode(parts))
 
 
 def _folded(value: object) -> object:

@@ -22,21 +22,44 @@ _VARIABLES = {"digest": "SAFERUN_DIGEST_KEY", "signing": "SAFERUN_SIGNING_KEY"}
 class Keys:
     """The two keys of one store: from the environment, else from files, else made new."""
 
-    def __init__(self, digest: bytes, signing: bytes) -> None:
+    def __init__(self, digest: bytes, signing: Path, given: str | None) -> None:
         self._digest = digest
-        self.signing = signing
+        self._signing = signing
+        self._given = given
 
     @classmethod
-    def open(cls, folder: Path, ledger: str, environ: Mapping[str, str] | None = None) -> "Keys":
-        """Read the keys in `folder`, making those that are missing (call under the write lock).
+    def open(
+        cls,
+        folder: Path,
+        ledger: str,
+        *,
+        founding: bool,
+        environ: Mapping[str, str] | None = None,
+    ) -> "Keys":
+        """The keys in `folder`. They are made where a store is founded, and never again.
 
-        Raises StoreError where a key is not 32 bytes of base64, or cannot be read or written.
+        A key that is missing later is lost or not mounted. A new one in its place would sign
+        under the old ledger's name, and would take every argument for one never seen.
+
+        Raises StoreError where a key is missing, is not 32 bytes of base64, or cannot be read
+        or written.
         """
         environ = os.environ if environ is None else environ
-        return cls(
-            digest=_key(folder / "digest.key", environ.get(_VARIABLES["digest"])),
-            signing=_key(folder / f"{ledger}.signing.key", environ.get(_VARIABLES["signing"])),
-        )
+        given = {name: environ.get(variable) for name, variable in _VARIABLES.items()}
+        files = {"digest": folder / "digest.key", "signing": folder / f"{ledger}.signing.key"}
+        if founding:
+            for name, file in files.items():
+                if not given[name]:
+                    _make(file)
+        return cls(_read(files["digest"], given["digest"]), files["signing"], given["signing"])
+
+    @property
+    def signing(self) -> bytes:
+        """The seed that checkpoints are signed with. Raises StoreError where it is missing.
+
+        Read only where something is signed: deciding on calls does not need it.
+        """
+        return _read(self._signing, self._given)
 
     @property
     def digest_id(self) -> str:
@@ -50,16 +73,27 @@ class Keys:
         return hashlib.blake2b(data, key=self._digest, digest_size=16).digest()
 
 
-def _key(path: Path, given: str | None) -> bytes:
-    if given:
-        return _decoded(given, "the environment")
+def _make(path: Path) -> None:
     try:
         if not path.exists():
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             _write(path, base64.b64encode(secrets.token_bytes(_LENGTH)) + b"\n")
+    except OSError as problem:
+        raise StoreError(f"The key {path} cannot be made: {problem}") from None
+
+
+def _read(path: Path, given: str | None) -> bytes:
+    if given:
+        return _decoded(given, "the environment")
+    try:
         return _decoded(path.read_text(encoding="ascii"), str(path))
+    except FileNotFoundError:
+        raise StoreError(
+            f"The key {path} is missing; put the original {path.name} back, or give it by "
+            f"{' or '.join(_VARIABLES.values())}."
+        ) from None
     except (OSError, UnicodeDecodeError) as problem:
-        raise StoreError(f"The key {path} cannot be read or made: {problem}") from None
+        raise StoreError(f"The key {path} cannot be read: {problem}") from None
 
 
 def _write(path: Path, data: bytes) -> None:

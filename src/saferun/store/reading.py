@@ -5,13 +5,24 @@ transaction of its own.
 """
 
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from saferun.errors import StoreError
-from saferun.ledger import Checkpoint, Frontier, Head, Signer, read, sign_checkpoint
+from saferun.ledger import (
+    Checkpoint,
+    Frontier,
+    Head,
+    Signer,
+    Verifier,
+    leaf_hash,
+    open_checkpoint,
+    read,
+    sign_checkpoint,
+)
 from saferun.store import sqlite
 from saferun.store.locks import FileLock
 
@@ -65,7 +76,7 @@ class Reader:
             raise StoreError(f"{self.path} has no head row; it is damaged, restore a backup.")
         return Head(row[0], row[1])
 
-    def rows(self, upto: int | None = None) -> Iterator[tuple[int, bytes, bytes | None]]:
+    def rows(self, upto: int | None = None) -> Iterator[tuple[int, Any, Any]]:
         """Entries by ascending number as `ledger.verify` takes them, up to number `upto`."""
         last, stop = -1, upto if upto is not None else 1 << 62
         while True:
@@ -109,7 +120,10 @@ class Reader:
 
     def health(self) -> Health:
         newest = self._one("SELECT max(size) FROM checkpoint")
-        waiting = self._one("SELECT count(*) FROM approval WHERE state = 'pending'")
+        waiting = self._one(
+            "SELECT count(*) FROM approval WHERE state = 'pending' AND deadline > ?",
+            time.time_ns() // 1000,
+        )
         left = self._one("SELECT count(*) FROM head WHERE seq >= 0")
         assert newest is not None
         assert waiting is not None
@@ -196,22 +210,44 @@ def checkpoint(path: Path, signer: Signer) -> bytes:
 
     Only what is synced to disk is signed (threats, rule 21): the log is synced first, since a
     store with `process` durability may have answered for entries that are not on disk yet.
-    Raises StoreError where the ledger shrank behind its own last checkpoint.
+    Raises StoreError where the ledger no longer holds what its own last checkpoint vouched for.
     """
+    _hold_against_the_last(path, signer)
     with sqlite.explained(path):
         lock = FileLock(path.with_name(path.name + ".lock"))
         lock.acquire()
         try:
             connection = sqlite.connect(path, "full")
             try:
-                return _signed(connection, path, signer)
+                return _signed(connection, signer)
             finally:
                 connection.close()
         finally:
             lock.close()
 
 
-def _signed(connection: sqlite3.Connection, path: Path, signer: Signer) -> bytes:
+def _hold_against_the_last(path: Path, signer: Signer) -> None:
+    # Before the lock: entries that a checkpoint covers never change, and reading them all takes
+    # longer than any call should wait.
+    with Reader(path) as reader:
+        notes = reader.checkpoints()
+        if not notes:
+            return
+        last = open_checkpoint(notes[-1], [Verifier(signer.vkey())], origin=signer.name)
+        frontier = Frontier()
+        for _, body, _ in reader.rows(last.size):
+            if not isinstance(body, bytes):
+                # A rewritten row may hold any type that SQLite has; it ends what is right.
+                break
+            frontier.append(leaf_hash(body))
+    if (frontier.size, frontier.root()) != (last.size, last.root):
+        raise StoreError(
+            f"{path} does not hold the {last.size:,} entries that its last checkpoint vouches "
+            "for: some are missing or were changed. Nothing was signed; run saferun ledger verify."
+        )
+
+
+def _signed(connection: sqlite3.Connection, signer: Signer) -> bytes:
     frontier = Frontier.decode(
         connection.execute("SELECT frontier FROM head WHERE seq = -1").fetchone()[0]
     )
@@ -221,11 +257,6 @@ def _signed(connection: sqlite3.Connection, path: Path, signer: Signer) -> bytes
     if newest is not None and newest[0] == frontier.size:
         note: bytes = newest[1]
         return note
-    if newest is not None and newest[0] > frontier.size:
-        raise StoreError(
-            f"{path} has {frontier.size:,} entries and a checkpoint over {newest[0]:,}: "
-            "entries are missing. Nothing was signed; restore a backup and verify it."
-        )
     note = sign_checkpoint(Checkpoint(signer.name, frontier.size, frontier.root()), signer)
     # A commit with synchronous=FULL syncs the whole log up to and with itself; the note goes
     # out of the door only after it.

@@ -153,7 +153,7 @@ class Store:
 def _founded(connection: sqlite3.Connection, path: Path, ledger: str, now: int) -> tuple[str, Keys]:
     """The ledger's origin and keys, begun with entry 0 where the file is new."""
     known = dict(connection.execute("SELECT name, value FROM meta").fetchall())
-    keys = Keys.open(path.parent / "keys", known.get("ledger", ledger))
+    keys = Keys.open(path.parent / "keys", known.get("ledger", ledger), founding=not known)
     if not known:
         # Needed once in a store's life, and slow to import.
         from importlib import metadata

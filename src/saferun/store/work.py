@@ -105,7 +105,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
         if not self.due:
             verdict, reasons = self.entry.verdict, self.entry.reasons
         else:
-            due = [Charge(charge.limit, key) for charge, key in self.due]
+            due = [Charge(charge.limit, key, charge.missing) for charge, key in self.due]
             used = {charge.key: tx.used(charge.key) for charge in due if charge.key is not None}
             asked = self.entry.verdict
             if asked == "ask" and self.request is not None and self.entry.mode == "enforce":
