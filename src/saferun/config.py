@@ -62,6 +62,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     people: dict[str, Person]
     groups: dict[str, list[str]]
 
+    def policy_file(self, named: str | Path) -> Path:
+        """The file that a policy's name means; the path of a file means itself."""
+        path = Path(named)
+        if path.suffix not in (".yaml", ".yml"):
+            path = self.policies / f"{named}.yaml"
+        return path.absolute()
+
 
 _ENVIRONMENT = {
     "SAFERUN_STORE": "store",

@@ -403,10 +403,7 @@ def _policy(given: str | Path | Policy | None, settings: Config) -> Policy | Non
     named = given if given is not None else settings.policy
     if named is None:
         return None
-    path = Path(named)
-    if path.suffix not in (".yaml", ".yml"):
-        path = settings.policies / f"{named}.yaml"
-    return policies.load(path.absolute())
+    return policies.load(settings.policy_file(named))
 
 
 def _channel(given: str | Channel | None, settings: Config) -> Channel | None:

@@ -6,13 +6,14 @@
         safe_refund(order_id="A-17", amount=4_000)
 
 The current run is held in a context variable: tasks inherit it, threads have it where
-their context was copied, and leaving the block restores the one before. A run writes
-through the recorder that its gate gives it; it knows neither gate nor store.
+their context was copied, and leaving the block restores the one before. What a task began
+within the run stays in it, however long it takes. A run writes through the recorder that
+its gate gives it; it knows neither gate nor store.
 """
 
 import secrets
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -21,7 +22,7 @@ import msgspec
 from saferun.call import RunRef
 
 MAX_ID = 200
-"""Characters of a run's id: it is a key in the store and a name in every entry."""
+"""Characters of the ids of a run, its agent, user and tenant: they are keys and names in entries."""
 
 
 class ModelTurn(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -54,12 +55,14 @@ class Run:
         tenant: the customer or environment that limits and switches may count by.
         prompt: what the user asked, for people who look at the run later.
         plan: what the agent means to do, likewise.
-        context: values for the further inputs that the policy declares.
+        context: values for the further inputs that the policy declares. What is known of the
+            user has its place in `user`.
         run_id: continue a run that began elsewhere; a new random id otherwise.
         parent: the run that spawned this one; the enclosing run otherwise.
 
     Raises:
-        ValueError: `user` or `run_id` is not what is stated here.
+        ValueError: an id is not 1 to 200 printable characters, `user` is not what is stated
+            here, or stands in `context` once more.
 
     """
 
@@ -76,11 +79,15 @@ class Run:
         parent: "Run | None" = None,
         recorder: Recorder | None = None,
     ) -> None:
-        if run_id is not None and not (0 < len(run_id) <= MAX_ID and run_id.isprintable()):
-            raise ValueError(f"run_id must be 1 to {MAX_ID} printable characters")
         identity = {"id": user} if isinstance(user, str) else dict(user or {})
         if identity and not isinstance(identity.get("id"), str):
             raise ValueError("user must be an id, or a mapping with a string under 'id'")
+        if identity and "user" in (context or {}):
+            raise ValueError("user is given twice; put all that is known of them into user=")
+        ids = {"run_id": run_id, "agent": agent, "user": identity.get("id"), "tenant": tenant}
+        for name, given in ids.items():
+            if given is not None and not (0 < len(given) <= MAX_ID and given.isprintable()):
+                raise ValueError(f"{name} must be 1 to {MAX_ID} printable characters")
         above: Run | None = parent if parent is not None else current()
         # 80 random bits: a run's id is a key and a share of canaries, so it must not be guessable.
         own = run_id or f"r-{secrets.token_hex(10)}"
@@ -98,7 +105,9 @@ class Run:
         self.recorder: Recorder | None = recorder
         if recorder is None and above is not None:
             self.recorder = above.recorder
-        self._token: Token[Run | None] | None = None
+        self._before: Run | None = None
+        self._entered = False
+        self._over = False
 
     @property
     def run_id(self) -> str:
@@ -133,9 +142,11 @@ class Run:
         self._recording().user_message(self, text)
 
     def __enter__(self) -> Self:
-        if self._token is not None:
+        if self._entered:
             raise RuntimeError("a run is entered once; start another with saferun.run(...)")
-        self._token = _current.set(self)
+        self._entered = True
+        self._before = current()
+        _current.set(self)
         return self
 
     def __exit__(
@@ -144,8 +155,16 @@ class Run:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._token is not None:
-            _current.reset(self._token)
+        if not self._entered or self._over:
+            return
+        self._over = True
+        # Blocks in generators end in whatever order and context: a run takes back what it has
+        # set and nothing else, and never puts back one that is over.
+        if current() is self:
+            before = self._before
+            while before is not None and before._over:
+                before = before._before
+            _current.set(before)
         if self.recorder is not None:
             self.recorder.ended(self, kind.__name__ if kind is not None else None)
 

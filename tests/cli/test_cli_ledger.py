@@ -217,7 +217,7 @@ def test_a_signing_key_from_the_environment_is_used(saferun, history, database, 
     key.unlink()
     assert saferun("ledger", "vkey").stdout == vkey
     monkeypatch.setenv("SAFERUN_SIGNING_KEY", "short")
-    assert "not 32 bytes in base64" in saferun("ledger", "vkey").stderr
+    assert "not 32 bytes written as base64" in saferun("ledger", "vkey").stderr
 
 
 class Growing:

@@ -53,6 +53,7 @@ def test_a_finding_is_what_it_says():
             ),
             path="p.yaml",
             line=2,
+            column=1,
         )
     ]
 

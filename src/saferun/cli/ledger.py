@@ -1,8 +1,6 @@
 """`saferun ledger`: is the history the one that was written, and how can others tell."""
 
 import base64
-import binascii
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -36,7 +34,6 @@ app = typer.Typer(
 _MAX_KEY = 10_000
 """Bytes of a file with a verifier key, which has about 150."""
 
-_SEED = 32
 """Bytes of an Ed25519 seed."""
 
 
@@ -194,12 +191,12 @@ def _origin(reader: "Reader") -> str:
 
 def _verifier(reader: "Reader", vkey: Path | None, origin: str) -> "Verifier | None":
     """The key to open checkpoints with: the given one, or else the store's own, if it is there."""
-    from saferun.ledger import NoteError, Signer, Verifier
+    from saferun.ledger import NoteError, Verifier
 
     if vkey is None:
-        seed = _seed(reader)
         try:
-            return Verifier(Signer(origin, seed).vkey()) if seed is not None else None
+            signer = reader.signer(origin)
+            return Verifier(signer.vkey()) if signer is not None else None
         except NoteError:
             # Entry 0 was changed to a name that no key may bear; `verify` finds it.
             return None
@@ -267,36 +264,14 @@ def _local(reader: "Reader", verifier: "Verifier | None") -> "tuple[list[Checkpo
     return found, None
 
 
-def _seed(reader: "Reader") -> bytes | None:
-    """The store's own signing key, None where there is none.
-
-    Looking for it never makes one: a new key under an old name would vouch for anything.
-    """
-    file = reader.path.parent / "keys" / f"{Path(reader.ledger).name}.signing.key"
-    text = os.environ.get("SAFERUN_SIGNING_KEY")
-    if not text:
-        if not file.exists():
-            return None
-        text = contents(file, _MAX_KEY).decode(errors="replace")
-    try:
-        seed = base64.b64decode(text.strip(), validate=True)
-    except (binascii.Error, ValueError):
-        seed = b""
-    if len(seed) != _SEED:
-        raise CannotError(f"The signing key of {reader.path} is not {_SEED} bytes in base64.")
-    return seed
-
-
 def _own_key(reader: "Reader") -> "Signer":
-    from saferun.ledger import Signer
-
-    seed = _seed(reader)
-    if seed is None:
+    signer = reader.signer()
+    if signer is None:
         raise CannotError(
             f"The signing key of {reader.path} is missing; put {reader.ledger}.signing.key back "
             f"into {reader.path.parent / 'keys'}, or into SAFERUN_SIGNING_KEY."
         )
-    return Signer(reader.origin, seed)
+    return signer
 
 
 def _print(report: "Report", reader: "Reader", checkpoint: Path | None, vkey: Path | None) -> None:

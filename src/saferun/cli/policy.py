@@ -51,7 +51,6 @@ _VALUE = 60
 _CLAUSE = 44
 """Characters of a condition itself."""
 
-_SUFFIXES = (".yaml", ".yml")
 
 # Where ruamel.yaml, which counts the lines of a policy, begins a new one.
 _LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
@@ -113,13 +112,11 @@ def explain(
 
 def policy_file(named: str, store: str | None) -> Path:
     """The file of a policy, found as `guard` finds it. Raises CannotError where it is not there."""
-    if Path(named).suffix in _SUFFIXES:
-        return Path(named)
-    folder = settings(store).policies
-    path = folder / f"{named}.yaml"
-    if not path.is_file():
-        known = [file.stem for file in folder.glob("*.yaml")]
-        raise CannotError(f"There is no policy {named!r} in {folder}{meant(named, known)}")
+    configured = settings(store)
+    path = configured.policy_file(named)
+    if not path.is_file() and path.parent == configured.policies:
+        known = [file.stem for file in path.parent.glob("*.yaml")]
+        raise CannotError(f"There is no policy {named!r} in {path.parent}{meant(named, known)}")
     return path
 
 
@@ -169,7 +166,8 @@ def _print_findings(console: "Console", findings: "list[Finding]", text: bytes, 
     lines = _LINE_END.split(text.decode("utf-8-sig", errors="replace"))
     for finding in findings:
         error = finding.severity == "error"
-        where = ":".join(str(part) for part in (path, finding.line) if part is not None)
+        place = (path, finding.line, finding.column)
+        where = ":".join(str(part) for part in place if part is not None)
         said = Text.assemble(
             (f"{inert(where)}: ", "bold"),
             (f"{finding.severity}: ", "red" if error else "yellow"),

@@ -18,6 +18,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     path: str | None = None
     line: int | None = None
+    column: int | None = None
 
 
 def check(text: str | bytes, path: str | None = None) -> list[Finding]:
@@ -34,11 +35,22 @@ def check(text: str | bytes, path: str | None = None) -> list[Finding]:
     if document is None:
         return [
             Finding(
-                severity="error", code=each.code, message=each.message, path=path, line=each.line
+                severity="error",
+                code=each.code,
+                message=each.message,
+                path=path,
+                line=each.line,
+                column=each.column,
             )
             for each in source.faults
         ]
     return [
-        Finding(severity="warning", code=each.code, message=each.message, path=path, line=each.line)
+        Finding(
+            severity="warning",
+            code=each.code,
+            message=each.message,
+            path=path,
+            line=each.line,
+        )
         for each in lint(source, document)
     ]

@@ -61,6 +61,15 @@ class Keys:
         """
         return _read(self._signing, self._given)
 
+    @staticmethod
+    def signing_only(
+        folder: Path, ledger: str, environ: Mapping[str, str] | None = None
+    ) -> bytes | None:
+        """The signing seed for whoever only reads a store, None where there is none."""
+        given = (os.environ if environ is None else environ).get(_VARIABLES["signing"])
+        file = folder / f"{ledger}.signing.key"
+        return _read(file, given) if given or file.exists() else None
+
     @property
     def digest_id(self) -> str:
         """Which digest key this is, safe to keep in the database."""

@@ -24,6 +24,7 @@ from saferun.ledger import (
     sign_checkpoint,
 )
 from saferun.store import sqlite
+from saferun.store.keys import Keys
 from saferun.store.locks import FileLock
 
 _PAGE = 2_000
@@ -68,6 +69,16 @@ class Reader:
 
     def close(self) -> None:
         self._connection.close()
+
+    def signer(self, origin: str | None = None) -> Signer | None:
+        """Who signs for this ledger, or for `origin`, None where the signing key is not here.
+
+        Looking for the key never makes one: a new key under an old name would vouch for
+        anything. Raises StoreError where it is no key.
+        """
+        # The name comes from the database, so it may be no more than the name of a file.
+        seed = Keys.signing_only(self.path.parent / "keys", Path(self.ledger).name)
+        return None if seed is None else Signer(origin or self.origin, seed)
 
     def head(self) -> Head:
         """The size and frontier that the ledger says it has."""
