@@ -22,7 +22,7 @@ import msgspec
 from saferun.call import RunRef
 
 MAX_ID = 200
-"""Characters of the ids of a run, its agent, user and tenant: they are keys and names in entries."""
+"""Characters of an id of a run, agent, user or tenant: they are keys, and stand in every entry."""
 
 
 class ModelTurn(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -105,9 +105,9 @@ class Run:
         self.recorder: Recorder | None = recorder
         if recorder is None and above is not None:
             self.recorder = above.recorder
-        self._before: Run | None = None
+        self.before: Run | None = None
         self._entered = False
-        self._over = False
+        self.over = False
 
     @property
     def run_id(self) -> str:
@@ -145,7 +145,7 @@ class Run:
         if self._entered:
             raise RuntimeError("a run is entered once; start another with saferun.run(...)")
         self._entered = True
-        self._before = current()
+        self.before = current()
         _current.set(self)
         return self
 
@@ -155,15 +155,15 @@ class Run:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if not self._entered or self._over:
+        if not self._entered or self.over:
             return
-        self._over = True
+        self.over = True
         # Blocks in generators end in whatever order and context: a run takes back what it has
         # set and nothing else, and never puts back one that is over.
         if current() is self:
-            before = self._before
-            while before is not None and before._over:
-                before = before._before
+            before = self.before
+            while before is not None and before.over:
+                before = before.before
             _current.set(before)
         if self.recorder is not None:
             self.recorder.ended(self, kind.__name__ if kind is not None else None)

@@ -65,7 +65,6 @@ __all__ = [
     "open_checkpoint",
     "open_note",
     "parse",
-    "parse",
     "placeholder",
     "read",
     "seal",
