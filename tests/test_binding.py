@@ -46,7 +46,9 @@ def signatures(draw) -> str:
     return ", ".join(parts)
 
 
-values = st.one_of(st.integers(), st.text(string.ascii_letters, max_size=5), st.lists(st.integers()))
+values = st.one_of(
+    st.integers(), st.text(string.ascii_letters, max_size=5), st.lists(st.integers())
+)
 keywords = st.dictionaries(
     st.sampled_from((*NAMES, "rest", "named", "*", "**a", "*0", "*2", "")), values, max_size=4
 )
@@ -67,7 +69,7 @@ def outcome(call: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
         return TypeError
 
 
-@settings(max_examples=250)
+@settings(max_examples=settings.default.max_examples * 3)
 @given(parameters=signatures(), args=st.lists(values, max_size=5), kwargs=keywords)
 def test_an_observed_function_behaves_as_the_bare_one(parameters, args, kwargs):
     bare = function(parameters)
@@ -75,7 +77,7 @@ def test_an_observed_function_behaves_as_the_bare_one(parameters, args, kwargs):
     assert outcome(guard(bare, gate=_observing()), args, kwargs) == expected
 
 
-@settings(max_examples=250)
+@settings(max_examples=settings.default.max_examples * 3)
 @given(parameters=signatures(), args=st.lists(values, max_size=5), kwargs=keywords)
 def test_under_a_policy_a_call_runs_as_it_came_or_is_denied(parameters, args, kwargs):
     bare = function(parameters)
@@ -91,7 +93,7 @@ def test_under_a_policy_a_call_runs_as_it_came_or_is_denied(parameters, args, kw
         assert found == expected
 
 
-@settings(max_examples=250)
+@settings(max_examples=settings.default.max_examples * 3)
 @given(parameters=signatures(), args=st.lists(values, max_size=5), kwargs=keywords)
 def test_what_is_bound_goes_back_to_where_it_came_from(parameters, args, kwargs):
     bare = function(parameters)

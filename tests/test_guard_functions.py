@@ -413,4 +413,3 @@ def test_calls_from_many_threads_are_each_decided():
     with ThreadPoolExecutor(8) as pool:
         assert sorted(pool.map(safe, range(40))) == list(range(2, 42))
     assert statuses(gate) == ["ok"] * 40
-

@@ -62,7 +62,11 @@ class Binding:
             if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)
         ]
         self._places = tuple(each.name for each in by_place if each.name != IDEMPOTENCY)
-        self._only = [each.name for each in by_place if each.kind is each.POSITIONAL_ONLY]
+        self._only = [
+            each.name
+            for each in by_place
+            if each.kind is each.POSITIONAL_ONLY and each.name != IDEMPOTENCY
+        ]
         self._rest = next((each.name for each in every if each.kind is each.VAR_POSITIONAL), None)
         self._key = signature.parameters.get(IDEMPOTENCY)
         self._key_at = by_place.index(self._key) if self._key in by_place else None
@@ -153,7 +157,7 @@ class Binding:
         rest = kwargs.pop(self._rest, ()) if self._rest is not None else ()
         names = self._places if rest else self._only
         if not names:
-            return (), kwargs
+            return tuple(rest), kwargs
         args: list[Any] = []
         for name in names:
             if name in kwargs:
@@ -174,7 +178,12 @@ class Binding:
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """A call with the gate's key put where the tool expects it, whatever was there."""
         left = {name: value for name, value in kwargs.items() if name != IDEMPOTENCY}
-        at = self._key_at
-        if at is not None and (len(args) > at or (len(args) == at and IDEMPOTENCY in self._only)):
-            return (*args[:at], key, *args[at:]), left
-        return args, {**left, IDEMPOTENCY: key}
+        at, mark = self._key_at, self._key
+        if (
+            at is None
+            or mark is None
+            or (len(args) <= at and mark.kind is not mark.POSITIONAL_ONLY)
+        ):
+            return args, {**left, IDEMPOTENCY: key}
+        skipped = (self._own[name] for name in self._places[len(args) : at] if name in self._own)
+        return (*args[:at], *skipped, key, *args[at:]), left

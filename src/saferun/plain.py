@@ -307,6 +307,8 @@ def _rebuilt(value: Any, live: dict[str, Any]) -> Any:
             # Frozen classes raise from their own `__setattr__`, which guards the caller's
             # object and not a copy of it that nobody has seen yet.
             object.__setattr__(rebuilt, name, item)
+    except NotPlainError:
+        raise
     except Exception:  # noqa: BLE001 - the caller's own copy hooks may raise anything
         raise NotPlainError("cannot be rebuilt from its fields", opaque=True) from None
     return rebuilt
