@@ -10,8 +10,8 @@ from typing import Any
 
 import pydantic
 import pytest
-from guarding import enforcing, entries, observing, statuses
 
+from guarding import enforcing, entries, observing, statuses
 from saferun import Denied, guard
 from saferun.standin import ENTRIES
 

@@ -127,18 +127,21 @@ class Gate:
 
     async def acheck(self, call: Call) -> Decision:
         """`check`, awaiting instead of blocking."""
-        from asyncio import to_thread
-
         path = self._path(call)
         try:
             step = next(path)
             while True:
                 try:
-                    done = (
-                        await to_thread(self._ask, step)
-                        if isinstance(step, Question)
-                        else await self._acommit(step)
-                    )
+                    if isinstance(step, Admit):
+                        unwanted = functools.partial(self._unwanted, step)
+                        done: Any = await self.store.acommit(step, unwanted)
+                    elif isinstance(step, Question):
+                        # Whoever awaits has asyncio already; the others are spared its import.
+                        from asyncio import to_thread
+
+                        done = await to_thread(self._ask, step)
+                    else:
+                        done = await self.store.acommit(step)
                 except BaseException as problem:  # noqa: BLE001 - the path decides what it means
                     step = path.throw(problem)
                 else:
@@ -280,11 +283,6 @@ class Gate:
         )
         yield Answer(asked, "approved" if vote.approved else "rejected", told)
 
-    async def _acommit(self, step: Admit | Answer) -> Any:
-        if isinstance(step, Admit):
-            return await self.store.acommit(step, functools.partial(self._unwanted, step))
-        return await self.store.acommit(step)
-
     def _ask(self, question: Question) -> Vote | None:
         assert self._channel is not None
         return self._channel.ask(question)
@@ -348,9 +346,12 @@ class Gate:
             self._owe(record.settlement(decision, outcome, self.store, None))
 
     def _idempotency_key(self, key: bytes | None, seq: int) -> str:
-        """Stable across repetitions of one call, and unlike that of any other call."""
-        about = key if key is not None else f"{self.store.origin}#{seq}".encode()
-        return f"saferun-{self.store.keys.digest(about).hex()}"
+        """Stable across repetitions of one call, and unlike that of any other call.
+
+        A call with an id has its own keyed digest. One without cannot be repeated, so the
+        number of its decision is enough, in a ledger whose name is random.
+        """
+        return f"saferun-{seq}-{self.store.origin[-16:]}" if key is None else f"saferun-{key.hex()}"
 
     # What a run records through its gate.
 

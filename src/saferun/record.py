@@ -69,7 +69,8 @@ def admission(
     shown, blobs = _kept(redact.encoded(data, under(ruling.tool, "args")))
     entry = DecisionEntry(
         run=run_id,
-        call=call_id,
+        # It comes from a model, and only `key` is ever compared.
+        call=None if call_id is None else redact.text(call_id),
         tool=call.tool,
         args=msgspec.Raw(shown),
         digest=digest,

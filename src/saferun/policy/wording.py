@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from saferun import redact
 from saferun.call import canonical
 
 _MAX_NAME = 60
@@ -64,8 +65,10 @@ _SILENT = frozenset(("title", "description", "examples", "$comment"))
 
 
 def named(name: str) -> str:
-    """A name that somebody else chose, short and without characters that act on a reader."""
-    shown = "".join(c if c.isprintable() and c != "`" else "?" for c in name[:_MAX_NAME])
+    """A name that somebody else chose: short, no secret, and no characters that act on a reader."""
+    # Cut short after the secrets are out, so that no half of one is left.
+    clean = redact.text(name[: 20 * _MAX_NAME])
+    shown = "".join(c if c.isprintable() and c != "`" else "?" for c in clean[:_MAX_NAME])
     return f"`{shown}{'…' if len(name) > _MAX_NAME else ''}`"
 
 

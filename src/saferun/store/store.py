@@ -12,9 +12,9 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from saferun.config import Durability, sqlite_path
 from saferun.errors import StoreError
@@ -26,9 +26,7 @@ from saferun.store.work import Recover
 from saferun.store.writer import Work, Writer
 
 if TYPE_CHECKING:
-    import asyncio
-
-    from saferun.store.tasks import Turn
+    from saferun.store.tasks import Turns
 
 T = TypeVar("T")
 
@@ -64,8 +62,7 @@ class Store:
         self.outcomes_ride = durability == "process" if outcomes_ride is None else outcomes_ride
         self._clock = clock or (lambda: time.time_ns() // 1000)
         self._writer = Writer(self.path, durability, self._clock)
-        self._turns: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Turn]
-        self._turns = weakref.WeakKeyDictionary()
+        self._turns: Turns | None = None
         self._boot: Boot | None = None
         self._booting = threading.Lock()
         self.origin, self.keys = self._prepare(ledger)
@@ -86,19 +83,16 @@ class Store:
         """Do work in one durable transaction. Raises StoreError, or what the work raised."""
         return self._writer.commit(work)
 
-    async def acommit(self, work: Work[T], unwanted: Callable[[T], None] | None = None) -> T:
+    def acommit(
+        self, work: Work[T], unwanted: Callable[[T], None] | None = None
+    ) -> Coroutine[Any, Any, T]:
         """`commit` for tasks; `unwanted` gets the result if the task was cancelled meanwhile."""
-        # Whoever awaits this has asyncio already; whoever never does is spared its import.
-        from asyncio import get_running_loop
+        if self._turns is None:
+            # Whoever awaits this has asyncio already; whoever never does is spared its import.
+            from saferun.store.tasks import Turns
 
-        loop = get_running_loop()
-        turn = self._turns.get(loop)
-        if turn is None:
-            from saferun.store.tasks import Turn
-
-            turn = Turn(self._writer, loop, inline=self.durability == "process")
-            self._turns[loop] = turn
-        return await turn.commit(work, unwanted)
+            self._turns = Turns(self._writer, inline=self.durability == "process")
+        return self._turns.now().commit(work, unwanted)
 
     def ride(self, work: Work[object]) -> None:
         """Have work join the next commit; it stays queued until one holds it."""
@@ -209,7 +203,7 @@ def _after_in_parent() -> None:
 def _after_in_child() -> None:
     for store in list(_open_stores):
         store._writer.after_fork_in_child()  # noqa: SLF001
-        store._turns = weakref.WeakKeyDictionary()  # noqa: SLF001
+        store._turns = None  # noqa: SLF001
         store._booting = threading.Lock()  # noqa: SLF001
         if store._boot is not None:  # noqa: SLF001
             store._boot.abandon()  # noqa: SLF001

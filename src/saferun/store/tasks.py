@@ -8,12 +8,16 @@ keeper thread does, and the loop goes on.
 
 import asyncio
 import contextlib
+import weakref
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from saferun.store.writer import Item, Work, Writer
 
 T = TypeVar("T")
+
+
+_Waiter: TypeAlias = tuple[Item[object], "asyncio.Future[None]", Callable[[object], None] | None]
 
 
 class Turn:
@@ -23,7 +27,7 @@ class Turn:
         self._writer = writer
         self._loop = loop
         self._inline = inline
-        self._waiting: list[tuple[Item[object], asyncio.Future[None]]] = []
+        self._waiting: list[_Waiter] = []
 
     async def commit(self, work: Work[T], unwanted: Callable[[T], None] | None = None) -> T:
         """Have work done and durable; see `Writer.commit`.
@@ -35,18 +39,13 @@ class Turn:
         done = self._loop.create_future()
         if not self._waiting:
             self._loop.call_soon(self._flush)
-        self._waiting.append((item, done))  # type: ignore[arg-type]
-        try:
-            await asyncio.shield(done)
-        except asyncio.CancelledError:
-            if unwanted is not None:
-                done.add_done_callback(lambda _: _tell(item, unwanted))
-            raise
+        self._waiting.append((item, done, unwanted))  # type: ignore[arg-type]
+        await done
         return item.answer()
 
     def _flush(self) -> None:
         waiting, self._waiting = self._waiting, []
-        items = [item for item, _ in waiting]
+        items = [item for item, _, _ in waiting]
         try:
             for item in items:
                 self._writer.enqueue(item)
@@ -68,12 +67,28 @@ class Turn:
         self._writer.later(items, done)
 
 
-def _resolve(waiting: list[tuple[Item[object], asyncio.Future[None]]]) -> None:
-    for _, done in waiting:
+class Turns:
+    """The turns of a process's loops, of which it nearly always has one."""
+
+    def __init__(self, writer: Writer, *, inline: bool) -> None:
+        self._writer = writer
+        self._inline = inline
+        self._of: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Turn]
+        self._of = weakref.WeakKeyDictionary()
+
+    def now(self) -> Turn:
+        """The turn of the loop that is running."""
+        loop = asyncio.get_running_loop()
+        turn = self._of.get(loop)
+        if turn is None:
+            turn = self._of[loop] = Turn(self._writer, loop, inline=self._inline)
+        return turn
+
+
+def _resolve(waiting: list[_Waiter]) -> None:
+    for item, done, unwanted in waiting:
         if not done.done():
             done.set_result(None)
-
-
-def _tell(item: Item[T], unwanted: Callable[[T], None]) -> None:
-    if item.error is None:
-        unwanted(item.answer())
+        elif unwanted is not None and item.error is None:
+            # Only a cancelled task's future is done by now.
+            unwanted(item.answer())

@@ -55,17 +55,6 @@ class Intent(NamedTuple):
     approval: str | None
 
 
-class Mark(NamedTuple):
-    """How far a transaction had come before an item, to go back to."""
-
-    entries: int
-    moves: int
-    runs: int
-    writes: int
-    opened: int
-    settled: int
-
-
 class Transaction:
     """The reads and writes of one batch. Not thread-safe: it lives under the write lock."""
 
@@ -95,7 +84,8 @@ class Transaction:
         self._began: set[int] = set()
         self._ended: set[int] = set()
         self._writes: list[tuple[str, tuple[object, ...]]] = []
-        self._mark = Mark(0, 0, 0, 0, 0, 0)
+        self._mark = (0, 0, 0, 0)
+        self._marked = (0, 0)
 
     def append(self, rest: bytes) -> int:
         """Add an entry, given all of it but its number and time. Returns the number."""
@@ -168,7 +158,7 @@ class Transaction:
 
         So two checks of one call that meet in one batch still see each other.
         """
-        self._send(self._mark)
+        self._send()
         return self._connection.execute(statement, values).fetchall()
 
     def write(self, statement: str, *values: object) -> None:
@@ -176,32 +166,34 @@ class Transaction:
         self._writes.append((statement, values))
 
     def begin_item(self) -> None:
-        """Another item of the batch begins: `undo` goes back to here."""
-        self._mark = Mark(
+        """Another item of the batch begins: `undo` goes back to here.
+
+        Not needed for an item that is alone: then everything is its own.
+        """
+        self._mark = (
             len(self._bodies),
-            len(self._moved),
-            len(self._runs),
-            len(self._writes),
             len(self._opened),
             len(self._settled),
+            len(self._writes),
         )
+        self._marked = (len(self._moved), len(self._runs))
 
     def undo(self) -> None:
         """Forget the item that is under way: one bad item never fails its batch."""
-        mark = self._mark
-        del self._bodies[mark.entries :]
-        del self._runs[mark.runs :]
-        del self._writes[mark.writes :]
-        del self._opened[mark.opened :]
-        del self._settled[mark.settled :]
-        for key in self._moved[mark.moves :]:
+        for written, before in zip(
+            (self._bodies, self._opened, self._settled, self._writes), self._mark, strict=True
+        ):
+            del written[before:]  # type: ignore[attr-defined]
+        moves, runs = self._marked
+        del self._runs[runs:]
+        for key in self._moved[moves:]:
             self._counters[key] -= 1
-        del self._moved[mark.moves :]
+        del self._moved[moves:]
 
     def flush(self) -> None:
         """Send everything to the database; the caller commits."""
         self.begin_item()
-        self._send(self._mark)
+        self._send()
         if self._runs:
             self._connection.executemany("INSERT INTO run VALUES (?, ?, ?)", self._runs)
         if self._moved:
@@ -219,37 +211,38 @@ class Transaction:
             self._memory.size = frontier.size
             self._memory.time = self.now
 
-    def _send(self, upto: Mark) -> None:
-        """Send what finished items wrote.
+    def _send(self) -> None:
+        """Send what the items before this one wrote.
 
         Counters and runs wait for the end: they are read through this transaction and not
         from the database.
         """
         connection, frontier = self._connection, self._memory.frontier
-        if upto.entries:
+        bodies, opened, settled, writes = self._mark
+        if bodies:
             rows = []
-            for body in self._bodies[: upto.entries]:
+            for body in self._bodies[:bodies]:
                 leaf = leaf_hash(body)
                 frontier.append(leaf)
                 rows.append((self._size, body, leaf))
                 self._size += 1
             connection.executemany("INSERT INTO entry VALUES (?, ?, ?)", rows)
-            del self._bodies[: upto.entries]
-        if upto.opened:
+            del self._bodies[:bodies]
+        if opened:
             connection.executemany(
                 "INSERT INTO head (seq, boot, call, approval) VALUES (?, ?, ?, ?)",
-                self._opened[: upto.opened],
+                self._opened[:opened],
             )
-            self._began.update(intent.seq for intent in self._opened[: upto.opened])
-            del self._opened[: upto.opened]
-        if upto.settled:
-            connection.executemany("DELETE FROM head WHERE seq = ?", self._settled[: upto.settled])
-            self._ended.update(seq for (seq,) in self._settled[: upto.settled])
-            del self._settled[: upto.settled]
-        for statement, values in self._writes[: upto.writes]:
+            self._began.update(intent.seq for intent in self._opened[:opened])
+            del self._opened[:opened]
+        if settled:
+            connection.executemany("DELETE FROM head WHERE seq = ?", self._settled[:settled])
+            self._ended.update(seq for (seq,) in self._settled[:settled])
+            del self._settled[:settled]
+        for statement, values in self._writes[:writes]:
             connection.execute(statement, values)
-        del self._writes[: upto.writes]
-        self._mark = upto._replace(entries=0, writes=0, opened=0, settled=0)
+        del self._writes[:writes]
+        self._mark = (0, 0, 0, 0)
 
     def committed(self) -> None:
         """Remember what is now true; called after the commit, still under the lock."""

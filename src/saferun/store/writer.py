@@ -219,7 +219,8 @@ class Writer:
         connection.execute("BEGIN IMMEDIATE")
         tx = Transaction(connection, self._memory, self._clock)
         for item in batch:
-            tx.begin_item()
+            if len(batch) > 1:
+                tx.begin_item()
             try:
                 item.result = item.work.apply(tx)
             except sqlite3.Error:
