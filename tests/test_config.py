@@ -78,6 +78,13 @@ def test_the_environment_may_name_the_file(tmp_path: Path) -> None:
         ("ledger = 'Prod Ledger'", "use 1 to 64 of a-z 0-9 . _ -"),
         ("[approval.slack]\nchannel = 'x'", "unknown field `slack`"),
         ("store = 'postgresql://u:secret@h/db'", "keeps its store in SQLite"),
+        ("store = 'sqlite:///'", "written sqlite:///FOLDER/FILE.db"),
+        ("approval = 'terminal'", "Expected `object`, got `str` - at `$.approval`"),
+        ("[approval]\ntimout = 5", "did you mean 'timeout'?"),
+        ("[people.dana]\nemial = 'd@x.test'", "did you mean 'email'?"),
+        ("[approval]\ntimeout = 0", "Expected `float` > 0.0"),
+        ("[approval]\ntimeout = nan", "Expected `float` > 0.0"),
+        ("[approval]\ntimeout = inf", "Expected `float` <= 31536000.0"),
     ],
 )
 def test_a_mistake_is_told_with_its_file_and_without_secrets(
@@ -94,3 +101,43 @@ def test_a_file_that_is_no_text_is_told(tmp_path: Path) -> None:
     (tmp_path / "saferun.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="cannot be read"):
         config.load(tmp_path, {})
+
+
+def test_a_mistake_of_the_environment_is_told_by_its_variable(tmp_path: Path) -> None:
+    write(tmp_path, 'durability = "full"')
+    with pytest.raises(ConfigError, match=r"^SAFERUN_DURABILITY: Invalid enum value 'fast'"):
+        config.load(tmp_path, {"SAFERUN_DURABILITY": "fast"})
+
+
+def test_a_channel_of_the_environment_does_not_hide_a_mistake_in_the_file(tmp_path: Path) -> None:
+    write(tmp_path, "approval = 'terminal'")
+    with pytest.raises(ConfigError, match="got `str`"):
+        config.load(tmp_path, {"SAFERUN_APPROVAL": "terminal"})
+
+
+def test_a_variable_that_is_empty_counts_as_unset(tmp_path: Path) -> None:
+    write(tmp_path, 'policy = "file"')
+    assert config.load(tmp_path, {"SAFERUN_POLICY": "", "SAFERUN_STORE": ""}).policy == "file"
+
+
+@pytest.mark.parametrize("text", ["tool = 1", "[tool]\nx = 1", "[project]\nname = 'x'"])
+def test_a_pyproject_of_somebody_else_is_passed_over(tmp_path: Path, text: str) -> None:
+    write(tmp_path, 'policy = "outer"')
+    inner = write(tmp_path / "inner", text, "pyproject.toml")
+    assert config.load(inner, {}).policy == "outer"
+
+
+def test_a_section_that_is_no_table_is_told(tmp_path: Path) -> None:
+    write(tmp_path, "tool.saferun = 1", "pyproject.toml")
+    with pytest.raises(ConfigError, match=r"\[tool.saferun\] must be a table"):
+        config.load(tmp_path, {})
+
+
+def test_a_path_means_the_same_file_after_a_change_of_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, 'store = "sqlite:///data/a.db"')
+    monkeypatch.chdir(tmp_path)
+    found = config.load()
+    monkeypatch.chdir("/")
+    assert config.sqlite_path(found.store) == tmp_path / "data" / "a.db"

@@ -1,159 +1,223 @@
-"""The gate never becomes the incident: what goes wrong inside it is a denial, never a crash."""
+"""The gate never becomes the incident: what it cannot record does not happen, and says so."""
 
+import asyncio
 import sqlite3
 from pathlib import Path
 
 import pytest
 
-from saferun import Call, Gate, GateUnavailable, Outcome, guard
-from saferun.ledger import read
+from guarding import OPEN, enforcing, entries, observing, statuses, verdicts
+from saferun import Call, Denied, Gate, GateUnavailable, Outcome, guard
 from saferun.policy import loads
-from saferun.store import Reader, Store
+from saferun.store import Store
 from storing import audit
 
-POLICY = "version: 1\ntools:\n  pay:\n    effect: write\n    args: {amount: {type: integer}}\n"
+ASKS = """
+version: 1
+name: asks
+tools:
+  tool: {effect: read, rules: [{id: always, ask: true, message: It asks.}]}
+"""
 
 
-@pytest.fixture
-def store(tmp_path: Path):
-    made = Store(f"sqlite:///{tmp_path}/s/s.db", durability="full")
-    yield made
-    made.close()
+def sick(gate: Gate) -> None:
+    """Let the database refuse every entry, whoever connects to it."""
+    with sqlite3.connect(gate.store.path) as other:
+        other.execute(
+            "CREATE TRIGGER sick BEFORE INSERT ON entry"
+            " BEGIN SELECT RAISE(ABORT, 'disk I/O error'); END"
+        )
+    other.close()
 
 
-def broken(*_: object) -> None:
-    raise sqlite3.OperationalError("disk I/O error")
+def well(gate: Gate) -> None:
+    with sqlite3.connect(gate.store.path) as other:
+        other.execute("DROP TRIGGER sick")
+    other.close()
 
 
-@pytest.mark.parametrize("policy", [POLICY, None])
-def test_where_the_store_cannot_be_opened_no_tool_runs(policy: str | None, tmp_path: Path) -> None:
-    file = tmp_path / "s.db"
-    file.write_bytes(b"not a database" * 1000)
-    gate = Gate(policy=None if policy is None else loads(policy), store=f"sqlite:///{file}")
+def durable(tmp_path: Path, policy: str | None = None) -> Gate:
+    """A gate whose outcomes have a commit of their own, as with `full` durability."""
+    store = Store(f"sqlite:///{tmp_path}/own.db", durability="process", outcomes_ride=False)
+    return Gate(policy=None if policy is None else loads(policy), store=store)
+
+
+def unopened(tmp_path: Path) -> Gate:
+    (tmp_path / "file").write_text("no folder")
+    return Gate(store=f"sqlite:///{tmp_path}/file/saferun.db")
+
+
+def unreadable(tmp_path: Path) -> Gate:
+    (tmp_path / "other.db").write_bytes(b"not a database at all" * 100)
+    return Gate(store=f"sqlite:///{tmp_path}/other.db")
+
+
+def unwritten(tmp_path: Path) -> Gate:
+    gate = durable(tmp_path)
+    sick(gate)
+    return gate
+
+
+def shut(tmp_path: Path) -> Gate:
+    gate = durable(tmp_path)
+    gate.close()
+    return gate
+
+
+@pytest.mark.parametrize("broken", [unopened, unreadable, unwritten, shut])
+@pytest.mark.parametrize("policy", [None, OPEN])
+def test_without_a_store_nothing_runs_and_the_denial_says_so(tmp_path, broken, policy):
+    gate = broken(tmp_path)
+    gate.policy = None if policy is None else loads(policy)
     ran = []
-    with pytest.raises(GateUnavailable) as denied:
-        guard(lambda amount: ran.append(amount), name="pay", gate=gate)(1)
+    with pytest.raises(GateUnavailable) as raised:
+        guard(lambda: ran.append(1), name="tool", gate=gate)()
     assert ran == []
-    assert denied.value.decision.seq is None
-    assert "database" not in denied.value.for_model
+    assert raised.value.decision.seq is None
+    assert raised.value.for_model == (
+        "tool was not run: the gate could not record its decision, so nothing is let through "
+        "(rule gate)."
+    )
 
 
-async def test_the_same_holds_for_asynchronous_tools(tmp_path: Path) -> None:
-    (tmp_path / "s.db").write_bytes(b"not a database" * 1000)
-    gate = Gate(policy=loads(POLICY), store=f"sqlite:///{tmp_path}/s.db")
+@pytest.mark.parametrize("broken", [unopened, unreadable, unwritten, shut])
+async def test_without_a_store_no_coroutine_runs(tmp_path, broken):
+    ran = []
 
-    async def pay(amount: int) -> None:
-        raise AssertionError("it ran")
+    async def tool():
+        ran.append(1)
 
     with pytest.raises(GateUnavailable):
-        await guard(pay, gate=gate)(1)
+        await guard(tool, gate=broken(tmp_path))()
+    assert ran == []
 
 
-def test_a_store_that_fails_before_the_call_denies_it(store: Store, monkeypatch) -> None:
-    gate = Gate(policy=loads(POLICY), store=store)
-    monkeypatch.setattr(store._writer, "_commit", broken)
-    decision = gate.check(Call(tool="pay", args={"amount": 1}))
-    assert (decision.verdict, decision.starts, decision.mode) == ("deny", False, "enforce")
-    assert decision.reasons[0].error == "GateUnavailable"
+def test_the_log_says_what_is_wrong_and_the_model_does_not(tmp_path, caplog):
+    with pytest.raises(GateUnavailable) as raised:
+        guard(lambda: 1, name="tool", gate=unreadable(tmp_path))()
+    assert "other.db" in caplog.text
+    assert "other.db" not in str(raised.value)
 
 
-def test_a_store_that_fails_mid_call_latches_until_the_outcome_is_written(store: Store) -> None:
-    gate = Gate(policy=loads(POLICY), store=store)
-    patch = pytest.MonkeyPatch()
+def test_the_gate_opens_again_with_its_store(tmp_path):
+    gate = unwritten(tmp_path)
+    safe = guard(lambda: 1, name="tool", gate=gate)
+    with pytest.raises(GateUnavailable):
+        safe()
+    well(gate)
+    assert safe() == 1
+    assert statuses(gate) == ["ok"]
 
-    def pay(amount: int) -> str:
-        if amount == 1:
-            patch.setattr(store._writer, "_commit", broken)
-        return f"paid {amount}"
 
-    safe = guard(pay, gate=gate)
-    assert safe(1) == "paid 1"
-    for _ in range(2):
+def test_an_outcome_that_cannot_be_written_latches_the_gate_until_it_can(tmp_path):
+    gate = durable(tmp_path)
+
+    def tool(x):
+        if x == 1:
+            sick(gate)
+        return x
+
+    safe = guard(tool, gate=gate)
+    assert safe(1) == 1
+    for _ in range(3):
         with pytest.raises(GateUnavailable):
             safe(2)
-    patch.undo()
-    assert safe(3) == "paid 3"
-    with Reader(store.path) as reader:
-        entries = [read(body) for _, body, _ in reader.rows()]
-    assert [entry.kind for entry in entries] == [
-        "ledger",
-        "decision",
-        "outcome",
-        "decision",
-        "outcome",
+    well(gate)
+    assert safe(3) == 3
+    assert [(entry["kind"], entry.get("status")) for entry in entries(gate)] == [
+        ("ledger", None),
+        ("decision", None),
+        ("outcome", "ok"),
+        ("decision", None),
+        ("outcome", "ok"),
     ]
-    assert entries[2].fields["result"] == "paid 1"
-    assert audit(store.path).problem is None
+    assert [entry["result"] for entry in entries(gate, "outcome")] == [1, 3]
+    assert audit(gate.store.path).problem is None
 
 
-def test_a_policy_that_breaks_denies(store: Store, monkeypatch) -> None:
-    gate = Gate(policy=loads(POLICY), store=store)
+async def test_an_outcome_of_a_coroutine_latches_the_gate_as_well(tmp_path):
+    gate = durable(tmp_path)
+
+    async def tool(x):
+        if x == 1:
+            sick(gate)
+        return x
+
+    safe = guard(tool, gate=gate)
+    assert await safe(1) == 1
+    with pytest.raises(GateUnavailable):
+        await safe(2)
+    well(gate)
+    assert await safe(3) == 3
+    assert [entry["result"] for entry in entries(gate, "outcome")] == [1, 3]
+
+
+def test_an_exception_of_the_tool_is_not_hidden_by_one_of_the_store(tmp_path):
+    gate = durable(tmp_path)
+    problem = ValueError("the tool's")
+
+    def tool():
+        sick(gate)
+        raise problem
+
+    with pytest.raises(ValueError) as raised:
+        guard(tool, gate=gate)()
+    assert raised.value is problem
+    well(gate)
+    assert statuses(gate) == ["error"]
+
+
+def test_a_policy_that_breaks_denies(monkeypatch):
+    gate = enforcing()
+
+    def broken(*_):
+        raise ZeroDivisionError
+
     monkeypatch.setattr(type(gate.policy), "decide", broken)
-    assert gate.check(Call(tool="pay", args={"amount": 1})).starts is False
+    with pytest.raises(GateUnavailable):
+        guard(lambda: 1, name="tool", gate=gate)()
 
 
-def test_settling_twice_or_what_never_started_writes_nothing(store: Store) -> None:
-    gate = Gate(policy=loads(POLICY), store=store)
-    decision = gate.check(Call(tool="pay", args={"amount": 1}))
-    denied = gate.check(Call(tool="pay", args={"amount": "1"}))
-    for _ in range(2):
-        gate.settle(decision, Outcome(status="ok", result=1))
-        gate.settle(denied, Outcome(status="ok", result=1))
-    with Reader(store.path) as reader:
-        kinds = [read(body).kind for _, body, _ in reader.rows()]
-    assert kinds.count("outcome") == 1
+def test_a_channel_that_cannot_say_whether_it_is_reachable_denies():
+    class Broken:
+        name = "broken"
+
+        def unreachable(self):
+            raise RuntimeError("no")
+
+        def ask(self, question):
+            raise AssertionError
+
+    gate = Gate(policy=loads(ASKS), approvals=Broken())
+    with pytest.raises(Denied):
+        guard(lambda: 1, name="tool", gate=gate)()
 
 
-def test_a_result_that_cannot_be_written_down_is_recorded_by_its_type(store: Store) -> None:
-    class Handle:
-        pass
-
-    gate = Gate(policy=loads(POLICY), store=store)
-    handle = Handle()
-    assert guard(lambda amount: handle, name="pay", gate=gate)(1) is handle
-    with Reader(store.path) as reader:
-        outcome = [read(body) for _, body, _ in reader.rows()][-1]
-    assert outcome.fields["status"] == "ok"
-    assert outcome.fields["result"]["$type"].endswith("Handle")
+def test_settling_twice_is_settling_once():
+    gate = observing()
+    decision = gate.check(Call(tool="tool", args={}))
+    for status in ("ok", "error"):
+        gate.settle(decision, Outcome(status=status))
+    asyncio.run(gate.asettle(decision, Outcome(status="error")))
+    assert statuses(gate) == ["ok"]
 
 
-def test_a_listener_that_fails_changes_nothing(store: Store) -> None:
-    from saferun import gate as gates
-
-    heard = []
-
-    def listen(decision) -> None:
-        heard.append(decision.verdict)
-        raise RuntimeError("the listener's own trouble")
-
-    gates.on_decision(listen)
-    try:
-        assert (
-            Gate(policy=loads(POLICY), store=store)
-            .check(Call(tool="pay", args={"amount": 1}))
-            .starts
-        )
-    finally:
-        gates._listeners.remove(listen)
-    assert heard == ["allow"]
+def test_what_was_not_let_start_cannot_be_settled():
+    gate = Gate(policy=loads("version: 1\nname: closed\n"))
+    decision = gate.check(Call(tool="tool", args={}))
+    gate.settle(decision, Outcome(status="ok"))
+    assert (verdicts(gate), statuses(gate)) == (["deny"], [])
 
 
-@pytest.mark.parametrize("call_id", ["", "x" * 300, "a\nb", "\ud800", "a\x00b", "✓"])
-def test_a_hostile_call_id_is_a_denial(store: Store, call_id: str) -> None:
-    gate = Gate(policy=loads(POLICY), store=store)
-    decision = gate.check(Call(tool="pay", args={"amount": 1}, call_id=call_id))
-    assert (decision.verdict, decision.starts) == ("deny", False)
-    assert "call id" in decision.for_model
-    assert decision.seq is not None
+def test_a_run_records_nothing_and_breaks_nothing_without_a_store(tmp_path):
+    with unopened(tmp_path).run(agent="support") as run:
+        run.model("hello")
+        run.user("hello")
 
 
-def test_huge_arguments_are_kept_beside_the_ledger_and_larger_ones_denied(store: Store) -> None:
-    policy = "version: 1\ntools:\n  save:\n    effect: write\n    args: {text: {type: string}}\n"
-    gate = Gate(policy=loads(policy), store=store)
-    kept = gate.check(Call(tool="save", args={"text": "x" * 10_000_000}))
-    assert kept.starts
-    refused = gate.check(Call(tool="save", args={"text": "x" * 17_000_000}))
-    assert (refused.verdict, refused.starts) == ("deny", False)
-    assert "16,777,216 is the most" in refused.for_model
-    report = audit(store.path)
+def test_large_arguments_are_kept_beside_the_ledger():
+    gate = enforcing()
+    assert gate.check(Call(tool="save", args={"text": "x" * 10_000_000})).starts
+    gate.store.flush()
+    report = audit(gate.store.path)
     assert (report.problem, report.blobs_missing) == (None, 0)

@@ -318,7 +318,9 @@ class Dict(dict):
         return x
 
 
-@pytest.mark.parametrize("make", [Refund, lambda: Data(len), Model, Dict], ids=str)
+@pytest.mark.parametrize(
+    "make", [Refund, lambda: Data(len), Model, Dict], ids=["object", "dataclass", "model", "dict"]
+)
 def test_no_attribute_hands_out_the_object(make):
     tool = make()
     assert raw_entries(guard(tool), tool) == []

@@ -88,17 +88,14 @@ class Attempt:
 def _status(error: BaseException) -> Status:
     if isinstance(error, TimeoutError):
         return "timeout"
-    from asyncio import CancelledError
-
-    if isinstance(error, CancelledError | GeneratorExit | KeyboardInterrupt | SystemExit):
-        return "cancelled"
-    return "error"
+    # Cancellations, interrupts and closed generators are not Exceptions, and nothing else is not.
+    return "error" if isinstance(error, Exception) else "cancelled"
 
 
 def _said(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception:  # noqa: BLE001 - an exception whose own text fails
+    except BaseException:  # noqa: BLE001 - an exception whose own text fails
         return "(its text cannot be read)"
 
 
@@ -108,7 +105,7 @@ def returned(attempt: Attempt) -> Any:
     Generators and coroutines stay what they are, for whoever asks what they are.
     """
     result = attempt.result
-    if isinstance(result, AsyncIterator):
+    if isinstance(result, AsyncIterator) and not hasattr(type(result), "__aenter__"):
         stream = async_stream(attempt)
         return _named(_relayed(stream), result) if inspect.isasyncgen(result) else stream
     if _is_stream(result):
@@ -177,6 +174,7 @@ def _is_stream(result: Any) -> bool:
         isinstance(result, Iterator)
         and not isinstance(result, io.IOBase)
         and not hasattr(result, "fetchone")
+        and not hasattr(type(result), "__enter__")
     )
 
 

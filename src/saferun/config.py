@@ -12,13 +12,16 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from saferun.errors import ConfigError
 
 Durability = Literal["full", "process"]
+
+MAX_TIMEOUT = 31_536_000
+"""Seconds that a question may stand: a year, where no question is worth its answer any more."""
 
 
 class Person(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -35,7 +38,7 @@ class ApprovalTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     default: str | None = None
-    timeout: float = 900.0
+    timeout: Annotated[float, msgspec.Meta(gt=0, le=MAX_TIMEOUT)] = 900.0
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -91,12 +94,13 @@ def load(start: Path | None = None, environ: Mapping[str, str] | None = None) ->
     for variable, key in _ENVIRONMENT.items():
         if environ.get(variable):
             table[key] = environ[variable]
-    if environ.get("SAFERUN_APPROVAL"):
-        table["approval"] = {**table.get("approval", {}), "default": environ["SAFERUN_APPROVAL"]}
+    approval = table.get("approval", {})
+    if environ.get("SAFERUN_APPROVAL") and isinstance(approval, dict):
+        table["approval"] = {**approval, "default": environ["SAFERUN_APPROVAL"]}
     try:
         read = msgspec.convert(table, _File)
     except msgspec.ValidationError as problem:
-        raise ConfigError(_explained(str(problem), file)) from None
+        raise ConfigError(_explained(str(problem), file, environ)) from None
     base = file.parent if file is not None else start
     if not re.fullmatch(r"[a-z0-9._-]{1,64}", read.ledger):
         raise ConfigError(
@@ -144,7 +148,7 @@ def _find(start: Path, environ: Mapping[str, str]) -> tuple[Path | None, dict[st
             file = folder / name
             if file.is_file():
                 table = _read(file)
-                if name == "saferun.toml" or "saferun" in table.get("tool", {}):
+                if name == "saferun.toml" or "saferun" in _tools(table):
                     return file, _section(file, table)
     return None, {}
 
@@ -152,10 +156,16 @@ def _find(start: Path, environ: Mapping[str, str]) -> tuple[Path | None, dict[st
 def _section(file: Path, table: dict[str, Any]) -> dict[str, Any]:
     if file.name != "pyproject.toml":
         return table
-    found = table.get("tool", {}).get("saferun", {})
+    found = _tools(table).get("saferun", {})
     if not isinstance(found, dict):
         raise ConfigError(f"{file}: [tool.saferun] must be a table")
     return found
+
+
+def _tools(table: dict[str, Any]) -> dict[str, Any]:
+    # The rest of a pyproject.toml is not ours to complain about.
+    found = table.get("tool")
+    return found if isinstance(found, dict) else {}
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -167,10 +177,13 @@ def _read(file: Path) -> dict[str, Any]:
         raise ConfigError(f"{file} is not valid TOML: {problem}") from None
 
 
-def _explained(problem: str, file: Path | None) -> str:
-    said = f"{file or 'the environment'}: {problem}"
+def _explained(problem: str, file: Path | None, environ: Mapping[str, str]) -> str:
+    set_by = [name for name, key in _ENVIRONMENT.items() if f"`$.{key}`" in problem]
+    where = next((name for name in set_by if environ.get(name)), file or "the environment")
+    said = f"{where}: {problem}"
     unknown = re.search(r"unknown field `(\w+)`", problem)
     if unknown is not None:
-        close = difflib.get_close_matches(unknown[1], _File.__struct_fields__, 1)
+        known = (*_File.__struct_fields__, *ApprovalTable.__struct_fields__)
+        close = difflib.get_close_matches(unknown[1], (*known, *Person.__struct_fields__), 1)
         said += f"; did you mean {close[0]!r}?" if close else ""
     return said

@@ -25,7 +25,7 @@ import msgspec
 from saferun import approval, config, record, redact
 from saferun import policy as policies
 from saferun.approval import Channel, Question, Vote
-from saferun.call import Call, Decision, Mode, Outcome, Reason, RunRef
+from saferun.call import Call, Decision, Outcome, Reason, RunRef
 from saferun.config import Config
 from saferun.errors import SafeRunError
 from saferun.policy import Policy, Ruling
@@ -203,7 +203,7 @@ class Gate:
             decision = yield from self._decided(call)
         except Exception as problem:  # noqa: BLE001 - the gate never becomes the incident
             log.error("saferun could not decide on %s: %s", call.tool, problem)
-            decision = _unavailable(call, self.policy, problem)
+            decision = _unavailable(call, self.policy)
         _tell(decision)
         return decision
 
@@ -251,10 +251,15 @@ class Gate:
         asked = admit.request.id
         entry = msgspec.structs.replace(admit.request.entry, id=asked, channel=self._channel.name)
         store = self.store
+        # What the policy itself keeps from being shown is its author's choice, and known to
+        # whoever approves; what only looks like a secret is not.
+        meant = redact.blanked(ruling.args, record.under(ruling.tool, "args"))
+        shown = redact.value(meant)
         question = Question(
             id=asked,
             tool=call.tool,
-            args=redact.value(ruling.args, record.under(ruling.tool, "args")),
+            args=shown,
+            hidden=tuple(name for name in meant if shown.get(name) != meant[name]),
             run=record.shown(call.run) if call.run is not None else None,
             reasons=admitted.reasons,
             groups=ruling.groups,
@@ -427,9 +432,8 @@ def _joined(admit: Admit, admitted: Admitted) -> Admit:
     return msgspec.structs.replace(admit, request=request)
 
 
-def _unavailable(call: Call, policy: Policy | None, problem: Exception) -> Decision:
-    mode: Mode = "enforce"
-    del problem  # logged; what went wrong inside is nothing for a model to read
+def _unavailable(call: Call, policy: Policy | None) -> Decision:
+    """A denial in every mode: what is not on record must not happen. Names no cause."""
     reason = Reason(
         id="gate",
         effect="deny",
@@ -442,7 +446,6 @@ def _unavailable(call: Call, policy: Policy | None, problem: Exception) -> Decis
         tool=call.tool,
         args=call.args,
         reasons=(reason,),
-        mode=mode,
         policy=policy.ref if policy is not None else None,
         run_id=call.run.run_id if call.run is not None else None,
         call_id=call.call_id,

@@ -18,6 +18,7 @@ import dataclasses
 import datetime as dt
 import decimal
 import enum
+import functools
 import math
 import numbers
 import pathlib
@@ -196,6 +197,7 @@ class _Walk:
         rebuilt = _rebuilt(value, live)
         if type(rebuilt) is not type(value):
             raise _unfaithful()
+        _forget_derived(rebuilt)
         for name, item in live.items():
             # A copy hook, a property or a descriptor may still give back something else than
             # what was read. Reading the rebuilt object is the only proof that it does not.
@@ -235,17 +237,22 @@ def _scalar(value: Any) -> Any:
     if isinstance(value, decimal.Decimal):
         if not value.is_finite():
             raise NotPlainError("is not a finite number")
-        return _text(str(value))
+        return _text(decimal.Decimal.__str__(value))
     if isinstance(value, str):
         content: Any = _text(str.__str__(value))
         read: Any = str(value)
     elif isinstance(value, float):
         content, read = _number(float.__float__(value)), float(value)
     else:
-        content, read = _integer(int(value)), value
+        content, read = _integer(_whole(value)), value
     if read != content:
         raise _unfaithful()
     return content
+
+
+def _whole(value: Any) -> int:
+    # By the base class, so that a class with another opinion of its own number has no say.
+    return int.__add__(value, 0) if isinstance(value, int) else int(value)
 
 
 def _written(value: dt.date | dt.time | dt.timedelta | uuid.UUID) -> str:
@@ -320,6 +327,17 @@ def _copied(value: Any) -> Any:
     if rebuilt is value:
         raise _unfaithful()
     return rebuilt
+
+
+def _forget_derived(rebuilt: Any) -> None:
+    """Drop what was worked out from fields that may have changed since; it is worked out anew."""
+    kept = getattr(rebuilt, "__dict__", {})
+    for name in [
+        name
+        for name in kept
+        if isinstance(getattr(type(rebuilt), name, None), functools.cached_property)
+    ]:
+        del kept[name]
 
 
 def _unfaithful() -> NotPlainError:

@@ -142,16 +142,18 @@ def opening(about: RunRef) -> Opening:
     """A run's first entry, and whom it is bound to."""
     return Opening(
         run_id=about.run_id,
-        identity=canonical.encode((about.agent, about.user_id, about.tenant)),
+        # The root is part of it: limits count there, and a child that came back as a run of its
+        # own would start over.
+        identity=canonical.encode((about.agent, about.user_id, about.tenant, about.root)),
         entry=encode(
             RunEntry(
                 event="start",
                 run=about.run_id,
                 root=about.root,
                 parent=about.parent,
-                agent=about.agent,
+                agent=_brief(about.agent),
                 user=_brief(about.user),
-                tenant=about.tenant,
+                tenant=_brief(about.tenant),
                 prompt=_brief(about.prompt),
                 plan=_brief(about.plan),
                 context=_brief(about.context),

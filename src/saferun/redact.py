@@ -186,9 +186,14 @@ def encoded(data: bytes, paths: Sequence[tuple[str, ...]] = ()) -> bytes:
 
 def value(plain: Any, paths: Sequence[tuple[str, ...]] = ()) -> Any:
     """A plain value without secrets and without what lies at `paths`; the given one is kept."""
+    return _clean(blanked(plain, paths))
+
+
+def blanked(plain: Any, paths: Sequence[tuple[str, ...]]) -> Any:
+    """A plain value without what lies at `paths`; the given one is kept."""
     for path in paths:
         plain = _blank(plain, path)
-    return _clean(plain)
+    return plain
 
 
 def text(value: str) -> str:

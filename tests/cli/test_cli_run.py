@@ -129,7 +129,7 @@ def test_ids_in_a_list_are_long_enough_to_tell_them_apart(saferun, policy) -> No
 
 
 def test_hostile_text_stands_there_as_what_it_is(saferun, policy) -> None:
-    live("r-hostile", agent=HOSTILE, prompt=HOSTILE, order=HOSTILE, result={HOSTILE: HOSTILE})
+    live("r-hostile", prompt=HOSTILE, order=HOSTILE, result={HOSTILE: HOSTILE})
     page = saferun("run", "show", "r-hostile").stdout
     assert page.count("[red]owned[/red]") > 5
     assert harmless(page)

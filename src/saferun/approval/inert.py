@@ -8,6 +8,8 @@ are and never sent to the terminal.
 import unicodedata
 
 _SHOWN = {"\n": "⏎", "\t": "⇥"}
+_BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+"""Letters by their category that are drawn as nothing."""
 
 
 def inert(text: str, limit: int | None = None) -> str:
@@ -20,7 +22,9 @@ def inert(text: str, limit: int | None = None) -> str:
         left = len(text) - limit
         text = text[:limit]
     shown = "".join(
-        char if char.isprintable() and unicodedata.category(char) != "Cf" else _visible(char)
+        char
+        if char.isprintable() and unicodedata.category(char) != "Cf" and char not in _BLANK
+        else _visible(char)
         for char in text
     )
     return f"{shown}… ({left:,} more characters)" if left else shown

@@ -16,7 +16,9 @@ from saferun.call import Effect, PolicyRef, Reason, RunRef
 class Question(msgspec.Struct, frozen=True, kw_only=True):
     """One request to a person, as it may be shown: secrets are out, nothing is left out unsaid.
 
-    `args` are exactly the arguments that would run. `seconds` is how long the question
+    `args` are the arguments that would run, and `hidden` names those of them that hold what
+    looks like a secret and are not shown as they are. Nobody should approve those: what stands
+    where the secret would is the model's to choose. `seconds` is how long the question
     stands. `groups` are the people and groups that the policy names. `still_open` tells
     whether an answer would still count.
     """
@@ -24,6 +26,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     tool: str
     args: dict[str, Any]
+    hidden: tuple[str, ...] = ()
     run: RunRef | None
     reasons: tuple[Reason, ...]
     groups: tuple[str, ...]

@@ -28,6 +28,7 @@ from saferun.approval.inert import inert
 from saferun.approval.question import Question, Vote
 
 _DEVICE = "/dev/tty"
+_NAME = 80
 _VALUE = 2_000
 """Characters of one argument that fit a screen. A longer one cannot be approved here."""
 
@@ -76,8 +77,10 @@ def _asked(question: Question, fd: int, screen: TextIO, until: float) -> Vote | 
     by = _user()
     if not whole:
         # Nobody can approve what they cannot see (threats, rule 17).
-        console.print("[yellow]Not everything fits here, so it cannot be approved here.[/]")
-        return Vote(approved=False, by=by, reason="an argument is too long for the terminal")
+        console.print(
+            "[yellow]Not every argument can be shown whole, so it cannot be approved here.[/]"
+        )
+        return Vote(approved=False, by=by, reason="an argument cannot be shown whole")
     # What was typed before the question stood there is no answer to it.
     termios.tcflush(fd, termios.TCIFLUSH)
     while True:
@@ -111,8 +114,8 @@ def _show(console: Console, question: Question) -> bool:
             table.add_row("asked to", Text(inert(run.prompt, 400)))
     for name, value in question.args.items():
         text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-        whole = whole and len(text) <= _VALUE
-        table.add_row(inert(name, 80), Text(inert(text, _VALUE), style="bold"))
+        whole = whole and len(text) <= _VALUE and len(name) <= _NAME and name not in question.hidden
+        table.add_row(Text(inert(name, _NAME)), Text(inert(text, _VALUE), style="bold"))
     for reason in question.reasons:
         table.add_row("because", Text(inert(f"{reason.message} ({reason.id})", 400)))
     if question.groups:

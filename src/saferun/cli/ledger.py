@@ -34,8 +34,6 @@ app = typer.Typer(
 _MAX_KEY = 10_000
 """Bytes of a file with a verifier key, which has about 150."""
 
-"""Bytes of an Ed25519 seed."""
-
 
 @app.command()
 def verify(
@@ -321,4 +319,4 @@ def _rows(report: "Report", reader: "Reader", checkpoint: Path | None) -> Iterat
     if report.unknown:
         yield "unknown", f"{report.unknown:,} whose outcome nobody knows"
     if report.blobs_missing:
-        yield "erased", counted(report.blobs_missing, "large value")
+        yield "missing", counted(report.blobs_missing, "large value")

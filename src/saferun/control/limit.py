@@ -14,6 +14,7 @@ from saferun.call import Call, canonical
 
 # Characters that a reader does not see: they would make one recipient count as many.
 _INVISIBLE = frozenset(("Cf", "Cc"))
+_QUOTING = str.maketrans("", "", '"\\')
 
 
 class Limit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -98,6 +99,9 @@ def _folded(value: object) -> object:
     if isinstance(value, str):
         wide = unicodedata.normalize("NFKC", value).casefold()
         seen = "".join(c if unicodedata.category(c) not in _INVISIBLE else "" for c in wide)
+        if "@" in seen:
+            # RFC 5322 lets a mailbox be quoted: `"dana"@x` and `"da\\na"@x` are dana@x.
+            seen = seen.translate(_QUOTING)
         return " ".join(seen.split())
     if isinstance(value, float) and value.is_integer():
         return int(value)

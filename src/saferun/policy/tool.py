@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from saferun.policy.matcher import Matcher
 
+_WRITABLE = frozenset(("str", "int", "float", "bool", "NoneType", "list", "dict", "tuple", "bytes"))
+"""Types of the values that a model's JSON can become on its way to a tool."""
+
 _MAX_SENTENCES = 5
 _MAX_EXPLAINED = 1_000
 """The most values that an argument may hold to be told in detail what is wrong with it.
@@ -131,7 +134,7 @@ class ToolPolicy(msgspec.Struct, frozen=True, eq=False, kw_only=True):
         if self._holds(self.fitting, call, args):
             return None
         message = None
-        sentences = [*call.problems, *self._unlisted(call)]
+        sentences = list(call.problems or self._unlisted(call))
         if not sentences:
             # What could not be taken down is not in `args` and would be missing as well.
             sentences = list(self._complaints(self.checked(call, args)))
@@ -153,7 +156,7 @@ class ToolPolicy(msgspec.Struct, frozen=True, eq=False, kw_only=True):
                     f"{named(name)} is a {named(kind)}, which cannot be checked or recorded; "
                     "if the application passes it, list it under `opaque` of the tool"
                 )
-            elif kind.removeprefix("builtins.") in ("str", "int", "float", "bool"):
+            elif kind.removeprefix("builtins.") in _WRITABLE:
                 # Nothing looks at what is opaque, so it must be something no model can write.
                 yield f"{named(name)} is an object of the application, and not a plain value"
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Self
 from saferun.errors import StoreError
 from saferun.ledger import (
     Checkpoint,
+    EntryError,
     Frontier,
     Head,
     Signer,
@@ -89,7 +90,8 @@ class Reader:
 
     def rows(self, upto: int | None = None) -> Iterator[tuple[int, Any, Any]]:
         """Entries by ascending number as `ledger.verify` takes them, up to number `upto`."""
-        last, stop = -1, upto if upto is not None else 1 << 62
+        # From the lowest number that there can be: a row before the first was put there.
+        last, stop = -(1 << 63), upto if upto is not None else 1 << 62
         while True:
             page = self._all(
                 "SELECT seq, body, leaf FROM entry WHERE seq > ? AND seq < ? ORDER BY seq LIMIT ?",
@@ -101,11 +103,14 @@ class Reader:
             last = page[-1][0]
 
     def bodies(self, seqs: Sequence[int]) -> Iterator[bytes]:
-        """The bodies of some entries, in the order of `seqs`."""
+        """The bodies of some entries, in the order of `seqs`.
+
+        One that is gone, or is not what its row says, is empty, which no reader takes for an
+        entry: history that was changed is not shown as if it were history.
+        """
         for seq in seqs:
-            row = self._one("SELECT body FROM entry WHERE seq = ?", seq)
-            if row is not None:
-                yield row[0]
+            row = self._one("SELECT body, leaf FROM entry WHERE seq = ?", seq)
+            yield row[0] if row is not None and _intact(seq, *row) else b""
 
     def blob(self, name: bytes) -> tuple[bytes, bytes] | None:
         """Salt and data of a large value, None where it is no longer held."""
@@ -158,6 +163,15 @@ class Reader:
     def _all(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         with sqlite.explained(self.path):
             return self._connection.execute(statement, values).fetchall()
+
+
+def _intact(seq: int, body: object, leaf: object) -> bool:
+    if not isinstance(body, bytes) or leaf_hash(body) != leaf:
+        return False
+    try:
+        return read(body).seq == seq
+    except EntryError:
+        return False
 
 
 def index(path: Path, progress: Callable[[int, int], None] | None = None) -> None:

@@ -1,6 +1,7 @@
 """SQLite: opening a store's file, its schema, and what its errors mean in plain words."""
 
 import contextlib
+import os
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -73,6 +74,12 @@ def connect(path: Path, durability: Durability, *, write: bool = True) -> sqlite
     with explained(path):
         if not write and not path.exists():
             raise StoreError(f"There is no store at {path} yet; run a guarded call first.")
+        if write and not path.exists():
+            # SQLite would make it readable for everybody; its log and shared memory take over
+            # the mode. Never on a file that is there: closing a descriptor of it would drop the
+            # locks that other connections of this process hold.
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         connection = sqlite3.connect(
             path, timeout=5.0, isolation_level=None, check_same_thread=False
         )

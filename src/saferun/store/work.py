@@ -378,5 +378,5 @@ _FOREIGN_RUN = Reason(
     id="run",
     effect="deny",
     source="gate",
-    message="this run id belongs to another agent, user or tenant",
+    message="this run id belongs to another agent, user, tenant or parent run",
 )

@@ -321,12 +321,14 @@ class Writer:
                 work()
 
     def flush(self) -> None:
-        """Commit what rides, if anything does."""
-        if self._queue:
-            with self._mutex:
-                if self._queue:
-                    self._drain()
-            self._hand_over()
+        """Commit what rides. On return, nothing that was queued before is still under way."""
+        with self._mutex:
+            left = len(self._queue) + 1
+            # Batch by batch; what a failing store cannot take stays queued.
+            while 0 < len(self._queue) < left:
+                left = len(self._queue)
+                self._drain()
+        self._hand_over()
 
     # Forks and the end.
 
