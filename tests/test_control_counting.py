@@ -107,7 +107,7 @@ def test_a_call_that_a_limit_stops_anyway_asks_nobody():
 
 def test_outside_a_run_a_limit_cannot_count_and_denies():
     send = mail(enforcing(POLICY))
-    with pytest.raises(LimitExceeded, match="saferun.run"):
+    with pytest.raises(LimitExceeded, match=r"saferun\.run"):
         send("a@x.test")
 
 

@@ -12,6 +12,7 @@ its gate gives it; it knows neither gate nor store.
 """
 
 import secrets
+import threading
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from types import TracebackType
@@ -106,7 +107,8 @@ class Run:
         if recorder is None and above is not None:
             self.recorder = above.recorder
         self.before: Run | None = None
-        self._entered = False
+        # Taken at the entry and never given back: of two threads, one enters.
+        self._entry = threading.Lock()
         self.over = False
 
     @property
@@ -142,9 +144,8 @@ class Run:
         self._recording().user_message(self, text)
 
     def __enter__(self) -> Self:
-        if self._entered:
+        if not self._entry.acquire(blocking=False):
             raise RuntimeError("a run is entered once; start another with saferun.run(...)")
-        self._entered = True
         self.before = current()
         _current.set(self)
         return self
@@ -155,7 +156,7 @@ class Run:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if not self._entered or self.over:
+        if not self._entry.locked() or self.over:
             return
         self.over = True
         # Blocks in generators end in whatever order and context: a run takes back what it has
