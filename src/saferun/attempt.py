@@ -99,12 +99,18 @@ def _said(error: BaseException) -> str:
         return "(its text cannot be read)"
 
 
+_WHOLE = frozenset((type(None), bool, int, float, str, bytes, list, dict, tuple))
+"""What most tools give, spared the questions whether something of it is still to come."""
+
+
 def returned(attempt: Attempt) -> Any:
     """The result for the caller: as it is, or as one that settles the call at its own end.
 
     Generators and coroutines stay what they are, for whoever asks what they are.
     """
     result = attempt.result
+    if type(result) in _WHOLE:
+        return result
     if isinstance(result, AsyncIterator) and not hasattr(type(result), "__aenter__"):
         stream = async_stream(attempt)
         return _named(_relayed(stream), result) if inspect.isasyncgen(result) else stream

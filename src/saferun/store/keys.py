@@ -23,7 +23,12 @@ class Keys:
     """The two keys of one store: from the environment, else from files, else made new."""
 
     def __init__(self, digest: bytes, signing: Path, given: str | None) -> None:
-        self._digest = digest
+        # Keyed once: a copy of it need not take the key in again.
+        self._digest = hashlib.blake2b(key=digest, digest_size=16)
+        self.digest_id = hashlib.blake2b(
+            b"saferun digest key id", key=digest, digest_size=8
+        ).hexdigest()
+        """Which digest key this is, safe to keep in the database."""
         self._signing = signing
         self._given = given
 
@@ -70,16 +75,11 @@ class Keys:
         file = folder / f"{ledger}.signing.key"
         return _read(file, given) if given or file.exists() else None
 
-    @property
-    def digest_id(self) -> str:
-        """Which digest key this is, safe to keep in the database."""
-        return hashlib.blake2b(
-            b"saferun digest key id", key=self._digest, digest_size=8
-        ).hexdigest()
-
     def digest(self, data: bytes) -> bytes:
         """16 bytes that only holders of the key can compare with a guess (threats, rule 19)."""
-        return hashlib.blake2b(data, key=self._digest, digest_size=16).digest()
+        keyed = self._digest.copy()
+        keyed.update(data)
+        return keyed.digest()
 
 
 def _make(path: Path) -> None:

@@ -40,7 +40,13 @@ class Turn:
         if not self._waiting:
             self._loop.call_soon(self._flush)
         self._waiting.append((item, done, unwanted))  # type: ignore[arg-type]
-        await done
+        try:
+            await done
+        except asyncio.CancelledError:
+            # Cancelled before the work was done, it is for `_resolve` to tell.
+            if not done.cancelled():
+                _tell(item, unwanted)
+            raise
         return item.answer()
 
     def _flush(self) -> None:
@@ -87,8 +93,12 @@ class Turns:
 
 def _resolve(waiting: list[_Waiter]) -> None:
     for item, done, unwanted in waiting:
-        if not done.done():
+        if done.cancelled():
+            _tell(item, unwanted)
+        else:
             done.set_result(None)
-        elif unwanted is not None and item.error is None:
-            # Only a cancelled task's future is done by now.
-            unwanted(item.answer())
+
+
+def _tell(item: Item[T], unwanted: Callable[[T], None] | None) -> None:
+    if unwanted is not None and item.error is None:
+        unwanted(item.answer())

@@ -8,6 +8,7 @@ What other processes may have changed is read again unless the head says that no
 in between; see `Memory`.
 """
 
+import functools
 import sqlite3
 from collections.abc import Callable
 from typing import NamedTuple
@@ -80,9 +81,9 @@ class Transaction:
         self._counters: dict[bytes, int] = {}
         self._runs: list[tuple[str, int, bytes]] = []
         self._opened: list[Intent] = []
-        self._settled: list[tuple[int]] = []
-        self._began: set[int] = set()
-        self._ended: set[int] = set()
+        self._settled: list[int] = []
+        self._began: list[int] = []
+        self._ended: list[int] = []
         self._writes: list[tuple[str, tuple[object, ...]]] = []
         self._mark = (0, 0, 0, 0)
         self._marked = (0, 0)
@@ -131,11 +132,11 @@ class Transaction:
 
     def settled(self, seq: int) -> None:
         """A call has its end: nothing is open there any more."""
-        self._settled.append((seq,))
+        self._settled.append(seq)
 
     def is_open(self, seq: int, boot: str) -> bool:
         """Whether a call that `boot` admitted still has no end: a second one would be a lie."""
-        if seq in self._ended or (seq,) in self._settled:
+        if seq in self._ended or seq in self._settled:
             return False
         if seq in self._memory.open:
             return True
@@ -217,38 +218,41 @@ class Transaction:
         Counters and runs wait for the end: they are read through this transaction and not
         from the database.
         """
-        connection, frontier = self._connection, self._memory.frontier
+        execute = self._connection.execute
         bodies, opened, settled, writes = self._mark
         if bodies:
-            rows = []
+            frontier = self._memory.frontier
+            columns: list[object] = []
             for body in self._bodies[:bodies]:
                 leaf = leaf_hash(body)
                 frontier.append(leaf)
-                rows.append((self._size, body, leaf))
+                columns += (self._size, body, leaf)
                 self._size += 1
-            connection.executemany("INSERT INTO entry VALUES (?, ?, ?)", rows)
+            execute(_many("INSERT INTO entry VALUES", "(?, ?, ?)", bodies), columns)
             del self._bodies[:bodies]
         if opened:
-            connection.executemany(
-                "INSERT INTO head (seq, boot, call, approval) VALUES (?, ?, ?, ?)",
-                self._opened[:opened],
-            )
-            self._began.update(intent.seq for intent in self._opened[:opened])
+            began = self._opened[:opened]
+            columns = [column for intent in began for column in intent]
+            into = "INSERT INTO head (seq, boot, call, approval) VALUES"
+            execute(_many(into, "(?, ?, ?, ?)", opened), columns)
+            self._began += (intent.seq for intent in began)
             del self._opened[:opened]
         if settled:
-            connection.executemany("DELETE FROM head WHERE seq = ?", self._settled[:settled])
-            self._ended.update(seq for (seq,) in self._settled[:settled])
+            ended = self._settled[:settled]
+            marks = ", ".join("?" * settled)
+            execute(f"DELETE FROM head WHERE seq IN ({marks})", ended)  # noqa: S608 - marks alone
+            self._ended += ended
             del self._settled[:settled]
         for statement, values in self._writes[:writes]:
-            connection.execute(statement, values)
+            execute(statement, values)
         del self._writes[:writes]
         self._mark = (0, 0, 0, 0)
 
     def committed(self) -> None:
         """Remember what is now true; called after the commit, still under the lock."""
         memory = self._memory
-        memory.open |= self._began
-        memory.open -= self._ended
+        memory.open.update(self._began)
+        memory.open.difference_update(self._ended)
         if len(memory.counters) + len(memory.runs) > _KEPT:
             memory.counters.clear()
             memory.runs.clear()
@@ -260,3 +264,13 @@ class Transaction:
         frontier = self._memory.frontier
         row = self._connection.execute("SELECT size, frontier FROM head WHERE seq = -1").fetchone()
         return bool(row == (frontier.size, frontier.encode()))
+
+
+@functools.lru_cache(maxsize=256)
+def _many(beginning: str, row: str, rows: int) -> str:
+    """One statement for all rows of a batch.
+
+    SQLite lets other threads run at every statement. With one a row they would come between
+    any two of them, and everybody waits for the one who commits.
+    """
+    return f"{beginning} {', '.join([row] * rows)}"

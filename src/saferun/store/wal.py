@@ -22,8 +22,8 @@ from saferun.errors import StoreError
 from saferun.store import sqlite
 from saferun.store.locks import FileLock
 
-EVERY = 400
-"""Commits between two checkpoints: about 2,000 pages."""
+EVERY = 1_000
+"""Commits between two checkpoints: about 2,500 pages."""
 
 SIZE = 16 * 1024 * 1024
 """Bytes that the log is filled up to: room for what comes between two full checkpoints."""
