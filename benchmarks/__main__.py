@@ -89,16 +89,16 @@ def _measured(folder: Path, effort: Effort, *, quick: bool) -> table.Results:
             effort.rounds,
         )
         checks = [check for each in shared for check in crowd.checked(each)]
-        singles = [
+        facts = [
             _verified(shared[0].file),
             _imported(effort.imports),
-            _grown(folder / "memory", effort.memory),
+            _grown(folder / "memory", effort.memory, judged=not quick),
         ]
     return table.Results(
         machine=_machine(),
         how="a quick run" if quick else f"the median of {effort.rounds} rounds",
         lines=[table.Line(name, found, TARGETS.get(name, ())) for name, found in figures.items()],
-        singles=singles,
+        facts=facts,
         checks=checks,
         missing=missing,
         bare=figures[BARE].p50,
@@ -137,13 +137,13 @@ def _peer(missing: list[str], *, install: bool) -> Iterator[list[peer.Governed]]
         ready.close()
 
 
-def _verified(file: Path) -> table.Single:
+def _verified(file: Path) -> table.Fact:
     gc.collect()
     with Reader(file) as reader:
         began = time.perf_counter()
         entries = verify(reader.rows(), reader.head(), blobs=reader.blob).entries
         each = (time.perf_counter() - began) * 1e6 / entries
-    return table.Single(
+    return table.Fact(
         "verifying a ledger",
         each,
         f"{each:.1f} µs an entry, over {entries:,}",
@@ -152,22 +152,23 @@ def _verified(file: Path) -> table.Single:
     )
 
 
-def _imported(times: int) -> table.Single:
+def _imported(times: int) -> table.Fact:
     taken = startup.imported(times)
-    return table.Single(
+    return table.Fact(
         "import saferun", taken, f"{taken:.0f} ms", f"≤ {IMPORT_MS:.0f}", taken <= IMPORT_MS
     )
 
 
-def _grown(folder: Path, calls: tuple[int, int]) -> table.Single:
+def _grown(folder: Path, calls: tuple[int, int], *, judged: bool) -> table.Fact:
     grown = memory.grown(folder, *calls)
-    return table.Single(
+    return table.Fact(
         "memory",
         grown.each,
         f"{grown.size / 2**20:.0f} MiB after {grown.early:,} calls, and {grown.each:+.1f} bytes "
         f"for each of the next {grown.late - grown.early:,}",
         f"≤ {GROWTH_BYTES:.0f}",
-        grown.each <= GROWTH_BYTES,
+        # A few thousand calls are lost in what the allocator keeps at hand.
+        grown.each <= GROWTH_BYTES if judged else None,
     )
 
 

@@ -22,7 +22,7 @@ class Line(NamedTuple):
     targets: tuple[Target, ...]
 
 
-class Single(NamedTuple):
+class Fact(NamedTuple):
     """One figure that is no call: its unit is part of `said`, `met` is None without a target."""
 
     name: str
@@ -38,7 +38,7 @@ class Results(NamedTuple):
     machine: dict[str, str]
     how: str
     lines: Sequence[Line]
-    singles: Sequence[Single]
+    facts: Sequence[Fact]
     checks: Sequence[tuple[str, bool]]
     missing: Sequence[str]
     bare: float
@@ -60,8 +60,8 @@ def printed(results: Results) -> None:
     for line in results.lines:
         table.add_row(line.name, *_figures(line, results), _judged(line, results))
     console.print(table)
-    for single in results.singles:
-        console.print(f"{single.name}: [bold]{single.said}[/] {_single(single)}", highlight=False)
+    for fact in results.facts:
+        console.print(f"{fact.name}: [bold]{fact.said}[/] {_met(fact)}", highlight=False)
     for sentence, holds in results.checks:
         console.print(f"{_mark(holds)} {sentence}", highlight=False)
     for sentence in results.missing:
@@ -77,8 +77,8 @@ def markdown(results: Results) -> Iterator[str]:
         cells = (line.name, *_figures(line, results), _judged(line, results))
         yield "| " + " | ".join(cells) + " |"
     yield ""
-    for single in results.singles:
-        yield f"- {single.name}: {single.said} {_single(single)}".rstrip()
+    for fact in results.facts:
+        yield f"- {fact.name}: {fact.said} {_met(fact)}".rstrip()
     yield from (f"- {_mark(holds)} {sentence}" for sentence, holds in results.checks)
     yield from (f"- Not measured: {sentence}" for sentence in results.missing)
 
@@ -105,7 +105,7 @@ def document(results: Results) -> dict[str, Any]:
             }
             for line in results.lines
         ],
-        "others": [single._asdict() for single in results.singles],
+        "others": [fact._asdict() for fact in results.facts],
         "checks": [{"sentence": sentence, "holds": holds} for sentence, holds in results.checks],
         "not_measured": list(results.missing),
     }
@@ -129,8 +129,8 @@ def _judged(line: Line, results: Results) -> str:
     )
 
 
-def _single(single: Single) -> str:
-    return "" if single.met is None else f"({single.target} {_mark(single.met)})"
+def _met(fact: Fact) -> str:
+    return "" if fact.met is None else f"({fact.target} {_mark(fact.met)})"
 
 
 def _mark(good: bool) -> str:

@@ -26,6 +26,8 @@ class Target(NamedTuple):
         if self.syncs:
             total = self.bound + self.syncs * synced
             return f"{self.figure} ≤ {self.syncs} F + {self.bound:,.0f} = {total:,.0f}"
+        if self.bound >= 10_000:
+            return f"{self.figure} ≤ {self.bound / 1_000:,.0f} ms"
         return f"{self.figure} ≤ {self.bound:,.0f}"
 
 
