@@ -72,6 +72,7 @@ def _asked() -> argparse.Namespace:
 
 def _measured(folder: Path, effort: Effort, *, quick: bool) -> table.Results:
     missing: list[str] = []
+    load = os.getloadavg()[0]
     with contextlib.ExitStack() as stack:
         synced = stack.enter_context(disk.synced(folder))
         alone = stack.enter_context(guarded.cases(folder / "guarded"))
@@ -95,7 +96,7 @@ def _measured(folder: Path, effort: Effort, *, quick: bool) -> table.Results:
             _grown(folder / "memory", effort.memory, judged=not quick),
         ]
     return table.Results(
-        machine=_machine(),
+        machine=_machine(load),
         how="a quick run" if quick else f"the median of {effort.rounds} rounds",
         lines=[table.Line(name, found, TARGETS.get(name, ())) for name, found in figures.items()],
         facts=facts,
@@ -172,12 +173,14 @@ def _grown(folder: Path, calls: tuple[int, int], *, judged: bool) -> table.Fact:
     )
 
 
-def _machine() -> dict[str, str]:
+def _machine(load: float) -> dict[str, str]:
     return {
         "cores": f"{os.cpu_count()} cores",
         "system": f"{platform.system()} {platform.machine()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "sqlite": f"SQLite {sqlite3.sqlite_version}",
+        # What others had the machine do just before: the caveat of every figure below it.
+        "load": f"load {load:.1f}",
     }
 
 

@@ -65,7 +65,7 @@ def printed(results: Results) -> None:
     for sentence, holds in results.checks:
         console.print(f"{_mark(holds)} {sentence}", highlight=False)
     for sentence in results.missing:
-        console.print(f"[yellow]Not measured: {sentence}[/]", highlight=False)
+        console.print(f"Not measured: {sentence}", style="yellow", markup=False, highlight=False)
 
 
 def markdown(results: Results) -> Iterator[str]:

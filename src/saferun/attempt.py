@@ -10,7 +10,7 @@ import inspect
 import io
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
-from types import TracebackType
+from types import CoroutineType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
@@ -109,17 +109,19 @@ def returned(attempt: Attempt) -> Any:
     Generators and coroutines stay what they are, for whoever asks what they are.
     """
     result = attempt.result
-    if type(result) in _WHOLE:
+    # Asked of its type alone: a result may answer for itself whatever it likes, or raise.
+    kind = type(result)
+    if kind in _WHOLE:
         return result
-    if isinstance(result, AsyncIterator) and not hasattr(type(result), "__aenter__"):
+    if issubclass(kind, AsyncIterator) and not hasattr(kind, "__aenter__"):
         stream = async_stream(attempt)
         return _named(_relayed(stream), result) if inspect.isasyncgen(result) else stream
-    if _is_stream(result):
-        source = (_Generator if isinstance(result, Generator) else _Stream)(result, attempt)
+    if _is_stream(kind):
+        source = (_Generator if issubclass(kind, Generator) else _Stream)(result, attempt)
         return _named(_generated(source), result) if inspect.isgenerator(result) else source
-    if inspect.iscoroutine(result):
+    if issubclass(kind, CoroutineType):
         return _named(_awaited(_Held(result, attempt)), result)
-    if inspect.isawaitable(result):
+    if issubclass(kind, Awaitable):
         from asyncio import isfuture
 
         return _watched(result, attempt) if isfuture(result) else _Awaitable(result, attempt)
@@ -173,14 +175,14 @@ def _named(wrapper: Any, like: Any) -> Any:
     return wrapper
 
 
-def _is_stream(result: Any) -> bool:
+def _is_stream(kind: type[Any]) -> bool:
     # A file or a database cursor can be iterated over and is much more than that: what the
     # tool did is done when it returns one.
     return (
-        isinstance(result, Iterator)
-        and not isinstance(result, io.IOBase)
-        and not hasattr(result, "fetchone")
-        and not hasattr(type(result), "__enter__")
+        issubclass(kind, Iterator)
+        and not issubclass(kind, io.IOBase)
+        and not hasattr(kind, "fetchone")
+        and not hasattr(kind, "__enter__")
     )
 
 

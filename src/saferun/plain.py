@@ -264,7 +264,11 @@ def _written(value: dt.date | dt.time | dt.timedelta | uuid.UUID) -> str:
 
 
 def type_name(value: Any) -> str:
-    return f"{type(value).__module__}.{type(value).__qualname__}"
+    kind = type(value)
+    try:
+        return f"{kind.__module__}.{kind.__qualname__}"
+    except Exception:  # noqa: BLE001 - a metaclass may raise anything
+        return "a type without a name"
 
 
 def _fields(value: Any) -> tuple[str, ...] | None:

@@ -82,11 +82,9 @@ class Reader:
         return None if seed is None else Signer(origin or self.origin, seed)
 
     def head(self) -> Head:
-        """The size and frontier that the ledger says it has."""
+        """The size and frontier that the ledger says it has; those of nothing without a head."""
         row = self._one("SELECT size, frontier FROM head WHERE seq = -1")
-        if row is None:
-            raise StoreError(f"{self.path} has no head row; it is damaged, restore a backup.")
-        return Head(row[0], row[1])
+        return Head(0, Frontier().encode()) if row is None else Head(row[0], row[1])
 
     def rows(self, upto: int | None = None) -> Iterator[tuple[int, Any, Any]]:
         """Entries by ascending number as `ledger.verify` takes them, up to number `upto`."""
