@@ -1,7 +1,9 @@
 """The gate never becomes the incident: what it cannot record does not happen, and says so."""
 
 import asyncio
+import contextlib
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,24 +24,37 @@ tools:
 
 def sick(gate: Gate) -> None:
     """Let the database refuse every entry, whoever connects to it."""
-    with sqlite3.connect(gate.store.path) as other:
-        other.execute(
-            "CREATE TRIGGER sick BEFORE INSERT ON entry"
-            " BEGIN SELECT RAISE(ABORT, 'disk I/O error'); END"
-        )
-    other.close()
+    _execute(
+        gate,
+        "CREATE TRIGGER sick BEFORE INSERT ON entry"
+        " BEGIN SELECT RAISE(ABORT, 'disk I/O error'); END",
+    )
 
 
 def well(gate: Gate) -> None:
-    with sqlite3.connect(gate.store.path) as other:
-        other.execute("DROP TRIGGER sick")
-    other.close()
+    _execute(gate, "DROP TRIGGER sick")
 
 
-def durable(tmp_path: Path, policy: str | None = None) -> Gate:
+def _execute(gate: Gate, statement: str) -> None:
+    with contextlib.closing(sqlite3.connect(gate.store.path)) as other, other:
+        other.execute(statement)
+
+
+_made: list[Store] = []
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    yield
+    while _made:
+        _made.pop().close()
+
+
+def durable(tmp_path: Path) -> Gate:
     """A gate whose outcomes have a commit of their own, as with `full` durability."""
     store = Store(f"sqlite:///{tmp_path}/own.db", durability="process", outcomes_ride=False)
-    return Gate(policy=None if policy is None else loads(policy), store=store)
+    _made.append(store)
+    return Gate(store=store)
 
 
 def unopened(tmp_path: Path) -> Gate:

@@ -479,7 +479,7 @@ def test_a_result_is_always_recorded_as_json(value):
         (Model(items=[1]), {"items": [1]}),
         (b"ab", "YWI="),
         ("\ud800", {"$type": "builtins.str", "$why": "not recorded: UnicodeEncodeError"}),
-        (deep(5_000), {"$type": "builtins.list", "$why": "not recorded: RecursionError"}),
+        (deep(100_000), {"$type": "builtins.list", "$why": "not recorded: RecursionError"}),
         ({(1, 2): 3}, {"$type": "builtins.dict", "$why": "not recorded: RecursionError"}),
         (iter([1]), {"$type": "builtins.list_iterator"}),
     ],

@@ -14,6 +14,7 @@ store or a question for people. `check` waits by blocking and `acheck` by awaiti
 import contextlib
 import functools
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -88,7 +89,6 @@ class Gate:
         self._channel = _channel(approvals, self.config)
         self._given = store
         self._store = store if isinstance(store, Store) else None
-        self._opening = threading.Lock()
         self._runs: dict[str, tuple[RunRef, Opening]] = {}
         self._unsettled: set[int] = set()
 
@@ -96,10 +96,9 @@ class Gate:
     def store(self) -> Store:
         """The store, opened at its first use. Raises StoreError where it cannot be."""
         if self._store is None:
-            with self._opening:
-                if self._store is None:
-                    url = self._given if isinstance(self._given, str) else self.config.store
-                    self._store = shared_store(url, self.config)
+            # Two threads that meet here are given the same one.
+            url = self._given if isinstance(self._given, str) else self.config.store
+            self._store = shared_store(url, self.config)
         return self._store
 
     def check(self, call: Call) -> Decision:
@@ -391,6 +390,15 @@ class Gate:
 
 _stores: dict[str, Store] = {}
 _sharing = threading.Lock()
+
+
+def _after_fork_in_child() -> None:
+    # The thread that may have held it is the parent's.
+    global _sharing  # noqa: PLW0603
+    _sharing = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def shared_store(url: str, settings: Config) -> Store:
