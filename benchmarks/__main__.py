@@ -39,7 +39,7 @@ class Effort(NamedTuple):
 
 
 THOROUGH = Effort(9, 20_000, 2_000, 400, 400, 5_120, (20_000, 120_000), 9)
-QUICK = Effort(2, 3_000, 500, 100, 100, 1_280, (2_000, 8_000), 3)
+QUICK = Effort(2, 2_000, 250, 50, 50, 640, (1_000, 4_000), 2)
 
 BARE = "a bare call"
 

@@ -106,7 +106,6 @@ def test_a_function_stays_of_its_kind(function):
         inspect.iscoroutinefunction,
         inspect.isgeneratorfunction,
         inspect.isasyncgenfunction,
-        asyncio.iscoroutinefunction,
     ):
         assert is_kind(safe) == is_kind(function)
     assert inspect.isfunction(safe)

@@ -330,7 +330,7 @@ plains = st.recursive(
 )
 
 
-@settings(max_examples=settings.default.max_examples * 5)
+@settings(max_examples=settings.default.max_examples * 3)
 @given(plains)
 def test_what_the_quick_look_passes_the_close_one_would_not_change(plain):
     data = msgspec.json.encode(plain, order="deterministic")
