@@ -295,9 +295,14 @@ def _names(blobs: tuple[Blob, ...]) -> dict[str, int]:
 
 
 def _types(opaque: Mapping[str, str]) -> dict[str, str]:
-    """Names and types of what was not read. Names may come from a model, so they are bounded."""
+    """Names and types of what was not read. Names may come from a model, so they are bounded.
+
+    Cut twice: before, so that a huge name costs no more than a large one, and to its final
+    length only once the secrets are out, so that no half of one is left.
+    """
     return {
-        redact.text(name[:80]): kind[:200] for name, kind in itertools.islice(opaque.items(), 50)
+        redact.text(name[:2_000])[:80]: kind[:200]
+        for name, kind in itertools.islice(opaque.items(), 50)
     }
 
 
