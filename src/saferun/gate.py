@@ -42,7 +42,7 @@ MAX_RUNS = 1_000
 """Runs whose first entry is kept at hand; one that was forgotten is only prepared again."""
 
 Step: TypeAlias = Admit | Answer | Question
-Path_: TypeAlias = Generator[Step, Any, Decision]
+Deciding: TypeAlias = Generator[Step, Any, Decision]
 
 _NOTHING: frozenset[str] = frozenset()
 
@@ -197,7 +197,7 @@ class Gate:
 
     # The path.
 
-    def _path(self, call: Call) -> Path_:
+    def _path(self, call: Call) -> Deciding:
         try:
             decision = yield from self._decided(call)
         except Exception as problem:  # noqa: BLE001 - the gate never becomes the incident
@@ -206,7 +206,7 @@ class Gate:
         _tell(decision)
         return decision
 
-    def _decided(self, call: Call) -> Path_:
+    def _decided(self, call: Call) -> Deciding:
         store = self.store
         ruling = self._ruling(call)
         opening = self._opened(call.run) if call.run is not None else None
