@@ -18,9 +18,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks import crowd, decision, disk, guarded, memory, peer, startup, table, work
+from benchmarks import backtest, crowd, decision, disk, guarded, memory, peer, startup, table, work
 from benchmarks.measure import Case, Figure, Round, Single, figure
-from benchmarks.targets import GROWTH_BYTES, IMPORT_MS, TARGETS, VERIFY_US
+from benchmarks.targets import BACKTEST_S, GROWTH_BYTES, IMPORT_MS, TARGETS, VERIFY_US
 from saferun.ledger import verify
 from saferun.store import Reader
 
@@ -36,10 +36,11 @@ class Effort(NamedTuple):
     crowd: int
     memory: tuple[int, int]
     imports: int
+    loads: int
 
 
-THOROUGH = Effort(9, 20_000, 2_000, 400, 400, 5_120, (20_000, 120_000), 9)
-QUICK = Effort(2, 2_000, 250, 50, 50, 640, (1_000, 4_000), 2)
+THOROUGH = Effort(9, 20_000, 2_000, 400, 400, 5_120, (20_000, 120_000), 9, 10)
+QUICK = Effort(2, 2_000, 250, 50, 50, 640, (1_000, 4_000), 2, 2)
 
 BARE = "a bare call"
 
@@ -83,6 +84,7 @@ def _measured(folder: Path, effort: Effort, *, quick: bool) -> table.Results:
                 (Single(BARE, lambda: work.refund(**work.CALL)), effort.light),
                 (synced, effort.synced),
                 *((case, effort.light) for case in decision.cases()),
+                *((case, effort.loads) for case in decision.loading()),
                 *((case, _calls(case.name, effort)) for case in alone),
                 *((case, effort.peer) for case in others),
                 *((case, effort.crowd) for case in many),
@@ -92,6 +94,7 @@ def _measured(folder: Path, effort: Effort, *, quick: bool) -> table.Results:
         checks = [check for each in shared for check in crowd.checked(each)]
         facts = [
             _verified(shared[0].file),
+            _backtested(folder),
             _imported(effort.imports),
             _grown(folder / "memory", effort.memory, judged=not quick),
         ]
@@ -150,6 +153,18 @@ def _verified(file: Path) -> table.Fact:
         f"{each:.1f} µs an entry, over {entries:,}",
         f"≤ {VERIFY_US:.0f}",
         each <= VERIFY_US,
+    )
+
+
+def _backtested(folder: Path) -> table.Fact:
+    gc.collect()
+    taken = backtest.backtested(folder)
+    return table.Fact(
+        "backtesting a trace",
+        taken,
+        f"{taken:.2f} s for {backtest.CALLS:,} calls",
+        f"≤ {BACKTEST_S:.0f} s",
+        taken <= BACKTEST_S,
     )
 
 

@@ -36,6 +36,10 @@ _CROWD_P99 = Target("p99", 40_000)
 
 TARGETS: dict[str, tuple[Target, ...]] = {
     "decide: 1 rule": _DECISION,
+    "decide: 100 rules, 2 conditions evaluated": (Target("p50", 5), Target("p99", 15)),
+    "decide: 2 conditions, 10,000 other tools": (Target("p50", 5), Target("p99", 15)),
+    "load: 100 rules, one tool": (Target("p50", 50_000),),
+    "load: 100 conditions, one tool": (Target("p50", 50_000),),
     "decide: 100 rules, 2 about the tool": _DECISION,
     "decide: 100 rules, all about the tool": _DECISION,
     "decide: 2 rules, 100 other tools": _DECISION,
@@ -53,6 +57,9 @@ TARGETS: dict[str, tuple[Target, ...]] = {
 
 IMPORT_MS = 100.0
 """`import saferun`, warm."""
+
+BACKTEST_S = 2.0
+"""Ten thousand calls of a trace decided once more."""
 
 VERIFY_US = 10.0
 """A ledger entry verified: a million in ten seconds."""

@@ -34,15 +34,20 @@ async def refund_later(order_id: str, amount: int, currency: str, reason: str) -
     return refund(order_id, amount, currency, reason)
 
 
-def policy(*, others: int = 0, own: int = 1, limit: int | None = None) -> str:
+def policy(*, others: int = 0, own: int = 1, limit: int | None = None, when: bool = False) -> str:
     """A SafeRun policy for `refund`: its arguments closed, and `own` rules about them.
 
     `others` is the number of further tools, each with a schema and two rules of its own.
-    `limit` is how many calls a run may make, None for no such limit.
+    `limit` is how many calls a run may make, None for no such limit. With `when`, the rules of
+    `refund` are conditions on the arguments and on the user.
     """
-    rules = [_rule(f"big-refund-{at}", ASKED_FROM + at) for at in range(own)]
+    ruled = _condition if when else _rule
+    rules = [ruled(f"big-refund-{at}", ASKED_FROM + at) for at in range(own)]
     limits = "" if limit is None else f"    limits: [{{id: refunds, max: {limit}, per: run}}]\n"
-    text = f"version: 1\nname: bench\ndefault: deny\ntools:\n{_tool('refund', rules)}{limits}"
+    inputs = "inputs: {user.tier: string}\n"
+    text = (
+        f"version: 1\n{inputs}name: bench\ndefault: deny\ntools:\n{_tool('refund', rules)}{limits}"
+    )
     for at in range(others):
         text += _tool(f"tool_{at}", [_rule(f"big-{at}", 20_001), _rule(f"huge-{at}", 50_001)])
     return text
@@ -62,3 +67,9 @@ def _tool(name: str, rules: list[str]) -> str:
 
 def _rule(name: str, amount: int) -> str:
     return f"      - {{id: {name}, ask: [finance], args: {{amount: {{minimum: {amount}}}}}}}\n"
+
+
+def _condition(name: str, amount: int) -> str:
+    # It holds in its first half, so that both are evaluated at every call.
+    when = f'args.amount < {amount} && user.tier == "gold"'
+    return f"      - {{id: {name}, ask: [finance], when: '{when}'}}\n"

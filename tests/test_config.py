@@ -141,3 +141,11 @@ def test_a_path_means_the_same_file_after_a_change_of_folder(
     found = config.load()
     monkeypatch.chdir("/")
     assert config.sqlite_path(found.store) == tmp_path / "data" / "a.db"
+
+
+def test_policies_may_be_published_ones_and_signed(tmp_path: Path) -> None:
+    write(tmp_path, 'policies = "store"\npolicy_key = "file"')
+    found = config.load(tmp_path, {"SAFERUN_POLICY_KEY": "environment"})
+    assert (found.published, found.policies) == (True, tmp_path / "policies")
+    assert found.policy_key == "environment"
+    assert not config.load(tmp_path, {"SAFERUN_POLICIES": "rules"}).published

@@ -82,8 +82,7 @@ def shut(tmp_path: Path) -> Gate:
 @pytest.mark.parametrize("broken", [unopened, unreadable, unwritten, shut])
 @pytest.mark.parametrize("policy", [None, OPEN])
 def test_without_a_store_nothing_runs_and_the_denial_says_so(tmp_path, broken, policy):
-    gate = broken(tmp_path)
-    gate.policy = None if policy is None else loads(policy)
+    gate = Gate(policy=policy and loads(policy), store=broken(tmp_path)._given)
     ran = []
     with pytest.raises(GateUnavailable) as raised:
         guard(lambda: ran.append(1), name="tool", gate=gate)()

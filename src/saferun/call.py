@@ -71,6 +71,32 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     problems: tuple[str, ...] = ()
 
 
+class Past(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run and its children have done before this call, as the store has it.
+
+    `calls` counts those that were let start and `tools` names their tools in order of name.
+    `cost_usd` is what the model turns on record cost, in dollars. `began` is when the run at
+    the top began, in microseconds since 1970, UTC.
+    """
+
+    began: int
+    calls: int = 0
+    cost_usd: float = 0.0
+    tools: tuple[str, ...] = ()
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known beside a call when it is decided; nothing here comes from a model.
+
+    `now` is in microseconds since 1970, UTC. `environment` is what the configuration says.
+    `past` is None where the policy does not ask for it, or the call belongs to no run.
+    """
+
+    now: int = 0
+    environment: str | None = None
+    past: Past | None = None
+
+
 class Clause(msgspec.Struct, frozen=True, kw_only=True):
     """One condition of a rule with the value it saw, for people who ask why."""
 
@@ -89,6 +115,7 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     argument schema). `message` is for people and for the model: it is built from the
     policy's own words and the constants that it discloses, never from values, results
     or exceptions. `error` names the error class that a denial for this reason raises.
+    `failed` says that it denies because it could not be evaluated.
     """
 
     id: str
@@ -97,6 +124,7 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     message: str
     error: str = "Denied"
     line: int | None = None
+    failed: bool = False
 
 
 class PolicyRef(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,6 +156,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
     `seq` is the ledger position of the entry, None only where nothing could be
     written (the gate was unavailable, so the call was denied).
+    `args` are the final arguments; where policy has `modified` them, `given` are those that
+    the call came with.
     `starts` is the permission itself: True for exactly one `check` of a call. A
     repeated check of the same call gets the same decision with `starts=False` and,
     once there is one, its `outcome`.
@@ -141,6 +171,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     reasons: tuple[Reason, ...] = ()
     mode: Mode = "enforce"
     modified: bool = False
+    given: dict[str, Any] | None = None
     policy: PolicyRef | None = None
     run_id: str | None = None
     call_id: str | None = None

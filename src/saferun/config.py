@@ -23,6 +23,9 @@ Durability = Literal["full", "process"]
 MAX_TIMEOUT = 31_536_000
 """Seconds that a question may stand: a year, where no question is worth its answer any more."""
 
+PUBLISHED = "store"
+"""What `policies` says where versions that were published to the store decide, and no files."""
+
 
 class Person(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Somebody who may be asked. Channels know a person by the address they have here."""
@@ -47,20 +50,31 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     durability: Durability = "full"
     policies: str = "policies"
     policy: str | None = None
+    policy_key: str | None = None
+    environment: str | None = None
     approval: ApprovalTable = ApprovalTable()
     people: dict[str, Person] = {}
     groups: dict[str, list[str]] = {}
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """What is configured, with every path absolute. `file` is None where there is no file."""
+    """What is configured, with every path absolute. `file` is None where there is no file.
+
+    `environment` is where this process runs, `production` say, for policies that tell them apart.
+    Where the policies are `published`, a policy's name means what was published under it to the
+    store, and `policies` is only the folder to publish from. `policy_key` is the verifier key
+    (a C2SP vkey) of whoever signs what is published; without one, nothing has to be signed.
+    """
 
     file: Path | None
     store: str
     ledger: str
     durability: Durability
     policies: Path
+    published: bool
     policy: str | None
+    policy_key: str | None
+    environment: str | None
     approval: ApprovalTable
     people: dict[str, Person]
     groups: dict[str, list[str]]
@@ -79,6 +93,8 @@ _ENVIRONMENT = {
     "SAFERUN_DURABILITY": "durability",
     "SAFERUN_POLICIES": "policies",
     "SAFERUN_POLICY": "policy",
+    "SAFERUN_POLICY_KEY": "policy_key",
+    "SAFERUN_ENVIRONMENT": "environment",
 }
 
 
@@ -106,13 +122,17 @@ def load(start: Path | None = None, environ: Mapping[str, str] | None = None) ->
         raise ConfigError(
             f"{file or 'SAFERUN_LEDGER'}: ledger is {read.ledger!r}; use 1 to 64 of a-z 0-9 . _ -"
         )
+    published = read.policies == PUBLISHED
     return Config(
         file=file,
         store=_absolute_store(read.store, base),
         ledger=read.ledger,
         durability=read.durability,
-        policies=(base / read.policies).absolute(),
+        policies=(base / ("policies" if published else read.policies)).absolute(),
+        published=published,
         policy=read.policy,
+        policy_key=read.policy_key,
+        environment=read.environment,
         approval=read.approval,
         people=read.people,
         groups=read.groups,

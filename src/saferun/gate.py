@@ -23,15 +23,27 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from saferun import approval, config, record, redact
+from saferun import approval, config, record, redact, resolve
 from saferun import policy as policies
 from saferun.approval import Channel, Question, Vote
-from saferun.call import Call, Decision, Outcome, Reason, RunRef
+from saferun.call import Call, Decision, Facts, Outcome, Reason, RunRef
+from saferun.choice import Choice, Choices
 from saferun.config import Config
 from saferun.errors import SafeRunError
-from saferun.policy import Policy, Ruling
+from saferun.following import follow
+from saferun.policy import Policy, Ruling, ToolPolicy
 from saferun.run import ModelTurn, Run, record_by_default
-from saferun.store import Admit, Admitted, Answer, Append, Look, Opening, Settle, Store
+from saferun.store import (
+    Admit,
+    Admitted,
+    Answer,
+    Append,
+    Look,
+    Opening,
+    PastOf,
+    Settle,
+    Store,
+)
 
 log = logging.getLogger("saferun")
 
@@ -41,7 +53,7 @@ LEASE = 60.0
 MAX_RUNS = 1_000
 """Runs whose first entry is kept at hand; one that was forgotten is only prepared again."""
 
-Step: TypeAlias = Admit | Answer | Question
+Step: TypeAlias = Admit | Answer | PastOf | Question
 Deciding: TypeAlias = Generator[Step, Any, Decision]
 
 _NOTHING: frozenset[str] = frozenset()
@@ -85,12 +97,18 @@ class Gate:
         settings: Config | None = None,
     ) -> None:
         self.config = settings or config.load()
-        self.policy = _policy(policy, self.config)
         self._channel = _channel(approvals, self.config)
         self._given = store
         self._store = store if isinstance(store, Store) else None
+        following = follow(policy, self.config, self._file)
+        self._choices = None if following is None else Choices(following, self._file)
         self._runs: dict[str, tuple[RunRef, Opening]] = {}
-        self._unsettled: set[int] = set()
+        self._unsettled: dict[int, ToolPolicy] = {}
+
+    @property
+    def policy(self) -> Policy | None:
+        """The version that runs begin with at this moment, None where calls are only recorded."""
+        return None if self._choices is None else self._choices.following.standing.live
 
     @property
     def store(self) -> Store:
@@ -181,10 +199,12 @@ class Gate:
         except Exception as problem:  # noqa: BLE001 - see `settle`
             self._latch(work, problem)
 
-    def opaque(self, tool: str) -> frozenset[str]:
-        """The arguments of a tool that policy has passed on unread."""
-        known = self.policy.tools.get(tool) if self.policy is not None else None
-        return known.opaque if known is not None else _NOTHING
+    def opaque(self, tool: str, run: RunRef | None) -> frozenset[str]:
+        """The arguments of a tool that policy has passed on unread, in a call of that run."""
+        policy = self.policy
+        if policy is None or not policy.passes_unread:
+            return _NOTHING
+        return policy.entry(Call(tool=tool, args={}, run=run), self.config.environment).opaque
 
     def run(self, **about: Any) -> Run:
         """A run that records through this gate; the arguments of `saferun.run`."""
@@ -194,6 +214,14 @@ class Gate:
         """Write what is still owed and let go of the store."""
         if self._store is not None:
             self._store.close()
+
+    def _file(self) -> Path:
+        """Where the store lies, which need not be open. Raises ConfigError where it is none."""
+        if self._store is not None:
+            return self._store.path
+        return config.sqlite_path(
+            self._given if isinstance(self._given, str) else self.config.store
+        )
 
     # The path.
 
@@ -208,19 +236,42 @@ class Gate:
 
     def _decided(self, call: Call) -> Deciding:
         store = self.store
-        ruling = self._ruling(call)
         opening = self._opened(call.run) if call.run is not None else None
         patience = self.config.approval.timeout
-        admit = record.admission(call, ruling, store, opening, patience=patience)
+        admit: Admit | None = None
         while True:
+            if admit is None:
+                choice = self._choices.of(call.run, store) if self._choices is not None else None
+                facts = yield from self._facts(call, choice)
+                ruling = self._ruling(call, facts, choice)
+                admit = record.admission(
+                    call,
+                    ruling,
+                    store,
+                    opening,
+                    patience=patience,
+                    other=_other(call, facts, choice),
+                    keeps=choice.keeps if choice is not None else (),
+                    pin=choice.pin if choice is not None else None,
+                )
             admitted: Admitted = yield admit
+            if choice is not None and choice.new:
+                assert self._choices is not None
+                self._choices.recorded(call.run, choice, admitted.pinned, store.now())
+                if admitted.pinned and admitted.pinned.version != choice.policy.version:
+                    # The run began with another version, and is decided by that.
+                    admit = None
+                    continue
             if admitted.verdict != "ask" or ruling.mode != "enforce":
                 break
             admit = _joined(admit, admitted)
             yield from self._answered(call, ruling, admit, admitted)
+            if choice is not None and self._choices is not None:
+                # Somebody may have answered what an urgent version would not even ask.
+                admit = None if self._choices.superseded(choice) else admit
         seq = admitted.seq
         if admitted.starts:
-            self._unsettled.add(seq)
+            self._unsettled[seq] = ruling.tool
         return Decision(
             verdict=admitted.verdict,
             tool=call.tool,
@@ -228,6 +279,7 @@ class Gate:
             reasons=admitted.reasons,
             mode=ruling.mode,
             modified=ruling.modified,
+            given=call.args if ruling.modified else None,
             policy=ruling.policy,
             run_id=call.run.run_id if call.run is not None else None,
             call_id=call.call_id,
@@ -291,11 +343,22 @@ class Gate:
         assert self._channel is not None
         return self._channel.ask(question)
 
-    def _ruling(self, call: Call) -> Ruling:
-        if self.policy is None:
+    def _facts(self, call: Call, choice: Choice | None) -> Generator[Step, Any, Facts]:
+        """What is known beside the call; of the past, only where the policy asks for it."""
+        environment = self.config.environment
+        if choice is None or not choice.asks_past or call.run is None:
+            return Facts(now=self.store.now(), environment=environment)
+        now, past = yield PastOf(call.run.root)
+        return Facts(now=now, environment=environment, past=past)
+
+    def _ruling(self, call: Call, facts: Facts, choice: Choice | None) -> Ruling:
+        if choice is None:
             _warn_once(call.tool)
             return policies.observed(call)
-        ruling = self.policy.decide(call)
+        ruling = _ruled(choice.policy, call, facts)
+        if ruling.mode == "shadow" and ruling.modified:
+            # Shadow never changes what happens; what it would have changed is in its reasons.
+            ruling = msgspec.structs.replace(ruling, args=call.args, modified=False)
         if ruling.verdict != "ask" or ruling.mode != "enforce":
             return ruling
         nobody = (
@@ -317,10 +380,9 @@ class Gate:
     def _settlement(self, decision: Decision, outcome: Outcome) -> Settle | None:
         try:
             # Removing is what two threads cannot both do.
-            self._unsettled.remove(-1 if decision.seq is None else decision.seq)
+            tool = self._unsettled.pop(-1 if decision.seq is None else decision.seq)
         except KeyError:
             return None
-        tool = self.policy.tools.get(decision.tool) if self.policy is not None else None
         return record.settlement(decision, outcome, self.store, tool)
 
     def _owe(self, work: Settle | Append) -> None:
@@ -411,13 +473,20 @@ def shared_store(url: str, settings: Config) -> Store:
         return store
 
 
-def _policy(given: str | Path | Policy | None, settings: Config) -> Policy | None:
-    if isinstance(given, Policy):
-        return given
-    named = given if given is not None else settings.policy
-    if named is None:
+def _ruled(policy: Policy, call: Call, facts: Facts) -> Ruling:
+    """What a version says of a call, whose paths are resolved before it is asked."""
+    resolved = call
+    if policy.takes_paths:
+        resolved = resolve.resolved(call, policy.entry(call, facts.environment).paths)
+    ruling = policy.decide(resolved, facts)
+    return ruling if resolved is call else msgspec.structs.replace(ruling, modified=True)
+
+
+def _other(call: Call, facts: Facts, choice: Choice | None) -> Ruling | None:
+    """What the version says that is compared, if one is."""
+    if choice is None or choice.other is None:
         return None
-    return policies.load(settings.policy_file(named))
+    return _ruled(choice.other, call, facts)
 
 
 def _channel(given: str | Channel | None, settings: Config) -> Channel | None:

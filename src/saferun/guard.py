@@ -292,14 +292,15 @@ class _Tool:
         before: tuple[Any, ...] = ()
         if self._receiver:
             before, args = args[:1], args[1:]
-        bound = self.binding.bind(args, kwargs, self.gate.opaque(self.name))
         within = run.current()
+        about = within.ref if within is not None else None
+        bound = self.binding.bind(args, kwargs, self.gate.opaque(self.name, about))
         if within is not None and within.recorder is None:
             within.recorder = self.gate
         call = Call(
             tool=self.name,
             args=bound.plain,
-            run=within.ref if within is not None else None,
+            run=about,
             defaulted=bound.defaulted,
             opaque=bound.opaque,
             problems=bound.problems,

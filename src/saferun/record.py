@@ -8,8 +8,8 @@ is done before any lock is taken, so that the store only has to add number and t
 
 import itertools
 import secrets
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -20,8 +20,10 @@ from saferun.ledger import (
     MAX_INLINE,
     AnyEntry,
     ApprovalEntry,
+    CallEntry,
     DecisionEntry,
     ModelEntry,
+    Other,
     OutcomeEntry,
     RunEntry,
     UserEntry,
@@ -31,10 +33,27 @@ from saferun.ledger import (
 )
 from saferun.policy import Ruling, ToolPolicy
 from saferun.run import ModelTurn
-from saferun.store import Admit, Append, Blob, Opening, Request, Settle, Store
+from saferun.store import (
+    Admit,
+    Append,
+    Blob,
+    Import,
+    Opening,
+    Pin,
+    Request,
+    Settle,
+    Store,
+    Version,
+)
+
+if TYPE_CHECKING:
+    from saferun.replay import Said, TracedCall, TracedRun
 
 MAX_CALL_ID = 256
 """Characters of a call id. Ids come from models, so they are bounded and must be printable."""
+
+MAX_TOOL = 200
+"""Characters kept of the name of a tool, or a model, that an imported file speaks of."""
 
 MAX_ABOUT = 8_192
 """Bytes kept of each of a run's prompt, plan, user and context."""
@@ -44,11 +63,20 @@ MAX_ERROR = 2_000
 
 
 def admission(
-    call: Call, ruling: Ruling, store: Store, opening: Opening | None, *, patience: float
+    call: Call,
+    ruling: Ruling,
+    store: Store,
+    opening: Opening | None,
+    *,
+    patience: float,
+    other: Ruling | None = None,
+    keeps: Sequence[Version] = (),
+    pin: Pin | None = None,
 ) -> Admit:
     """The admission of a call on which policy has ruled.
 
     `patience` is how many seconds a person has to answer, should somebody have to be asked.
+    `other` is what the version says that this one is compared with; see `Admit` for the rest.
     """
     data = canonical.encode(ruling.args)
     digest = store.keys.digest(b"\0".join((call.tool.encode(), data))).hex()
@@ -67,6 +95,8 @@ def admission(
                 ruling, f"its call id is not 1 to {MAX_CALL_ID} printable ASCII characters"
             )
     shown, blobs = _kept(redact.encoded(data, under(ruling.tool, "args")))
+    given, beside = _given(call, ruling)
+    blobs = (*blobs, *beside)
     entry = DecisionEntry(
         run=run_id,
         # It comes from a model, and only `key` is ever compared.
@@ -77,23 +107,17 @@ def admission(
         verdict=ruling.verdict,
         mode=ruling.mode,
         modified=ruling.modified,
+        given=given,
         policy=ruling.policy,
         reasons=ruling.reasons,
         shadow=ruling.shadow,
+        other=None if other is None else _other(other),
         opaque=_types(call.opaque) if call.opaque else {},
         boot=store.boot,
         key=key.hex() if key is not None else None,
         blobs=_names(blobs),
     )
-    due: list[tuple[Charge, bytes | None]] = []
-    if ruling.tool.limits:
-        space = f"{ruling.policy.name if ruling.policy is not None else ''}/{ruling.mode}"
-        # Counted by what will run: a default that policy fills in is a scope like any other.
-        final = msgspec.structs.replace(call, args=ruling.args)
-        due = [
-            (charge, None if charge.key is None else store.keys.digest(charge.key))
-            for charge in charges(ruling.tool.limits, final, space)
-        ]
+    name = ruling.policy.name if ruling.policy is not None else ""
     asks = ruling.verdict == "ask" and ruling.mode == "enforce"
     return Admit(
         entry=entry,
@@ -101,10 +125,49 @@ def admission(
         boot=store.boot,
         key=key,
         opening=opening,
-        due=due,
+        # A version's successors count on where it stops: the space is the policy's name.
+        due=_due(call, ruling, store, f"{name}/{ruling.mode}"),
         request=_request(call, ruling, entry, shown, store, patience) if asks else None,
         blobs=blobs,
+        keeps=keeps,
+        pin=pin,
+        compared=() if other is None else _compared(call, other, store),
     )
+
+
+def _due(call: Call, ruling: Ruling, store: Store, space: str) -> list[tuple[Charge, bytes | None]]:
+    """What a call would count towards, each with the digest that its counter is kept under."""
+    if not ruling.tool.limits:
+        return []
+    # Counted by what will run: a default that policy fills in is a scope like any other.
+    final = msgspec.structs.replace(call, args=ruling.args)
+    return [
+        (charge, None if charge.key is None else store.keys.digest(charge.key))
+        for charge in charges(ruling.tool.limits, final, space)
+    ]
+
+
+def _other(ruling: Ruling) -> Other:
+    assert ruling.policy is not None
+    rules = tuple(dict.fromkeys(reason.id for reason in ruling.reasons))
+    return Other(policy=ruling.policy, verdict=ruling.verdict, rules=rules)
+
+
+def _compared(call: Call, ruling: Ruling, store: Store) -> list[tuple[Charge, bytes | None]]:
+    """Counters of a version's own, apart from all that decide (threats, rule 8)."""
+    assert ruling.policy is not None
+    return _due(call, ruling, store, f"{ruling.policy.name}@{ruling.policy.version}")
+
+
+def _given(call: Call, ruling: Ruling) -> tuple[msgspec.Raw | None, tuple[Blob, ...]]:
+    """The arguments as they came, where policy has changed them: redacted as the final ones are."""
+    if not ruling.modified:
+        return None, ()
+    data = canonical.encode(call.args)
+    if len(data) > plain.MAX_BYTES:
+        data = _omitted(len(data))
+    kept, blobs = _kept(redact.encoded(data, under(ruling.tool, "args")))
+    return msgspec.Raw(kept), blobs
 
 
 def settlement(
@@ -197,6 +260,69 @@ def user_message(run_id: str, text: str, opening: Opening) -> Append:
 
 def run_end(run_id: str, error: str | None, opening: Opening) -> Append:
     return _appended(RunEntry(event="end", run=run_id, error=error), opening)
+
+
+def imported(run: "TracedRun", run_id: str, file: str) -> Import:
+    """A run of a trace file, under an id in the imports' own namespace (threats, rule 3).
+
+    `file` is the SHA-256 of the file in hex, which stands in the run's first entry.
+    """
+    # Only imports need it, and `import saferun` shall not wait for it.
+    from saferun.replay import TracedCall
+
+    about = RunEntry(
+        event="start",
+        run=run_id,
+        root=run_id,
+        agent=_brief(run.agent),
+        user=_brief(run.user),
+        tenant=_brief(run.tenant),
+        prompt=_brief(run.prompt),
+        context=_brief(run.context),
+        imported=file,
+    )
+    entries, kept = [encode(about)], list[Blob]()
+    for step in run.steps:
+        entry, blobs = _call(step, run_id) if isinstance(step, TracedCall) else _said(step, run_id)
+        entries.append(encode(entry))
+        kept += blobs
+    # A live run is bound to four values, so it can never be taken for this one.
+    return Import(run_id, canonical.encode(("import", file)), entries, kept)
+
+
+def _call(call: "TracedCall", run_id: str) -> tuple[CallEntry, tuple[Blob, ...]]:
+    written = call.written is None
+    asked = canonical.encode(call.args) if written else plain.encode_result(call.written)
+    args, blobs = _kept(redact.encoded(_bounded(asked)))
+    result: msgspec.Raw | None = None
+    if call.ran:
+        data, beside = _kept(redact.encoded(_bounded(plain.encode_result(call.result))))
+        result, blobs = msgspec.Raw(data), (*blobs, *beside)
+    entry = CallEntry(
+        run=run_id,
+        call=None if call.call_id is None else redact.text(call.call_id)[:MAX_CALL_ID],
+        tool=redact.text(call.tool)[:MAX_TOOL],
+        args=msgspec.Raw(args),
+        result=result,
+        status="ok" if call.ran else "unknown",
+        cost_usd=call.cost_usd,
+        blobs=_names(blobs),
+    )
+    return entry, blobs
+
+
+def _said(said: "Said", run_id: str) -> tuple[AnyEntry, tuple[Blob, ...]]:
+    data, blobs = _kept(redact.encoded(_bounded(plain.encode_result(said.content))))
+    content, names = msgspec.Raw(data), _names(blobs)
+    if said.by == "user":
+        return UserEntry(run=run_id, text=content, blobs=names), blobs
+    model = None if said.model is None else redact.text(said.model)[:MAX_TOOL]
+    entry = ModelEntry(run=run_id, output=content, model=model, cost_usd=said.cost_usd, blobs=names)
+    return entry, blobs
+
+
+def _bounded(data: bytes) -> bytes:
+    return data if len(data) <= plain.MAX_BYTES else _omitted(len(data))
 
 
 def under(tool: ToolPolicy, part: str) -> tuple[tuple[str, ...], ...]:

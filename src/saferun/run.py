@@ -89,6 +89,8 @@ class Run:
         for name, given in ids.items():
             if given is not None and not (0 < len(given) <= MAX_ID and given.isprintable()):
                 raise ValueError(f"{name} must be 1 to {MAX_ID} printable characters")
+        if run_id is not None and run_id.startswith("import/"):
+            raise ValueError("run ids that begin with import/ belong to runs that were imported")
         above: Run | None = parent if parent is not None else current()
         # 80 random bits: a run's id is a key and a share of canaries, so it must not be guessable.
         own = run_id or f"r-{secrets.token_hex(10)}"

@@ -119,7 +119,7 @@ def test_init_for_programs_is_one_document(saferun) -> None:
     assert done["kept"] == []
     [again] = lines(saferun("init", "shop", "--json"))
     assert again["made"] == []
-    assert len(again["kept"]) == 4
+    assert len(again["kept"]) == 5
 
 
 def test_a_folder_that_is_a_file_is_one_sentence(saferun) -> None:

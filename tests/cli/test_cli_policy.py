@@ -1,6 +1,7 @@
 """`saferun policy check` and `explain`."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -144,7 +145,7 @@ def test_what_is_no_call_is_refused_in_one_sentence(saferun, policy, call) -> No
 
 
 def test_a_call_is_read_only_up_to_a_bound(saferun, policy, monkeypatch) -> None:
-    monkeypatch.setattr("saferun.cli.policy.MAX_CALL", 100)
+    monkeypatch.setattr(sys.modules["saferun.cli.policy.explain"], "MAX_CALL", 100)
     result = _asked(saferun, _refund(amount=5, order_id="A" * 200))
     assert (result.exit_code, result.stdout) == (64, "")
     assert "more than 100 bytes" in result.stderr

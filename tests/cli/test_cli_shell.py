@@ -12,7 +12,6 @@ import pytest
 from rich.console import Console
 
 from saferun.cli import app, screen
-from saferun.cli import policy as policy_command
 
 
 @pytest.mark.parametrize(
@@ -52,7 +51,7 @@ def test_a_configuration_that_cannot_be_read_is_one_sentence(saferun) -> None:
 
 
 def test_a_fault_in_saferun_is_told_apart_from_what_a_command_found(saferun, monkeypatch) -> None:
-    monkeypatch.setattr(policy_command, "policy_file", lambda *_: 1 // 0)
+    monkeypatch.setattr(sys.modules["saferun.cli.policy.check"], "policy_file", lambda *_: 1 // 0)
     result = saferun("policy", "check", "production")
     assert result.exit_code == 70
     assert "ZeroDivisionError" in result.stderr

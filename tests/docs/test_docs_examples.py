@@ -11,6 +11,7 @@ from docs.pages import ELSEWHERE, ROOT, Block, blocks, blocks_of, pages
 from docs.stage import Stage, matches
 from saferun import config, gate
 from saferun.policy import check
+from saferun.testing.suite import loads
 
 LANGUAGES = ("python", "sh", "text", "yaml", "toml", "json")
 
@@ -78,6 +79,8 @@ def run(block: Block, stage: Stage) -> str | None:
             return stage.python(block.text, str(block))
         case "python":
             compile(block.text, path, "exec")
+        case "yaml" if path is not None and path.endswith(".test.yaml"):
+            loads(block.text, Path(path))
         case "yaml":
             is_a_sound_policy(block)
         case "toml":

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from ledger.book import ORIGIN, START, Book
 from saferun.ledger import (
+    CallEntry,
     Checkpoint,
     DecisionEntry,
     Frontier,
@@ -192,10 +193,25 @@ def test_a_second_beginning_is_found():
     assert told(again).problem.sentence == "Entry 1 begins a ledger, which only entry 0 may."
 
 
+@pytest.mark.parametrize("known", [1, 2])
+def test_a_ledger_of_every_format_so_far_is_read(known):
+    book = Book()
+    book.bodies.clear()
+    book.write(LedgerEntry(name="default", origin=ORIGIN, format=known, created_by="x"))
+    assert verify(book.rows(), book.head()).problem is None
+
+
+def test_a_call_that_was_brought_in_is_neither_an_intent_nor_an_outcome():
+    book = Book()
+    book.write(CallEntry(run="import/0a/r", tool="refund", args={}, status="ok"))
+    report = verify(book.rows(), book.head())
+    assert (report.problem, report.dangling, report.unknown) == (None, 0, 0)
+
+
 def test_a_format_that_is_not_known_is_not_vouched_for():
     book = Book()
     book.bodies.clear()
-    book.write(LedgerEntry(name="default", origin=ORIGIN, format=2, created_by="later"))
+    book.write(LedgerEntry(name="default", origin=ORIGIN, format=3, created_by="later"))
     report = verify(book.rows(), book.head(), external=book.checkpoint())
     assert (report.exit_code, report.problem.seq) == (1, 0)
     assert "verify with the version that wrote it" in report.problem.sentence

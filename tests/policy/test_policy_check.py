@@ -48,7 +48,8 @@ def test_a_finding_is_what_it_says():
             severity="error",
             code="unknown-key",
             message=(
-                "`tool` is not a key here, but one of version, name, default, mode, limits, tools "
+                "`tool` is not a key here, but one of version, name, default, mode, urgent, "
+                "include, inputs, definitions, limits, tools, scopes "
                 "is; did you mean `tools`?"
             ),
             path="p.yaml",

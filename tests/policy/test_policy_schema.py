@@ -223,3 +223,8 @@ def test_words_for_readers_are_allowed(said):
 
 def test_an_argument_may_hold_anything_if_the_policy_says_so():
     assert of("a: {}").decide(call({"a": [1, {"b": None}]})).verdict == "allow"
+
+
+@pytest.mark.parametrize("pattern", ["^[[:alpha:]]+$", "^[a-z[0-9]]$", r"\<word"])
+def test_a_pattern_that_engines_read_differently_is_refused(pattern):
+    assert "engines disagree" in schema_error(f"{{type: string, pattern: '{pattern}'}}")

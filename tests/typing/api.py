@@ -4,7 +4,19 @@ from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from typing import assert_type
 
 import saferun
-from saferun import Call, Decision, Denied, Gate, Outcome, Policy, Reason, guard, on_decision
+from saferun import (
+    Call,
+    Decision,
+    Denied,
+    Gate,
+    Outcome,
+    Policy,
+    Reason,
+    guard,
+    on_decision,
+    testing,
+)
+from saferun.approval import Question
 from saferun.run import Run
 
 
@@ -145,6 +157,21 @@ async def within() -> None:
     gate.settle(gate.check(call), Outcome(status="ok", result=1))
     await gate.asettle(gate.check(call), Outcome(status="error", error="x"))
     gate.settle(gate.check(call), Outcome(status="fine"))  # type: ignore[arg-type]
+
+
+def tested() -> None:
+    with testing.gate(
+        "production", approvals=testing.approve_all, clock=testing.Clock()
+    ) as checkpoint:
+        assert_type(checkpoint, testing.ScratchGate)
+        assert_type(checkpoint.questions, tuple[Question, ...])
+        checkpoint.clock.advance(3600)
+        with testing.denied(by="big-refund") as block:
+            assert_type(guard(pay, gate=checkpoint)("A-1"), float)
+        assert_type(block, testing.denied)
+        assert_type(block.for_model, str)
+    testing.gate()  # type: ignore[call-arg]
+    testing.gate("production", approvals="terminal")  # type: ignore[arg-type]
 
 
 @on_decision

@@ -22,7 +22,7 @@ from typing import Annotated, Any, NoReturn, cast
 import typer
 from typer.core import TyperGroup
 
-from saferun.cli import demo, doctor, init, ledger, policy, run
+from saferun.cli import demo, doctor, init, ledger, login, policy, run
 from saferun.cli.screen import hang_up, told
 from saferun.errors import SafeRunError
 
@@ -81,6 +81,7 @@ app = typer.Typer(
 app.command()(init.init)
 app.command()(demo.demo)
 app.command()(doctor.doctor)
+app.command()(login.login)
 app.add_typer(policy.app)
 app.add_typer(run.app)
 app.add_typer(ledger.app)

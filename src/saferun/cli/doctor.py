@@ -31,7 +31,7 @@ from saferun.cli.screen import (
     span,
 )
 from saferun.config import Config
-from saferun.errors import PolicyError, SafeRunError
+from saferun.errors import ConfigError, PolicyError, SafeRunError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -106,14 +106,16 @@ def _configured(chosen: Config, store: str | None) -> Check:
 
 
 _VARIABLES = tuple(
-    f"SAFERUN_{key}" for key in ("STORE", "LEDGER", "DURABILITY", "POLICIES", "POLICY", "APPROVAL")
+    f"SAFERUN_{key}"
+    for key in ("STORE", "LEDGER", "DURABILITY", "POLICIES", "POLICY", "POLICY_KEY", "APPROVAL")
 )
 
 
 def _policies(chosen: Config) -> Iterator[Check]:
-    from saferun.policy import load
+    from saferun.following import follow
 
-    files = sorted(chosen.policies.glob("*.y*ml")) if chosen.policies.is_dir() else []
+    every = sorted(chosen.policies.glob("*.y*ml")) if chosen.policies.is_dir() else []
+    files = [file for file in every if not file.stem.endswith(".test")]
     for file in [file for file in files if not file.stem.endswith(".test")][:_MOST_POLICIES]:
         yield _policy_file(file)
     if chosen.policy is None:
@@ -124,12 +126,12 @@ def _policies(chosen: Config) -> Iterator[Check]:
             "Name one as `policy` in saferun.toml, or where a tool is wrapped.",
         )
         return
-    named = Path(chosen.policy)
-    if named.suffix not in (".yaml", ".yml"):
-        named = chosen.policies / f"{chosen.policy}.yaml"
     try:
-        policy = load(named)
-    except PolicyError as problem:
+        # As a gate that starts now would find it: a file, or what was published to the store.
+        following = follow(None, chosen, lambda: config.sqlite_path(chosen.store))
+        assert following is not None
+        policy = following.standing.live
+    except (ConfigError, PolicyError) as problem:
         advice = "Correct it, or name another as `policy`; no tool can be wrapped under this one."
         yield Check("policy", "error", str(problem), advice)
         return

@@ -60,22 +60,30 @@ class _Done(msgspec.Struct):
 
 
 def _scaffold(folder: Path, store: str | None, done: _Done) -> None:
+    from saferun.policy import editor
+
     file = folder / "saferun.toml"
     named = settings(store, folder).file
     if named is not None and named.parent == folder.absolute() and named != file.absolute():
         # Configured already, in pyproject.toml; a file of its own would hide what stands there.
         done.note(named, new=False)
     else:
-        done.note(file, new=_written(file))
-    policy = settings(store, folder).policies / "production.yaml"
-    policy.parent.mkdir(parents=True, exist_ok=True)
-    done.note(policy, new=_written(policy))
+        done.note(file, new=_written(file, _scaffolding(file.name)))
+    policies = settings(store, folder).policies
+    policies.mkdir(parents=True, exist_ok=True)
+    policy, schema = policies / "production.yaml", policies / "policy.schema.json"
+    done.note(policy, new=_written(policy, _scaffolding(policy.name)))
+    # Beside the policies, where their first line finds it: an editor then needs no network.
+    done.note(schema, new=_written(schema, editor.text()))
     _ignore(folder / ".gitignore", done)
 
 
-def _written(file: Path) -> bool:
-    """Write the file of that name from the package; False where it is there already."""
-    text = resources.files("saferun.cli").joinpath("scaffold", file.name).read_text("utf-8")
+def _scaffolding(name: str) -> str:
+    return resources.files("saferun.cli").joinpath("scaffold", name).read_text("utf-8")
+
+
+def _written(file: Path, text: str) -> bool:
+    """Write a new file; False where it is there already."""
     try:
         with file.open("x", encoding="utf-8") as new:
             new.write(text)

@@ -10,9 +10,11 @@ import typer
 
 from saferun.approval.inert import inert
 from saferun.cli.options import CannotError, JsonOption, StoreOption, meant, store_file
+from saferun.cli.run_import import bring_in
 from saferun.cli.screen import (
     ASKED,
     DENIED,
+    IMPORTED,
     MODEL,
     MODIFIED,
     USER,
@@ -60,7 +62,7 @@ LABEL = 9
 
 _WORD = re.compile(r"[\w.*-]+", re.ASCII)
 
-_LARGE = ("args", "result", "output", "text")
+_LARGE = {"args", "result", "output", "text"}
 """The fields of an entry whose value may lie beside the ledger."""
 
 
@@ -99,6 +101,9 @@ def show(
     return 0
 
 
+app.command("import")(bring_in)
+
+
 class _Told(msgspec.Struct):
     """A run's story, and the numbers of its entries that could not be read."""
 
@@ -129,6 +134,7 @@ def _entries(
     reader: "Reader", run_id: str, unreadable: list[int], *, whole: bool
 ) -> "Iterator[Entry]":
     from saferun.ledger import EntryError, read
+    from saferun.replay import large
 
     for seq in reader.frames(run_id):
         for body in reader.bodies([seq]):
@@ -139,7 +145,8 @@ def _entries(
                 unreadable.append(seq)
                 continue
             if whole:
-                _unpack(reader, entry.fields)
+                for key in _LARGE & entry.fields.keys():
+                    entry.fields[key] = large.found(entry.fields, key, reader.blob)
             yield entry
 
 
@@ -157,31 +164,6 @@ def _named(reader: "Reader", given: str) -> str:
     raise CannotError(f"There is no run {given!r} in {reader.path}{meant(given, every[:1000])}")
 
 
-def _blob(fields: Mapping[str, Any], key: str) -> tuple[str, int] | None:
-    """Hash and size of a value that lies beside the ledger; None where it stands in the entry.
-
-    What a tool says can look like a placeholder. It is one only if the entry itself names it.
-    """
-    match fields.get(key):
-        case {"$blob": {"sha256": str(name), "bytes": int(count)}} if name in fields.get(
-            "blobs", ()
-        ):
-            return name, count
-    return None
-
-
-def _unpack(reader: "Reader", fields: dict[str, Any]) -> None:
-    """Put the large values of an entry in their places, where they are held and fit."""
-    from saferun.ledger import blob_hash
-
-    for key in _LARGE:
-        named = _blob(fields, key)
-        with contextlib.suppress(ValueError, TypeError, RecursionError):
-            held = reader.blob(bytes.fromhex(named[0])) if named is not None else None
-            if held is not None and named is not None and blob_hash(*held).hex() == named[0]:
-                fields[key] = msgspec.json.decode(held[1])
-
-
 class _Short(msgspec.Struct):
     """A run in one line. Times are in microseconds, as in the ledger."""
 
@@ -196,6 +178,7 @@ class _Short(msgspec.Struct):
     denied: int
     asked: int
     error: str | None
+    imported: str | None
     unreadable: list[int]
 
     @property
@@ -205,6 +188,8 @@ class _Short(msgspec.Struct):
 
     @property
     def took(self) -> str:
+        if self.imported is not None:
+            return IMPORTED.word
         # A run that did not say that it ended goes on, or its process came to its end first.
         return "open" if self.duration is None else span(self.duration)
 
@@ -225,6 +210,7 @@ def _in_short(told: _Told) -> _Short:
         denied=story.denied,
         asked=story.asked,
         error=story.error,
+        imported=about.get("imported"),
         unreadable=told.unreadable,
     )
 
@@ -247,7 +233,8 @@ def _print_list(console: "Console", listed: list[_Short]) -> None:
         console.print("No runs yet. A run begins with its first guarded call.")
         return
     table = Table.grid(padding=(0, 2, 0, 0), expand=True)
-    table.add_column(no_wrap=True)
+    # An imported run's id is long, and it has to be whole to be named.
+    table.add_column(overflow="fold", max_width=36)
     table.add_column(no_wrap=True, style="dim")
     table.add_column(no_wrap=True, ratio=1, overflow="ellipsis")
     for _ in range(4):
@@ -350,7 +337,7 @@ class _Page:
 
         yield Text()
         if frame.kind == "call":
-            yield self._head(frame, inert(_decision(frame)["tool"], 60), _words(frame))
+            yield self._head(frame, inert(_asked(frame)["tool"], 60), _words(frame))
             yield from self._call(frame)
         else:
             yield self._head(frame, frame.kind, _spent(frame.said))
@@ -377,7 +364,7 @@ class _Page:
         return left.append("  ").append(right)
 
     def _call(self, frame: "Frame") -> "Iterator[Text]":
-        decision = _decision(frame)
+        decision = _asked(frame)
         yield from self._arguments(decision)
         for name, kind in decision.get("opaque", {}).items():
             yield from self._row("unread", f"{inert(name, 40)}, a {inert(str(kind), 80)}")
@@ -398,8 +385,10 @@ class _Page:
     def _arguments(self, decision: Mapping[str, Any]) -> "Iterator[Text]":
         from rich.cells import cell_len, set_cell_size
 
+        from saferun.replay import large
+
         args = decision.get("args")
-        if _blob(decision, "args") is not None or not isinstance(args, dict):
+        if large.named(decision, "args") is not None or not isinstance(args, dict):
             yield from self._row("args", self._speech(decision, "args"))
             return
         limit = None if self._full else VALUE
@@ -438,18 +427,22 @@ class _Page:
     def _result(self, frame: "Frame") -> str:
         outcome = frame.outcome
         if outcome is None:
-            decision = _decision(frame)
+            decision = _asked(frame)
             starts = decision["verdict"] == "allow" or decision.get("mode", "enforce") != "enforce"
             return "none so far" if starts else ""
         if outcome["status"] == "ok":
             return self._speech(outcome, "result")
+        if frame.decision is None:
+            return "none in the file"
         error = outcome.get("error")
         said = _ENDS[outcome["status"]]
         return f"{said}: {inert(error, None if self._full else SPEECH)}" if error else said
 
     def _speech(self, fields: Mapping[str, Any], key: str) -> str:
         """What a model, a user or a tool said: text as it is, anything else as JSON."""
-        kept = _blob(fields, key)
+        from saferun.replay import large
+
+        kept = large.named(fields, key)
         if kept is not None:
             where = "no longer held" if self._full else "--full shows it"
             return f"{size(kept[1])}, kept beside the ledger; {where}"
@@ -482,15 +475,17 @@ _ENDS = {
 }
 
 
-def _decision(frame: "Frame") -> Mapping[str, Any]:
-    assert frame.decision is not None, "a call's frame begins with its decision"
-    return frame.decision
+def _asked(frame: "Frame") -> Mapping[str, Any]:
+    """What a call's frame begins with: its decision, or the call that was brought in."""
+    return frame.decision if frame.decision is not None else frame.said
 
 
 def _mark(frame: "Frame") -> Mark:
     if frame.kind != "call":
         return MODEL if frame.kind == "model" else USER
-    decision = _decision(frame)
+    decision = frame.decision
+    if decision is None:
+        return IMPORTED
     if decision["verdict"] == "allow" and frame.approvals:
         return ASKED
     if decision["verdict"] == "allow" and decision.get("modified"):
@@ -500,7 +495,9 @@ def _mark(frame: "Frame") -> Mark:
 
 def _words(frame: "Frame") -> str:
     """What was decided on a call, in the words that stand beside its icon."""
-    decision = _decision(frame)
+    decision = frame.decision
+    if decision is None:
+        return IMPORTED.word
     verdict, mode = decision["verdict"], decision.get("mode", "enforce")
     word = _mark(frame).word
     if mode == "observe":

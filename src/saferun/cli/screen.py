@@ -45,6 +45,7 @@ DEFERRED = Mark("?", "deferred", "yellow")
 MODIFIED = Mark("~", "modified", "magenta")
 MODEL = Mark("◇", "model", "dim")
 USER = Mark("○", "user", "dim")
+IMPORTED = Mark("↓", "imported", "cyan")
 
 VERDICTS = {"allow": ALLOWED, "ask": ASKED, "deny": DENIED, "defer": DEFERRED}
 

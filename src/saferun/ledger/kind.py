@@ -15,12 +15,26 @@ import msgspec
 
 from saferun.call import Mode, PolicyRef, Reason, Status, Verdict
 
-FORMAT = 1
+FORMAT = 2
 """The format that the first entry of a ledger names. Fields may be added within a format;
-a new kind, or a new meaning of an old field, is a new format."""
+a new kind, or a new meaning of an old field, is a new format. Format 2 added the kinds
+`call` and `policy`."""
+
+READABLE = (1, 2)
+"""The formats that this version reads. A ledger keeps the number that it began with, and goes
+on in the newest: an old reader meets a kind that it does not know, and says so."""
 
 Kind: TypeAlias = Literal[
-    "ledger", "run", "model", "user", "decision", "approval", "outcome", "recovery"
+    "ledger",
+    "run",
+    "model",
+    "user",
+    "decision",
+    "approval",
+    "outcome",
+    "recovery",
+    "call",
+    "policy",
 ]
 
 RunEvent: TypeAlias = Literal["start", "end"]
@@ -28,6 +42,19 @@ RunEvent: TypeAlias = Literal["start", "end"]
 ApprovalEvent: TypeAlias = Literal[
     "requested", "approved", "rejected", "expired", "cancelled", "stale"
 ]
+
+PolicyAct: TypeAlias = Literal["publish", "promote", "rollback"]
+
+
+class Other(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What another version of the policy would have said of the same call; it counts for nothing.
+
+    `rules` are the ids of all that spoke for its verdict, the strongest first.
+    """
+
+    policy: PolicyRef
+    verdict: Verdict
+    rules: tuple[str, ...] = ()
 
 
 class _Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind"):
@@ -54,7 +81,10 @@ class LedgerEntry(_Entry, frozen=True, kw_only=True, tag="ledger"):
 
 
 class RunEntry(_Entry, frozen=True, kw_only=True, tag="run"):
-    """A run begins, with whom it is for; or ends, with the error that ended it, if one did."""
+    """A run begins, with whom it is for; or ends, with the error that ended it, if one did.
+
+    `imported` is the SHA-256, in hex, of the file that a run was brought in from.
+    """
 
     event: RunEvent
     run: str
@@ -67,6 +97,7 @@ class RunEntry(_Entry, frozen=True, kw_only=True, tag="run"):
     plan: Any = None
     context: Mapping[str, Any] = {}
     error: str | None = None
+    imported: str | None = None
 
 
 class ModelEntry(_Entry, frozen=True, kw_only=True, tag="model"):
@@ -92,11 +123,13 @@ class DecisionEntry(_Entry, frozen=True, kw_only=True, tag="decision"):
     """What was decided on one call, before anything happened.
 
     Where the tool may start (`verdict` is `allow`, or `mode` is not `enforce`), this is
-    the intent, and an outcome or a recovery is to follow. `args` are the final arguments;
+    the intent, and an outcome or a recovery is to follow. `args` are the final arguments,
+    and `given` those that the call came with, where policy has `modified` them;
     `opaque` names those that were passed on unread, with their types. `digest` is keyed:
     it compares arguments and does not give them away. `approval` is the request that this
     decision makes (`ask`) or uses up. `boot` names the process, `key` the call among
-    repetitions of itself. `shadow` is what rules said that are only tried out.
+    repetitions of itself. `shadow` is what rules said that are only tried out, and `other`
+    what the version said that the deciding one is compared with.
     """
 
     run: str | None = None
@@ -107,9 +140,11 @@ class DecisionEntry(_Entry, frozen=True, kw_only=True, tag="decision"):
     verdict: Verdict
     mode: Mode = "enforce"
     modified: bool = False
+    given: Any = None
     policy: PolicyRef | None = None
     reasons: tuple[Reason, ...] = ()
     shadow: tuple[Reason, ...] = ()
+    other: Other | None = None
     nudge: str | None = None
     approval: str | None = None
     opaque: Mapping[str, str] = {}
@@ -170,6 +205,39 @@ class RecoveryEntry(_Entry, frozen=True, kw_only=True, tag="recovery"):
     boot: str | None = None
 
 
+class CallEntry(_Entry, frozen=True, kw_only=True, tag="call"):
+    """A call that was made elsewhere and brought in. SafeRun decided nothing on it.
+
+    It is no intent and no outcome, and counts towards nothing. `status` is `ok` where the file
+    has a `result`, and `unknown` where it has none. `args` that were no JSON object are what
+    the model wrote instead. `cost_usd` is in dollars.
+    """
+
+    run: str | None = None
+    call: str | None = None
+    tool: str
+    args: Any = None
+    result: Any = None
+    status: Status
+    cost_usd: float | None = None
+
+
+class PolicyEntry(_Entry, frozen=True, kw_only=True, tag="policy"):
+    """A person has said which versions of a policy decide from now on.
+
+    `note` is the whole assignment as it was published, signed where its author signed it. The
+    other fields say the same for readers who look for one of them.
+    """
+
+    name: str
+    serial: int
+    act: PolicyAct
+    live: str
+    candidate: str | None = None
+    by: str
+    note: str
+
+
 AnyEntry: TypeAlias = (
     LedgerEntry
     | RunEntry
@@ -179,4 +247,6 @@ AnyEntry: TypeAlias = (
     | ApprovalEntry
     | OutcomeEntry
     | RecoveryEntry
+    | PolicyEntry
+    | CallEntry
 )

@@ -23,7 +23,7 @@ from saferun.ledger.blob import SALT_BYTES, blob_hash
 from saferun.ledger.checkpoint import Checkpoint
 from saferun.ledger.entry import EntryError, parse
 from saferun.ledger.kind import (
-    FORMAT,
+    READABLE,
     AnyEntry,
     DecisionEntry,
     LedgerEntry,
@@ -236,10 +236,11 @@ class _Reading:
         """Entry 0 says which ledger this is, and so which checkpoints are its own."""
         if not isinstance(entry, LedgerEntry):
             raise _Wrong(0, "Entry 0 is not the one that begins a ledger: the beginning was cut.")
-        if entry.format != FORMAT:
+        if entry.format not in READABLE:
             raise _Wrong(
                 0,
-                f"Entry 0 names format {entry.format}, and this version reads format {FORMAT}; "
+                f"Entry 0 names format {entry.format}, and this version reads formats "
+                f"{READABLE[0]} to {READABLE[-1]}; "
                 "verify with the version that wrote it.",
             )
         for mark in self.marks:

@@ -1,8 +1,8 @@
 """May this call happen? A policy file, compiled to a pure function from call to ruling."""
 
 from saferun.policy.check import Finding, check
-from saferun.policy.explain import Explanation, explain
-from saferun.policy.load import load, loads
+from saferun.policy.explain import Explanation, Heard, explain, heard
+from saferun.policy.load import load, loads, restore
 from saferun.policy.observe import observed
 from saferun.policy.policy import Policy, Ruling
 from saferun.policy.tool import ToolPolicy
@@ -10,12 +10,15 @@ from saferun.policy.tool import ToolPolicy
 __all__ = [
     "Explanation",
     "Finding",
+    "Heard",
     "Policy",
     "Ruling",
     "ToolPolicy",
     "check",
     "explain",
+    "heard",
     "load",
     "loads",
     "observed",
+    "restore",
 ]

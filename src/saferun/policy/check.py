@@ -1,16 +1,22 @@
 """Everything there is to say about a policy file, for whoever writes it."""
 
-from pathlib import PurePath
-from typing import Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from saferun.policy.analysis.signatures import Taken
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """One thing to say about a policy file. With an `error`, the file does not load.
 
-    `code` is for programs and stays as it is, `message` is for people. `line` counts
-    from 1, and is None where the file as a whole is meant.
+    `code` is for programs and stays as it is, `message` is for people. `path` is the file that
+    it is about: the policy's own, or one that it includes. `line` counts from 1, and is None
+    where the file as a whole is meant.
     """
 
     severity: Literal["error", "warning"]
@@ -21,24 +27,27 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     column: int | None = None
 
 
-def check(text: str | bytes, path: str | None = None) -> list[Finding]:
-    """All the errors in a policy file, in its order, or where there are none the warnings.
+def check(
+    text: str | bytes, path: str | None = None, *, tools: "Mapping[str, Taken] | None" = None
+) -> list[Finding]:
+    """All the errors in a policy and what it includes, or where there are none the warnings.
 
-    `path` is where the text came from.
+    They are in the order of the file. `path` is where the text came from, and where the files
+    lie that it includes. `tools`, by their names, are those that it is held against.
     """
+    from saferun.policy.gather import beside, gather
     from saferun.policy.lint import lint
     from saferun.policy.parse import parse
-    from saferun.policy.source import read
 
-    source = read(text)
-    document = parse(source, PurePath(path).stem if path else "policy")
+    source = gather(text, path, None if path is None else beside(Path(path).parent))
+    document = parse(source, Path(path).stem if path else "policy")
     if document is None:
         return [
             Finding(
                 severity="error",
                 code=each.code,
                 message=each.message,
-                path=path,
+                path=_file(path, each.file),
                 line=each.line,
                 column=each.column,
             )
@@ -49,8 +58,15 @@ def check(text: str | bytes, path: str | None = None) -> list[Finding]:
             severity="warning",
             code=each.code,
             message=each.message,
-            path=path,
+            path=_file(path, each.file),
             line=each.line,
         )
-        for each in lint(source, document)
+        for each in lint(source, document, tools)
     ]
+
+
+def _file(path: str | None, file: str | None) -> str | None:
+    """A file named from where `path` is: what is included is named from the policy's folder."""
+    if file is None or file == path or path is None:
+        return path
+    return str(Path(path).parent / file)

@@ -5,12 +5,14 @@ from typing import Any
 
 import msgspec
 
-from saferun.call import Call, Clause, PolicyRef, Reason, Verdict
+from saferun.call import Call, Clause, Facts, PolicyRef, Reason, Verdict
 from saferun.policy.document import Argument
 from saferun.policy.policy import Policy
 from saferun.policy.reading import floats_in
-from saferun.policy.tool import ToolPolicy
+from saferun.policy.tool import RulePolicy, Seen, ToolPolicy
 from saferun.policy.wording import clauses, named
+
+_NONE = Facts()
 
 
 class Spoken(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,22 +39,64 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     policy: PolicyRef
 
 
-def explain(policy: Policy, call: Call) -> Explanation:
+class Heard(msgspec.Struct, frozen=True, kw_only=True):
+    """One rule of the entry that a call falls under, whether it applies or not."""
+
+    id: str
+    applies: bool
+    clauses: tuple[Clause, ...]
+
+
+def explain(policy: Policy, call: Call, facts: Facts = _NONE) -> Explanation:
     """The ruling on a call, with its conditions. `decide` itself works out none of them."""
-    ruling = policy.decide(call)
-    checked = ruling.tool.checked(call, ruling.args)
+    ruling = policy.decide(call, facts)
+    seen = Seen(call, ruling.tool.checked(call, ruling.args), facts)
     objection = next((reason for reason in ruling.reasons if reason.source == "args"), None)
     described = ruling.tool.said.args is not None
+    rules = {rule.said.id: rule for rule in (*ruling.tool.rules, *ruling.tool.changes)}
     return Explanation(
         verdict=ruling.verdict,
         modified=ruling.modified,
         args=ruling.args,
         rules=(
-            *([_arguments(ruling.tool, objection, checked)] if described or objection else ()),
-            *(_spoken(ruling.tool, each, checked) for each in ruling.reasons if each != objection),
+            *([_arguments(ruling.tool, objection, seen.args)] if described or objection else ()),
+            *(
+                Spoken(
+                    id=each.id,
+                    effect=each.effect,
+                    message=each.message,
+                    clauses=_clauses(rules[each.id], seen) if each.id in rules else (),
+                )
+                for each in ruling.reasons
+                if each != objection
+            ),
         ),
         policy=policy.ref,
     )
+
+
+def heard(policy: Policy, call: Call, facts: Facts = _NONE) -> tuple[Heard, ...]:
+    """Every rule of the entry that a call falls under, with its conditions.
+
+    Nothing where the arguments do not fit, since rules are not asked then.
+    """
+    ruling = policy.decide(call, facts)
+    if any(reason.source == "args" for reason in ruling.reasons):
+        return ()
+    seen = Seen(call, ruling.tool.checked(call, ruling.args), facts)
+    before = Seen(call, ruling.tool.checked(call, ruling.tool.filled(call)), facts)
+    return (
+        *(_heard(rule, before) for rule in ruling.tool.changes),
+        *(_heard(rule, seen) for rule in ruling.tool.rules),
+    )
+
+
+def _heard(rule: RulePolicy, seen: Seen) -> Heard:
+    try:
+        applies = rule.applies(seen)
+    except Exception:  # noqa: BLE001 - it denies, and its clauses say which of them failed
+        applies = True
+    return Heard(id=rule.said.id, applies=applies, clauses=_clauses(rule, seen))
 
 
 def _arguments(tool: ToolPolicy, objection: Reason | None, args: Mapping[str, Any]) -> Spoken:
@@ -75,19 +119,31 @@ def _described(described: Mapping[str, Argument], args: Mapping[str, Any]) -> It
             yield Clause(text=f"{named(name)} is an argument", value=args[name], holds=False)
 
 
-def _spoken(tool: ToolPolicy, reason: Reason, args: Mapping[str, Any]) -> Spoken:
-    rules = [rule.said for rule in tool.rules if rule.said.id == reason.id]
-    return Spoken(
-        id=reason.id,
-        effect=reason.effect,
-        message=reason.message,
-        clauses=tuple(
-            clause
-            for rule in rules
-            for name, fragment in (rule.args or {}).items()
-            for clause in _held(name, fragment, args[name], to_allow=rule.answer == "allow")
-        ),
-    )
+def _clauses(rule: RulePolicy, seen: Seen) -> tuple[Clause, ...]:
+    """The conditions of one rule: its scope, its arguments and what stands under `when`."""
+    said = rule.said
+    told: list[Clause] = []
+    if said.scope is not None:
+        run = seen.call.run
+        who = {
+            "user": run.user_id if run is not None else None,
+            "tenant": run.tenant if run is not None else None,
+            "agent": run.agent if run is not None else None,
+            "environment": seen.facts.environment,
+        }
+        told += (
+            Clause(text=f"{name} in [{', '.join(allowed)}]", value=value, holds=value in allowed)
+            for name, value in who.items()
+            if (allowed := getattr(said.scope, name))
+        )
+    for name, fragment in (said.args or {}).items():
+        if name in seen.args:
+            told += _held(name, fragment, seen.args[name], to_allow=said.answer == "allow")
+        else:
+            told.append(Clause(text=f"args.{name} is given", value=None, holds=False))
+    if said.when is not None:
+        told += said.when.clauses(seen.values)
+    return tuple(told)
 
 
 def _held(name: str, schema: dict[str, Any], value: Any, *, to_allow: bool) -> Iterator[Clause]:

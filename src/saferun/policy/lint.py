@@ -1,63 +1,100 @@
-"""What is legal in a policy file but rarely meant. No analysis: each looks at one place."""
+"""What is legal in a policy file but rarely meant, in one place or by proof over the whole."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from saferun.control import Limit
+from saferun.policy.analysis.condition import condition_notes
+from saferun.policy.analysis.limit import limit_notes
+from saferun.policy.analysis.note import Note
+from saferun.policy.analysis.rule import rule_notes
+from saferun.policy.analysis.signatures import Taken, compare
+from saferun.policy.analysis.whole import whole_notes
 from saferun.policy.document import UNSET, Document, Tool
 from saferun.policy.matcher import inside
 from saferun.policy.source import Path, Source
 
 
 class Warned(NamedTuple):
-    """One thing to look at again."""
+    """One thing to look at again. `file` is None for the policy's own."""
 
     code: str
     message: str
     line: int | None
+    file: str | None = None
 
 
-def lint(source: Source, document: Document) -> list[Warned]:
-    """The warnings about a sound policy file, in its order."""
-    return sorted(_warnings(source, document), key=lambda warned: warned.line or 0)
+def lint(
+    source: Source, document: Document, tools: Mapping[str, Taken] | None = None
+) -> list[Warned]:
+    """The warnings about a sound policy file, in its order.
+
+    With `tools`, also what it and the tools as they are do not agree on.
+    """
+    notes = list(_notes(source, document))
+    if tools is not None:
+        notes += compare(entries(source, document), document.default, tools)
+    found = [
+        Warned(note.code, note.message, source.line(note.path), source.file_of(note.path))
+        for note in notes
+    ]
+    return sorted(found, key=lambda warned: (warned.file != source.file, warned.line or 0))
 
 
-def _warnings(source: Source, document: Document) -> Iterator[Warned]:
+def entries(source: Source, document: Document) -> list[tuple[Path, Tool]]:
+    """Every entry of a policy with the place where it stands."""
+    paths: list[Path] = [("tools", name) for name in source.value.get("tools", {})]
+    for at, scope in enumerate(source.value.get("scopes", [])):
+        paths += [("scopes", at, "tools", name) for name in scope["tools"]]
+    return list(zip(paths, document.tools, strict=True))
+
+
+def _notes(source: Source, document: Document) -> Iterator[Note]:
     if document.default == "allow":
         why = "a tool that nobody listed is allowed, whatever it does; `deny` is the safe default"
-        yield Warned("default-allow", why, source.line(("default",)))
-    for name, tool in document.tools.items():
-        at: Path = ("tools", name)
-        if "effect" not in source.value["tools"][name]:
-            why = "a tool without an `effect` counts as destructive"
-            yield Warned("no-effect", why, source.line(at))
-        if tool.args is None and tool.effect != "read":
-            why = f"the effect of this tool is {tool.effect}, and nothing checks its arguments"
-            yield Warned("unchecked-args", why, source.line((*at, "args")))
-        for argument, body in (tool.args or {}).items():
-            yield from _loose(source, (*at, "args", argument), body.schema)
-        for limit in tool.limits:
-            yield from _uncounted(tool, limit)
+        yield Note("default-allow", why, ("default",))
+    every = entries(source, document)
+    for at, tool in every:
+        yield from _entry(source, at, tool)
+        yield from rule_notes(tool, at)
+        yield from condition_notes(tool, at, document.inputs)
+        yield from limit_notes(tool, at, document.limits)
+    yield from whole_notes(source, document, every)
 
 
-def _loose(source: Source, path: Path, schema: Any) -> Iterator[Warned]:
+def _entry(source: Source, at: Path, tool: Tool) -> Iterator[Note]:
+    said: Any = source.value
+    for step in at:
+        said = said[step]
+    if "effect" not in said:
+        yield Note("no-effect", "a tool without an `effect` counts as destructive", at)
+    if tool.args is None and tool.effect != "read":
+        why = f"the effect of this tool is {tool.effect}, and nothing checks its arguments"
+        yield Note("unchecked-args", why, (*at, "args"))
+    for argument, body in (tool.args or {}).items():
+        yield from _loose((*at, "args", argument), body.schema)
+    for position, limit in enumerate(tool.limits):
+        yield from _uncounted(tool, limit, (*at, "limits", position))
+
+
+def _loose(path: Path, schema: Any) -> Iterator[Note]:
     if not isinstance(schema, dict):
         return
     closing = ("additionalProperties", "unevaluatedProperties")
     if "properties" in schema and schema.keys().isdisjoint(closing):
         why = "properties that are not named here pass; `additionalProperties: false` stops them"
-        yield Warned("open-object", why, source.line((*path, "properties")))
+        yield Note("open-object", why, (*path, "properties"))
     pattern = schema.get("pattern", "^$")
     if not (pattern.startswith("^") and pattern.endswith("$")):
         why = "a pattern matches anywhere in a text; `^` and `$` make it match the whole"
-        yield Warned("unanchored-pattern", why, source.line((*path, "pattern")))
+        yield Note("unanchored-pattern", why, (*path, "pattern"))
     for steps, held in inside(schema):
-        yield from _loose(source, (*path, *steps), held)
+        yield from _loose((*path, *steps), held)
 
 
-def _uncounted(tool: Tool, limit: Limit) -> Iterator[Warned]:
+def _uncounted(tool: Tool, limit: Limit, path: Path) -> Iterator[Note]:
     for scope in limit.per:
         argument = (tool.args or {}).get(scope.removeprefix("args."))
         if argument and not argument.required and argument.default is UNSET:
             why = f"a call without {scope}, which is optional, cannot be counted and is denied"
-            yield Warned("optional-scope", why, limit.line)
+            yield Note("optional-scope", why, path)

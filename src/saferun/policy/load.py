@@ -1,13 +1,17 @@
-"""Where a policy comes from: a file, or its text."""
+"""Where a policy comes from: a file and those beside it, a text, or what a store has kept."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from saferun.errors import PolicyError
 from saferun.policy.policy import Policy
 
 
 def load(path: str | Path) -> Policy:
-    """The policy in a file. Where it gives itself no name, it has the file's.
+    """The policy in a file, with all that it includes. It has the file's name if it says none.
 
     Raises PolicyError with the first thing that is wrong, in the order of the file;
     `check` tells all of them.
@@ -23,19 +27,43 @@ def load(path: str | Path) -> Policy:
 
 
 def loads(text: str | bytes, path: str | None = None) -> Policy:
-    """The policy in a text. `path` is where the text came from, for errors and for its name.
+    """The policy in a text.
 
-    Raises PolicyError as `load` does.
+    `path` is where the text came from: for errors, for its name, and for the files beside it
+    that it includes. Raises PolicyError as `load` does.
     """
     # Imported here: reading YAML and compiling schemas would take a quarter of the time
     # that `import saferun` may take, and only loading needs them.
+    from saferun.policy.gather import beside, gather
+
+    source = gather(text, path, None if path is None else beside(Path(path).parent))
+    return _policy(source, path)
+
+
+def restore(value: Mapping[str, Any] | bytes) -> Policy:
+    """The policy of a canonical form, as `Policy.canonical` gives it, or of its value.
+
+    Raises PolicyError where it is no such form.
+    """
+    from saferun.policy.source import Source
+
+    if isinstance(value, bytes):
+        try:
+            value = msgspec.json.decode(value, type=dict[str, Any])
+        except (msgspec.MsgspecError, RecursionError):
+            raise PolicyError("what was kept of the policy cannot be read") from None
+    return _policy(Source(dict(value)), None)
+
+
+def _policy(source: Any, path: str | None) -> Policy:
     from saferun.policy.compiler import compile_policy
     from saferun.policy.parse import parse
-    from saferun.policy.source import read
 
-    source = read(text)
     document = parse(source, Path(path).stem if path else "policy")
     if document is None:
         fault = source.faults[0]
-        raise PolicyError(fault.message, path, fault.line, fault.column)
+        file = path
+        if fault.file is not None and path is not None and fault.file != path:
+            file = str(Path(path).parent / fault.file)
+        raise PolicyError(fault.message, file, fault.line, fault.column)
     return compile_policy(document)

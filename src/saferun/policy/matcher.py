@@ -1,13 +1,14 @@
 """Values held against schemas.
 
-Two readings of numbers are compiled. JSON Schema's own has 5.0 for an integer and for
+Everything is compared in two readings. JSON Schema's own has 5.0 for an integer and for
 equal to 5; the exact one has not, since a tool that wants 5 may do something else with
-5.0. What lets a call through must hold in both readings, what stops one need hold in
-either, so the spelling of a number never opens a door. The readings differ on floats
-alone, and a call without one is asked about once.
+5.0. The forms of SafeRun read roughly and exactly in the same way: a host that looks like
+the listed one, and the listed one. What lets a call through must hold in both readings,
+what stops one need hold in either, so the spelling of a value never opens a door. Without a
+form, the readings differ on floats alone, and a call without one is asked about once.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from jsonschema_rs import (
@@ -18,27 +19,15 @@ from jsonschema_rs import (
     ValidationErrorKind,
 )
 
+from saferun.policy.form import FORMS, Form, inside
 from saferun.policy.reading import written_alike
+from saferun.policy.wording import measured
 
-_HELD = frozenset(
-    (
-        "items",
-        "contains",
-        "unevaluatedItems",
-        "additionalProperties",
-        "propertyNames",
-        "unevaluatedProperties",
-        "not",
-        "if",
-        "then",
-        "else",
-    )
-)
-_HELD_IN_LIST = frozenset(("prefixItems", "anyOf", "oneOf", "allOf"))
-_HELD_BY_NAME = frozenset(("properties", "patternProperties", "dependentSchemas"))
+__all__ = ["Complaint", "Matcher", "compiled", "inside"]
 
 _EXACT_TYPE = "saferun:type"
 _EXACT_VALUE = "saferun:value"
+_EXACT_FORM = "saferun:exactly:"
 
 
 class Complaint(NamedTuple):
@@ -59,13 +48,14 @@ class Matcher:
     decided then.
     """
 
-    __slots__ = ("_exact", "_plain", "schema")
+    __slots__ = ("_exact", "_formed", "_rough", "schema")
 
     def __init__(self, schema: dict[str, Any]) -> None:
         exact = _exact(schema)
         self.schema = schema
-        self._plain = compiled(schema)
-        self._exact = None if exact == schema else compiled(exact)
+        self._formed = _formed(schema)
+        self._rough = _validator(schema)
+        self._exact = None if exact == schema else _validator(exact)
 
     @property
     def exacting(self) -> bool:
@@ -74,15 +64,19 @@ class Matcher:
 
     def admits(self, value: Any, *, floats: bool) -> bool:
         """Whether a value holds in both readings. `floats` says whether there is one in it."""
-        if not self._plain.is_valid(value):
+        if not self._rough.is_valid(value):
             return False
-        return not floats or self._exact is None or self._exact.is_valid(value)
+        if self._exact is None or not (floats or self._formed):
+            return True
+        return self._exact.is_valid(value)
 
     def catches(self, value: Any, *, floats: bool) -> bool:
         """Whether a value holds in either reading."""
-        if self._plain.is_valid(value):
+        if self._rough.is_valid(value):
             return True
-        return floats and self._exact is not None and self._exact.is_valid(value)
+        if self._exact is None or not (floats or self._formed):
+            return False
+        return self._exact.is_valid(value)
 
     def complaints(self, value: Any) -> list[Complaint]:
         """What is wrong with a value that was not admitted.
@@ -90,15 +84,16 @@ class Matcher:
         The library collects every error before it answers, at some microseconds each:
         this is for values of a bounded size.
         """
-        # A value can hold in the exact reading and fail the plain one, under `not` for one.
+        # A value can hold in the exact reading and fail the rough one, under `not` for one.
         errors = list(self._exact.iter_errors(value)) if self._exact else []
-        return [self._complaint(error) for error in errors or self._plain.iter_errors(value)]
+        return [self._complaint(error) for error in errors or self._rough.iter_errors(value)]
 
     def _complaint(self, error: ValidationError) -> Complaint:
         path = tuple(error.instance_path)
         if isinstance(error.kind, ValidationErrorKind.Required):
             return Complaint((*path, error.kind.property), "required", None)
-        *steps, keyword = error.schema_path
+        *steps, last = error.schema_path
+        keyword = str(last)
         holder: Any = self.schema
         for step in steps:
             holder = holder[step]
@@ -106,17 +101,30 @@ class Matcher:
             return Complaint(path, "type", holder["type"])
         if keyword == _EXACT_VALUE:
             keyword = "const" if "const" in holder else "enum"
-            return Complaint(path, keyword, holder[keyword])
-        # Alone in its schema, `additionalProperties: false` is reported as any other `false`.
-        kind = keyword if keyword == "additionalProperties" else error.kind.name
-        return Complaint(path, kind, holder[keyword])
+            return Complaint(path, keyword, measured(holder, keyword))
+        if isinstance(error.kind, ValidationErrorKind.FalseSchema):
+            # Alone in its schema, `additionalProperties: false` is reported as any other `false`.
+            kind = keyword if keyword == "additionalProperties" else error.kind.name
+            return Complaint(path, kind, False)
+        if isinstance(error.kind, ValidationErrorKind.Custom):
+            keyword = keyword.removeprefix(_EXACT_FORM)
+            return Complaint(path, keyword, measured(holder, keyword))
+        return Complaint(path, error.kind.name, measured(holder, keyword))
 
 
 def compiled(schema: dict[str, Any]) -> Draft202012Validator:
-    """A validator that fetches nothing, never backtracks and skips no `format`.
+    """A validator of the values that fit a schema for certain: in both readings of every form.
+
+    It is an answer at a glance. Numbers it reads as JSON Schema does, in one reading alone, and
+    a rule's condition may stand in it under `not`: what holds here, no rule can catch.
 
     Raises ValueError where the schema, or a pattern in it, cannot be compiled.
     """
+    return _validator({"allOf": [schema, _exact(schema)]} if _formed(schema) else schema)
+
+
+def _validator(schema: dict[str, Any]) -> Draft202012Validator:
+    """A validator that fetches nothing, never backtracks and skips no `format`."""
     return Draft202012Validator(
         schema,
         pattern_options=RegexOptions(),
@@ -124,26 +132,25 @@ def compiled(schema: dict[str, Any]) -> Draft202012Validator:
         validate_formats=True,
         ignore_unknown_formats=False,
         offline=True,
-        keywords={_EXACT_TYPE: _ExactType, _EXACT_VALUE: _ExactValue},
+        keywords=_KEYWORDS,
     )
 
 
-def inside(schema: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int, ...], Any]]:
-    """The schemas that stand directly in this one, each with the steps that lead to it."""
-    for keyword, held in schema.items():
-        if keyword in _HELD:
-            yield (keyword,), held
-        elif keyword in _HELD_IN_LIST and isinstance(held, list):
-            yield from (((keyword, at), each) for at, each in enumerate(held))
-        elif keyword in _HELD_BY_NAME and isinstance(held, dict):
-            yield from (((keyword, name), each) for name, each in held.items())
+def _formed(schema: Any) -> bool:
+    """Whether a form stands in a schema, at any depth."""
+    if not isinstance(schema, dict):
+        return False
+    return not FORMS.keys().isdisjoint(schema) or any(_formed(held) for _, held in inside(schema))
 
 
 def _exact(schema: Any) -> Any:
-    """The same schema with our two keywords wherever an integer is asked for."""
+    """The same schema in the exact reading: our own keywords for integers and for the forms."""
     if not isinstance(schema, dict):
         return schema
-    exact = dict(schema)
+    exact = {
+        f"{_EXACT_FORM}{keyword}" if keyword in FORMS else keyword: value
+        for keyword, value in schema.items()
+    }
     types = schema.get("type", ())
     if "integer" in types and "number" not in types:
         exact[_EXACT_TYPE] = True
@@ -188,3 +195,39 @@ class _ExactValue:
     def validate(self, instance: Any) -> None:
         if not any(written_alike(instance, value) for value in self._values):
             raise ValueError
+
+
+class _Formed:
+    """The keyword of a form, in one of its readings."""
+
+    def __init__(self, form: Form, *, exactly: bool, otherwise: bool) -> None:
+        self._form = form
+        self._exactly = exactly
+        self._otherwise = otherwise
+
+    def validate(self, instance: Any) -> None:
+        try:
+            holds = self._form.holds(instance, exactly=self._exactly)
+        except Exception:  # noqa: BLE001 - the library would take it for a value that does not fit
+            holds = self._otherwise
+        if not holds:
+            raise ValueError
+
+
+def _keyword(name: str, *, exactly: bool) -> Callable[..., _Formed]:
+    # What cannot be told stands in the way of a call: a form then holds in the reading in which
+    # it would stop one, and in the other it does not. To forbid is to turn that round.
+    otherwise = exactly == (name == "forbid")
+
+    def keyword(_parent: dict[str, Any], value: Any, _path: list[str | int]) -> _Formed:
+        return _Formed(FORMS[name](value), exactly=exactly, otherwise=otherwise)
+
+    return keyword
+
+
+_KEYWORDS: dict[str, Any] = {
+    _EXACT_TYPE: _ExactType,
+    _EXACT_VALUE: _ExactValue,
+    **{name: _keyword(name, exactly=False) for name in FORMS},
+    **{f"{_EXACT_FORM}{name}": _keyword(name, exactly=True) for name in FORMS},
+}

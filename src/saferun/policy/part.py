@@ -12,10 +12,6 @@ from saferun.policy.source import Path, Source
 from saferun.policy.wording import found, named
 
 _LATER = {
-    "when": "use `args` to match argument values",
-    "inputs": "rules see the arguments of the call alone",
-    "definitions": "write the schema out in place",
-    "include": "write all of a policy into one file",
     "sum": "a limit counts calls within one run; bound what one call may ask for under `args`",
     "window": "a limit counts calls within one run",
     "cost": "a limit counts calls within one run",
@@ -25,9 +21,6 @@ _LATER = {
     "breaker": "a limit bounds how often a failing tool is called",
     "timeout": "give the tool a timeout of its own",
     "sensitive": "use `redact`, which keeps nothing of the value",
-    "set": "use `default` under `args` to fill in what the caller leaves out",
-    "clamp": "use `maximum` or `minimum` under `args`, and the denial names the bound",
-    "forbid": "use a rule with `deny: true`",
 }
 """Words of later versions, and what does their work today as far as anything does."""
 

@@ -11,13 +11,15 @@ from typing import Any, Literal
 import msgspec
 from msgspec.structs import replace
 
-from saferun.call import Call, Mode, PolicyRef, Reason, Verdict
-from saferun.policy.reading import floats_in
-from saferun.policy.tool import ToolPolicy
+from saferun.call import Call, Facts, Mode, PolicyRef, Reason, Verdict, canonical
+from saferun.policy.document import Document
+from saferun.policy.tool import RulePolicy, Seen, ToolPolicy
 from saferun.policy.wording import named
 
 _STRENGTH = {"deny": 0, "ask": 1, "allow": 2}
 """Deny beats ask beats allow, in whatever order the rules stand."""
+
+_NONE = Facts()
 
 
 class Ruling(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,8 +30,9 @@ class Ruling(msgspec.Struct, frozen=True, kw_only=True):
     means anyone. `shadow` holds what rules in shadow mode would have said, which counts
     for nothing. With `mode="shadow"` the verdict is what the policy would have said.
     `args` is what the tool is to be given: the call's own dict, or a new one with
-    defaults of the policy filled in, and then `modified` is true. `policy` is None where
-    there was none, and the mode is then `observe`.
+    defaults of the policy filled in and arguments changed, and then `modified` is true.
+    `missing` names what conditions wanted to know of the run and did not, as `user.tier`.
+    `policy` is None where there was none, and the mode is then `observe`.
     """
 
     verdict: Verdict
@@ -41,19 +44,30 @@ class Ruling(msgspec.Struct, frozen=True, kw_only=True):
     reasons: tuple[Reason, ...] = ()
     groups: tuple[str, ...] = ()
     shadow: tuple[Reason, ...] = ()
+    missing: tuple[str, ...] = ()
 
 
 class Policy(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """A compiled policy. Immutable, and safe to share between threads.
 
-    `load` and `loads` make one. `tools` has the tools that the policy lists, `stranger`
-    what holds for all others.
+    `load` and `loads` make one, and `restore` makes it again from its `canonical` form.
+    `tools` has the entries of each tool that the policy lists, the most specific first, and
+    `prefixes` those of `mcp.*` and its like under `mcp.`, whose `lengths` stand beside them,
+    the longest first. `stranger` is what holds for all other tools. `asks_past` says that
+    conditions look at what the run has done before, `passes_unread` that some arguments are
+    opaque, and `takes_paths` that some are paths.
     """
 
     ref: PolicyRef
+    document: Document
     mode: Literal["enforce", "shadow"]
-    tools: Mapping[str, ToolPolicy]
+    tools: Mapping[str, tuple[ToolPolicy, ...]]
+    prefixes: Mapping[str, tuple[ToolPolicy, ...]]
+    lengths: tuple[int, ...]
     stranger: ToolPolicy
+    asks_past: bool = False
+    passes_unread: bool = False
+    takes_paths: bool = False
 
     @property
     def name(self) -> str:
@@ -61,49 +75,68 @@ class Policy(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
     @property
     def version(self) -> str:
-        """The hash of what the file says, in hexadecimal.
+        """The hash of what the file and all that it includes say, in hexadecimal.
 
         Comments and the order of keys do not change it; the order of lists does.
         """
         return self.ref.version
 
-    def decide(self, call: Call) -> Ruling:
+    @property
+    def canonical(self) -> bytes:
+        """All of the policy as JSON, which its version is the SHA-256 of."""
+        return canonical.encode(self.document.value)
+
+    def entry(self, call: Call, environment: str | None = None) -> ToolPolicy:
+        """The entry that a call falls under: the most specific one.
+
+        A tool's own name goes before any that ends in `*`, and a longer one before a shorter;
+        then whom the entry is for. An entry for some does not hold for a call that does not
+        say whom it is from.
+        """
+        name = call.tool
+        for entry in self.tools.get(name, ()):
+            if entry.said.scope is None or entry.said.scope.covers(call, environment):
+                return entry
+        for length in self.lengths:
+            for entry in self.prefixes.get(name[:length], ()) if len(name) >= length else ():
+                if entry.said.scope is None or entry.said.scope.covers(call, environment):
+                    return replace(entry, name=name)
+        return self._unlisted(name)
+
+    def decide(self, call: Call, facts: Facts = _NONE) -> Ruling:
         """What the policy says about a call. It does not raise: an error is a denial."""
         tool = self.stranger
         args = call.args
         try:
-            tool = self.tools.get(call.tool) or self._unlisted(call.tool)
+            tool = self.entry(call, facts.environment)
             if tool.defaults:
                 args = tool.filled(call)
-            if tool.is_quiet(call, args):
+            if tool.is_quiet(call, args, facts):
                 return self._ruling(call, tool, args)
-            return self._heard(call, tool, args)
+            return self._heard(call, tool, args, facts)
         except Exception:  # noqa: BLE001
             # Whatever it was, it must neither crash the agent nor let the call through.
             why = "the call cannot be checked, so it is denied"
             reason = Reason(id=f"{tool.said.name}.args", effect="deny", source="gate", message=why)
             return self._ruling(call, tool, args, verdict="deny", reasons=(reason,))
 
-    def _heard(self, call: Call, tool: ToolPolicy, args: dict[str, Any]) -> Ruling:
+    def _heard(self, call: Call, tool: ToolPolicy, args: dict[str, Any], facts: Facts) -> Ruling:
         """The ruling where something may speak: all are heard, and the strongest decides."""
         objection = tool.objection(call, args)
         if objection is not None:
             # Rules are about arguments that fit; what they say of others would mislead.
             return self._ruling(call, tool, args, verdict="deny", reasons=(objection,))
-        checked = tool.checked(call, args)
-        floats = floats_in(checked)
-        spoken: list[Reason] = []
-        shadow: list[Reason] = []
-        groups: set[str] = set()
-        for rule in tool.rules:
-            reason = rule.says(checked, floats=floats)
-            if reason is None:
-                continue
-            if rule.said.shadow:
-                shadow.append(reason)
-                continue
-            spoken.append(reason)
-            groups.update(rule.said.groups)
+        hearing = Hearing(Seen(call, tool.checked(call, args), facts))
+        changed = hearing.changed(tool.changes, args)
+        if changed is not args:
+            # What the tool is to be given is decided on as if it had come like that.
+            args = changed
+            objection = tool.objection(call, args)
+            if objection is not None:
+                return self._ruling(call, tool, args, verdict="deny", reasons=(objection,))
+            hearing.seen = Seen(call, tool.checked(call, args), facts)
+        hearing.hear(tool.rules)
+        spoken = hearing.spoken
         if not spoken and tool.otherwise is not None:
             spoken.append(tool.otherwise)
         spoken.sort(key=_strength)
@@ -113,9 +146,10 @@ class Policy(msgspec.Struct, frozen=True, eq=False, kw_only=True):
             tool,
             args,
             verdict=verdict,
-            reasons=tuple(spoken),
-            groups=tuple(sorted(groups)) if verdict == "ask" else (),
-            shadow=tuple(shadow),
+            reasons=(*spoken, *hearing.changes),
+            groups=tuple(sorted(hearing.groups)) if verdict == "ask" else (),
+            shadow=tuple(hearing.shadow),
+            missing=tuple(dict.fromkeys(hearing.missing)),
         )
 
     def _ruling(
@@ -128,6 +162,7 @@ class Policy(msgspec.Struct, frozen=True, eq=False, kw_only=True):
         reasons: tuple[Reason, ...] = (),
         groups: tuple[str, ...] = (),
         shadow: tuple[Reason, ...] = (),
+        missing: tuple[str, ...] = (),
     ) -> Ruling:
         return Ruling(
             verdict=verdict,
@@ -139,6 +174,7 @@ class Policy(msgspec.Struct, frozen=True, eq=False, kw_only=True):
             reasons=reasons,
             groups=groups,
             shadow=shadow,
+            missing=missing,
         )
 
     def _unlisted(self, name: str) -> ToolPolicy:
@@ -146,6 +182,59 @@ class Policy(msgspec.Struct, frozen=True, eq=False, kw_only=True):
         if otherwise is not None:
             otherwise = replace(otherwise, message=f"{named(name)} {otherwise.message}")
         return replace(self.stranger, name=name, otherwise=otherwise)
+
+
+class Hearing:
+    """What rules say about one call, as it is asked of them."""
+
+    def __init__(self, seen: Seen) -> None:
+        self.seen = seen
+        self.spoken: list[Reason] = []
+        self.changes: list[Reason] = []
+        self.shadow: list[Reason] = []
+        self.groups: set[str] = set()
+        self.missing: list[str] = []
+
+    def changed(self, rules: tuple[RulePolicy, ...], args: dict[str, Any]) -> dict[str, Any]:
+        """The arguments after all the rules that change some, one after the other."""
+        for rule in rules:
+            if not self._applies(rule):
+                continue
+            if rule.said.shadow:
+                self.shadow.append(rule.reason)
+                continue
+            new = rule.changed(args)
+            if new is not args:
+                self.changes.append(rule.reason)
+                args = new
+                # What the application left to the tool's own default stays out of sight.
+                seen = {*self.seen.args, *rule.said.sets}
+                ours = {name: value for name, value in new.items() if name in seen}
+                self.seen = Seen(self.seen.call, ours, self.seen.facts)
+        return args
+
+    def hear(self, rules: tuple[RulePolicy, ...]) -> None:
+        for rule in rules:
+            if not self._applies(rule):
+                continue
+            if rule.said.shadow:
+                self.shadow.append(rule.reason)
+                continue
+            self.spoken.append(rule.reason)
+            self.groups.update(rule.said.groups)
+
+    def _applies(self, rule: RulePolicy) -> bool:
+        """Whether a rule applies; where that cannot be told, a denial is noted and it does not."""
+        try:
+            return rule.applies(self.seen)
+        except Exception:  # noqa: BLE001
+            lacking = rule.lacking(self.seen)
+            if rule.said.shadow:
+                self.shadow.append(rule.failed(lacking))
+            else:
+                self.missing += lacking
+                self.spoken.append(rule.failed(lacking))
+            return False
 
 
 def _strength(reason: Reason) -> int:

@@ -7,17 +7,20 @@ References are refused altogether: nothing is ever fetched, and a schema that po
 no other is checked in time proportional to its size.
 """
 
-from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
-from itertools import islice
+from collections.abc import Mapping
 from types import NoneType
 from typing import Any, TypeAlias
 
 from jsonschema_rs import Draft202012Validator
 
-from saferun.policy.matcher import compiled, inside
+from saferun.policy import form
+from saferun.policy.form import KEPT, SAME_VALUE, inside
+from saferun.policy.matcher import compiled
+from saferun.policy.pattern import alike
 from saferun.policy.source import Path, Source
-from saferun.policy.wording import named, typed
+from saferun.policy.wording import meant, named, typed
+
+__all__ = ["Types", "examine", "meant", "types"]
 
 Types: TypeAlias = frozenset[str]
 
@@ -39,6 +42,9 @@ _ABOUT: Mapping[str, Types] = {
     **dict.fromkeys(("properties", "patternProperties", "additionalProperties"), _OBJECTS),
     **dict.fromkeys(("required", "minProperties", "maxProperties", "propertyNames"), _OBJECTS),
     **dict.fromkeys(("dependentRequired", "dependentSchemas", "unevaluatedProperties"), _OBJECTS),
+    "forbid": _ANY,
+    "unit": _NUMBERS,
+    **dict.fromkeys(("among", "email", "url", "under", "sql"), _STRINGS),
 }
 """Every keyword that a schema may use, and the types that it is about."""
 
@@ -53,10 +59,6 @@ _TYPE_OF = {
     dict: "object",
     NoneType: "null",
 }
-
-_SAME_VALUE = frozenset(("anyOf", "oneOf", "allOf", "not", "if", "then", "else"))
-_SAME_VALUE |= {"dependentSchemas"}
-"""The keywords whose schemas look at the value itself and not at a part of it."""
 
 _NEEDS = {
     "then": ("if",),
@@ -124,7 +126,7 @@ def examine(source: Source, path: Path, schema: Any, inherited: Types | None = N
 
     `inherited` holds the types that the value is known to have, None where nothing is known.
     """
-    _walk(source, path, schema, inherited)
+    _walk(source, path, (), schema, inherited)
     if not source.sound(path):
         return
     for error in _META.iter_errors(schema):
@@ -153,13 +155,8 @@ def types(schema: Mapping[str, Any]) -> Types | None:
     return found | {"integer"} if "number" in found else found
 
 
-def meant(word: str, known: Iterable[str]) -> str:
-    """`; did you mean ...?` where a word is close to a known one, else nothing."""
-    close = get_close_matches(word[:100], list(islice(known, 200)), n=1)
-    return f"; did you mean `{close[0]}`?" if close else ""
-
-
-def _walk(source: Source, path: Path, schema: Any, inherited: Types | None) -> None:
+def _walk(source: Source, top: Path, steps: Path, schema: Any, inherited: Types | None) -> None:
+    path = (*top, *steps)
     if isinstance(schema, bool):
         return
     if not isinstance(schema, dict):
@@ -174,9 +171,17 @@ def _walk(source: Source, path: Path, schema: Any, inherited: Types | None) -> N
             f"it can never match: the value is {_typed(inherited)}, and never {_typed(own)}",
         )
     for keyword, value in schema.items():
-        _keyword(source, (*path, keyword), schema, value, known)
-    for steps, held in inside(schema):
-        _walk(source, (*path, *steps), held, known if steps[0] in _SAME_VALUE else None)
+        if keyword != KEPT:
+            _keyword(source, (*path, keyword), schema, value, known)
+    if "under" in schema and steps not in ((), ("items",)):
+        source.fault(
+            (*path, "under"),
+            "schema",
+            "`under` stands at the top of an argument, or of its `items`: links can only be "
+            "resolved where the argument is a path, or a list of paths",
+        )
+    for at, held in inside(schema):
+        _walk(source, top, (*steps, *at), held, known if at[0] in SAME_VALUE else None)
 
 
 def _keyword(
@@ -249,6 +254,19 @@ def _check_pattern(source: Source, path: Path, value: Any) -> None:
             "this pattern cannot be used: patterns run in linear time, so look-around and "
             "back-references are not available, and their compiled size is bounded",
         )
+        return
+    if isinstance(value, str) and not alike(value):
+        source.fault(
+            path,
+            "schema",
+            "engines disagree on what this pattern means: write `\\[` for a bracket in a class, "
+            "and the characters themselves for a class such as `[:alpha:]`",
+        )
+
+
+def _check_form(source: Source, path: Path, value: Any) -> None:
+    for steps, what in form.faults(str(path[-1]), value):
+        source.fault((*path, *steps), "schema", what)
 
 
 def _check_pattern_names(source: Source, path: Path, value: Any) -> None:
@@ -262,6 +280,7 @@ _CHECKS = {
     "format": _check_format,
     "pattern": _check_pattern,
     "patternProperties": _check_pattern_names,
+    **dict.fromkeys((*form.FORMS, "unit"), _check_form),
 }
 """What the meta-schema does not say, or says less clearly."""
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from io import StringIO
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 from ruamel.yaml import YAML
@@ -49,12 +49,20 @@ Place: TypeAlias = tuple[int, int]
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """One thing that is wrong with a file."""
+    """One thing that is wrong with a file. `file` is None for the policy's own."""
 
     code: str
     message: str
     line: int | None = None
     column: int | None = None
+    file: str | None = None
+
+
+class _Text(NamedTuple):
+    """Where the characters of a scalar stand: the first one, and the lines that follow it."""
+
+    place: Place
+    indents: tuple[int, ...] | None
 
 
 class Source:
@@ -64,21 +72,31 @@ class Source:
     does not also count as a value of the wrong type.
     """
 
-    def __init__(self) -> None:
-        self.value: Any = None
+    def __init__(self, value: Any = None, file: str | None = None) -> None:
+        self.value = value
+        self.file = file
         self._places: dict[Path, Place] = {}
+        self._files: dict[Path, str | None] = {}
+        self._texts: dict[Path, _Text] = {}
         self._faults: dict[Path, Fault] = {}
 
     @property
     def faults(self) -> tuple[Fault, ...]:
         """Everything that is wrong, in the order of the file."""
         return tuple(
-            sorted(self._faults.values(), key=lambda fault: (fault.line or 0, fault.column or 0))
+            sorted(
+                self._faults.values(),
+                key=lambda fault: (fault.file or "", fault.line or 0, fault.column or 0),
+            )
         )
 
     def sound(self, path: Path) -> bool:
         """Whether nothing is wrong at this place or inside it."""
         return not any(at[: len(path)] == path for at in self._faults)
+
+    def holds(self, path: Path) -> bool:
+        """Whether the file itself says something at this place."""
+        return path in self._places
 
     def line(self, path: Path) -> int | None:
         place = self._place(path)
@@ -88,10 +106,57 @@ class Source:
         """Note a fault. Raises TooManyFaultsError where there are more than will be read."""
         if len(self._faults) == MAX_FAULTS:
             raise TooManyFaultsError
-        self._faults.setdefault(path, Fault(code, message, *(place or self._place(path) or ())))
+        line, column = place or self._place(path) or (None, None)
+        self._faults.setdefault(path, Fault(code, message, line, column, self.file_of(path)))
 
     def stands(self, path: Path, place: Place) -> None:
         self._places.setdefault(path, place)
+
+    def reads(self, path: Path, text: _Text) -> None:
+        self._texts.setdefault(path, text)
+
+    def within(self, path: Path, offset: int) -> Place | None:
+        """Where a character of the text at `path` stands, as far as that can be told."""
+        text = self._texts.get(path)
+        said = self._value(path)
+        if text is None or not isinstance(said, str):
+            return self._place(path)
+        (line, column), indents = text
+        before = said[:offset]
+        if indents is None:
+            return (line, column) if "\n" in said else (line, column + offset)
+        below = before.count("\n")
+        if below >= len(indents):
+            return line, column
+        return line + below, indents[below] + offset - (before.rfind("\n") + 1) + 1
+
+    def take_in(self, other: "Source", inner: Path, outer: Path) -> None:
+        """Take over what another file says at `inner`, as if it stood here at `outer`."""
+        for path, place in other._places.items():  # noqa: SLF001 - it is of the same class
+            if path[: len(inner)] == inner:
+                self._places.setdefault((*outer, *path[len(inner) :]), place)
+        for path, text in other._texts.items():  # noqa: SLF001 - it is of the same class
+            if path[: len(inner)] == inner:
+                self._texts.setdefault((*outer, *path[len(inner) :]), text)
+        # Only the top of what was taken in is noted: what lies under it is of the same file.
+        self._files[outer] = other.file
+
+    def blame(self, other: "Source") -> None:
+        """Take over what is wrong with another file."""
+        for path, fault in other._faults.items():  # noqa: SLF001 - it is of the same class
+            self._faults.setdefault((other.file or "", *path), fault)
+
+    def file_of(self, path: Path) -> str | None:
+        """The file that the value at `path` comes from."""
+        while path and path not in self._files:
+            path = path[:-1]
+        return self._files.get(path, self.file)
+
+    def _value(self, path: Path) -> Any:
+        found = self.value
+        for step in path:
+            found = found[step]
+        return found
 
     def _place(self, path: Path) -> Place | None:
         # A key that is missing has no place of its own; the mapping that lacks it has one.
@@ -100,12 +165,13 @@ class Source:
         return self._places.get(path)
 
 
-def read(text: str | bytes) -> Source:
-    """The values of a policy file; what is wrong with its text stands in `Source.faults`."""
-    source = Source()
+def read(text: str | bytes, file: str | None = None) -> Source:
+    """The values of a YAML file; what is wrong with its text stands in `Source.faults`."""
+    source = Source(file=file)
     with suppress(TooManyFaultsError):
         try:
-            source.value = _Reader(source, _events(_decoded(text))).document()
+            decoded = _decoded(text)
+            source.value = _Reader(source, _events(decoded), decoded.split("\n")).document()
         except _UnreadableError as found:
             source.fault((), "syntax", found.message, found.place)
     return source
@@ -181,9 +247,10 @@ _DISPUTED = re.compile(
 class _Reader:
     """One pass over the events of one file."""
 
-    def __init__(self, source: Source, events: Iterator[Any]) -> None:
+    def __init__(self, source: Source, events: Iterator[Any], lines: list[str]) -> None:
         self._source = source
         self._events = events
+        self._lines = lines
         self._values = 0
 
     def document(self) -> Any:
@@ -226,12 +293,29 @@ class _Reader:
         elif event.tag:
             self._source.fault(path, "syntax", "tags (`!`) are not allowed; write the plain value")
         if isinstance(event, ScalarEvent):
+            self._source.reads(path, self._text(event))
             return self._scalar(event, path)
         if isinstance(event, SequenceStartEvent):
             return self._list(path)
         if isinstance(event, MappingStartEvent):
             return self._mapping(path)
         return None
+
+    def _text(self, event: ScalarEvent) -> _Text:
+        line, column = _place(event.start_mark)
+        if event.style in ("|", ">"):
+            if event.style == ">":
+                return _Text((line, column), ())
+            # The text of a block begins on the line after its mark.
+            last = min(event.end_mark.line, len(self._lines))
+            block = self._lines[line:last]
+            indent = next((len(each) - len(each.lstrip()) for each in block if each.strip()), 0)
+            return _Text((line + 1, indent + 1), (indent,) * len(block))
+        # A quote stands before the first character.
+        start = column + (1 if event.style in ("'", '"') else 0)
+        if event.end_mark.line + 1 != line:
+            return _Text((line, column), ())
+        return _Text((line, start), None)
 
     def _list(self, path: Path) -> list[Any]:
         items: list[Any] = []

@@ -1,14 +1,15 @@
 """What a policy says about one tool, compiled, and the objections it makes to a call."""
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 from msgspec.structs import replace
 
-from saferun.call import Call, Effect, Reason
+from saferun.call import Call, Effect, Facts, Reason
 from saferun.control import Limit
 from saferun.policy.document import Rule, Tool
+from saferun.policy.names import missing, values
 from saferun.policy.reading import floats_in, look, written_alike
 from saferun.policy.wording import complaint, listed, named, place
 
@@ -29,32 +30,96 @@ Every single complaint costs the library some microseconds, and the model choose
 """
 
 
+class Seen:
+    """One call as the rules see it: its arguments, and what is known beside them."""
+
+    __slots__ = ("_floats", "_values", "args", "call", "facts")
+
+    def __init__(self, call: Call, args: dict[str, Any], facts: Facts) -> None:
+        self.call = call
+        self.args = args
+        self.facts = facts
+        self._floats: bool | None = None
+        self._values: dict[str, Any] | None = None
+
+    @property
+    def floats(self) -> bool:
+        """Whether there is a float in the arguments. Raises ValueError as `floats_in` does."""
+        if self._floats is None:
+            self._floats = floats_in(self.args)
+        return self._floats
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What conditions read; put together for the first one that asks."""
+        if self._values is None:
+            self._values = values(self.call, self.args, self.facts)
+        return self._values
+
+
 class RulePolicy(msgspec.Struct, frozen=True, eq=False, kw_only=True):
-    """One rule, compiled. `reason` is what it says where it applies."""
+    """One rule, compiled. `reason` is what it says where it applies.
+
+    `conditional` says that no schema can tell at a glance whether it speaks. `reads` are the
+    paths that its condition looks at.
+    """
 
     said: Rule
     reason: Reason
     matchers: "Mapping[str, Matcher]"
+    conditional: bool = False
+    reads: tuple[tuple[str, ...], ...] = ()
 
-    def says(self, args: Mapping[str, Any], *, floats: bool) -> Reason | None:
-        """Its reason where the rule applies, and a denial where that cannot be told."""
-        try:
-            return self.reason if self.applies(args, floats=floats) else None
-        except Exception:  # noqa: BLE001
-            return replace(
-                self.reason, effect="deny", message="the rule cannot be evaluated, so it denies"
-            )
+    def applies(self, seen: Seen) -> bool:
+        """Whether all that the rule asks for holds: scope, arguments and condition.
 
-    def applies(self, args: Mapping[str, Any], *, floats: bool) -> bool:
-        """Whether every argument that the rule looks at is there and matches."""
+        Every argument that it looks at has to be there. Raises where it cannot be told; the
+        rule then denies.
+        """
+        said = self.said
+        if said.scope is not None:
+            covered = said.scope.covers(seen.call, seen.facts.environment)
+            if covered is None and said.answer != "allow":
+                raise ValueError
+            if not covered:
+                return False
         for name, matcher in self.matchers.items():
-            if name not in args:
+            if name not in seen.args:
                 return False
             # What lets a call through has to hold in every reading of its numbers.
-            holds = matcher.admits if self.said.answer == "allow" else matcher.catches
-            if not holds(args[name], floats=floats):
+            holds = matcher.admits if said.answer == "allow" else matcher.catches
+            if not holds(seen.args[name], floats=seen.floats):
                 return False
-        return True
+        return said.when is None or said.when.holds(seen.values)
+
+    def lacking(self, seen: Seen) -> tuple[str, ...]:
+        """What the rule would have to know of the run and does not."""
+        scope = self.said.scope
+        unknown: tuple[str, ...] = ()
+        if scope is not None and scope.covers(seen.call, seen.facts.environment) is None:
+            unknown = scope.unknown(seen.call, seen.facts.environment)
+        return (*unknown, *missing(self.reads, seen.values))
+
+    def failed(self, lacking: Sequence[str]) -> Reason:
+        """What it says where it cannot be told whether it applies."""
+        why = f", since {listed(lacking)} is not known" if lacking else ""
+        message = f"the rule cannot be evaluated{why}, so it denies"
+        return replace(self.reason, effect="deny", message=message, failed=True)
+
+    def changed(self, args: dict[str, Any]) -> dict[str, Any]:
+        """The arguments as the rule wants them, the same dict where they are that already."""
+        new = {
+            name: _fresh(value)
+            for name, value in self.said.sets.items()
+            if name not in args or not written_alike(args[name], value)
+        }
+        for name, clamp in self.said.clamps.items():
+            value = args.get(name)
+            if clamp.minimum is not None and value is not None and value < clamp.minimum:
+                new[name] = clamp.minimum
+            elif clamp.maximum is not None and value is not None and value > clamp.maximum:
+                new[name] = clamp.maximum
+        return {**args, **new} if new else args
 
 
 class ToolPolicy(msgspec.Struct, frozen=True, eq=False, kw_only=True):
@@ -62,9 +127,12 @@ class ToolPolicy(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
     `limits` holds the tool's own and those over all tools. `redact` holds paths as
     tuples of steps, such as `("args", "card_number")`; the step `*` is any key or
-    position. `opaque` names the arguments that are never taken down or decided on.
+    position. `opaque` names the arguments that are never taken down or decided on, and
+    `paths` those that are paths, or lists of them, to be resolved before they are.
 
     `matchers` has one for each argument, and is None where arguments are not checked.
+    `rules` has every rule that answers, `changes` those that change arguments instead, and
+    `conditional` those of either kind that no schema speaks for.
     `otherwise` is what is said where no rule decides, None where that is to allow.
     `fitting` is the schema of all arguments at once, and `quiet` that of the arguments
     which no rule speaks about either; it is None where something speaks about every call.
@@ -79,9 +147,12 @@ class ToolPolicy(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     redact: tuple[tuple[str, ...], ...] = ()
     idempotent: bool = False
     opaque: frozenset[str] = frozenset()
+    paths: Mapping[str, Literal["path", "paths"]] = {}
     matchers: "Mapping[str, Matcher] | None" = None
     defaults: Mapping[str, Any] = {}
     rules: tuple[RulePolicy, ...] = ()
+    changes: tuple[RulePolicy, ...] = ()
+    conditional: tuple[RulePolicy, ...] = ()
     otherwise: Reason | None = None
     fitting: "Draft202012Validator | None" = None
     quiet: "Draft202012Validator | None" = None
@@ -113,9 +184,21 @@ class ToolPolicy(msgspec.Struct, frozen=True, eq=False, kw_only=True):
         ours = call.defaulted.difference(self.matchers)
         return {name: value for name, value in args.items() if name not in ours}
 
-    def is_quiet(self, call: Call, args: dict[str, Any]) -> bool:
+    def is_quiet(self, call: Call, args: dict[str, Any], facts: Facts) -> bool:
         """Whether it is certain that nothing speaks about this call; False says nothing."""
-        return self._holds(self.quiet, call, args)
+        if not self._holds(self.quiet, call, args):
+            return False
+        if not self.conditional:
+            return True
+        seen = Seen(call, self.checked(call, args), facts)
+        try:
+            # A loop and not `any`, which would make a generator for every call.
+            for rule in self.conditional:
+                if rule.applies(seen):
+                    return False
+        except Exception:  # noqa: BLE001 - a rule that fails has something to say
+            return False
+        return True
 
     def _holds(
         self, schema: "Draft202012Validator | None", call: Call, args: dict[str, Any]

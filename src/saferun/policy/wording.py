@@ -5,8 +5,9 @@ No value of a call and no message of the schema library, which quotes values, ge
 """
 
 import re
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
 
 from saferun import redact
 from saferun.call import canonical
@@ -43,6 +44,12 @@ _KEYWORDS = {
     "maxItems": ("may be at most {} items long", "size({}) <= {}"),
     "minProperties": ("must be at least {} properties large", "size({}) >= {}"),
     "maxProperties": ("may be at most {} properties large", "size({}) <= {}"),
+    "forbid": ("may not be any of {}", "{} not in [{}]"),
+    "among": ("must be one of {}", "{} is one of {}"),
+    "email": ("must be {}", "{} is {}"),
+    "url": ("must be {}", "{} is {}"),
+    "under": ("must be {}", "{} is {}"),
+    "sql": ("must be {}", "{} is {}"),
 }
 """For each keyword whose meaning is its constant: a complaint, and the clause of a rule."""
 
@@ -61,7 +68,45 @@ _FORMS = {
 }
 """For each keyword whose meaning is another schema: a complaint."""
 
-_SILENT = frozenset(("title", "description", "examples", "$comment"))
+_SILENT = frozenset(("title", "description", "examples", "$comment", "unit", "written"))
+
+
+class Measured(NamedTuple):
+    """A number of the policy with its unit. `written` is how the policy writes it, if it does."""
+
+    number: int | float
+    unit: str
+    written: str | None
+
+
+def measured(schema: Mapping[str, Any], keyword: str) -> Any:
+    """The value of a keyword for people to read: with the unit that its schema counts in."""
+    value = schema[keyword]
+    unit = schema.get("unit")
+    if unit is None or keyword not in _MEASURED:
+        return value
+    written = schema.get("written", {})
+
+    def one(each: Any) -> Any:
+        if isinstance(each, bool) or not isinstance(each, int | float):
+            return each
+        return Measured(each, unit, written.get(canonical.encode(each).decode()))
+
+    return [one(each) for each in value] if isinstance(value, list) else one(value)
+
+
+_MEASURED = frozenset(
+    (
+        "minimum",
+        "maximum",
+        "exclusiveMinimum",
+        "exclusiveMaximum",
+        "multipleOf",
+        "const",
+        "enum",
+        "forbid",
+    )
+)
 
 
 def named(name: str) -> str:
@@ -84,8 +129,21 @@ def typed(types: Iterable[str]) -> str:
     return " or ".join(_TYPES[name] for name in types)
 
 
+def meant(word: str, known: Iterable[str]) -> str:
+    """`; did you mean ...?` where a word is close to a known one, else nothing."""
+    # Only what is wrong is compared so, and importing saferun shall not wait for it.
+    from difflib import get_close_matches
+
+    close = get_close_matches(word[:100], list(islice(known, 300)), n=1)
+    return f"; did you mean `{close[0]}`?" if close else ""
+
+
 def constant(value: Any) -> str:
     """A constant of the policy as a reader would write it: plain words bare, the rest as JSON."""
+    if isinstance(value, Measured):
+        number = f"{constant(value.number)} {value.unit}"
+        # Whoever reads it calls the tool with a bare number, and has to know which.
+        return f"{value.written} ({number})" if value.written not in (None, number) else number
     if isinstance(value, str) and _WORD.fullmatch(value):
         return value
     shown = canonical.encode(value).decode()
@@ -140,7 +198,7 @@ def clauses(subject: str, schema: dict[str, Any]) -> list[tuple[str, dict[str, A
     loose = {"type": list(dict.fromkeys(wider))} if wider else {}
     told = [
         (
-            text.format(subject, _constants(keyword, schema[keyword])),
+            text.format(subject, _constants(keyword, measured(schema, keyword))),
             {**loose, keyword: schema[keyword]},
         )
         for keyword, (_, text) in _KEYWORDS.items()
@@ -154,6 +212,49 @@ def clauses(subject: str, schema: dict[str, Any]) -> list[tuple[str, dict[str, A
 def _constants(keyword: str, value: Any) -> str:
     if keyword == "type":
         return typed([value] if isinstance(value, str) else value)
-    if keyword == "enum":
+    if keyword in ("enum", "forbid"):
         return listed(constant(option) for option in value)
-    return constant(value)
+    if keyword == "among":
+        # A list that somebody keeps in a file may be long, and is not for everybody to read.
+        return f"the {len(value)} values listed"
+    told = _TOLD.get(keyword)
+    return told(value) if told else constant(value)
+
+
+def _told_email(said: Mapping[str, Any]) -> str:
+    return f"one plain e-mail address{_at(said)}"
+
+
+def _told_url(said: Mapping[str, Any]) -> str:
+    schemes = " or ".join(said.get("schemes", ("https",)))
+    ports = f" on port {_either(map(str, said['ports']))}" if "ports" in said else ""
+    return f"one {schemes} URL{_at(said)}{ports}"
+
+
+def _told_under(said: str | list[str]) -> str:
+    return f"an absolute path under {_either([said] if isinstance(said, str) else said)}"
+
+
+def _told_sql(said: Mapping[str, Any]) -> str:
+    tables = f" from {listed(said['tables'])}" if "tables" in said else ""
+    query = f"one {said['dialect']} query that only reads{tables}, without comments"
+    if "functions" not in said:
+        return query
+    return f"{query}; besides common functions it may call {listed(said['functions'])}"
+
+
+def _at(said: Mapping[str, Any]) -> str:
+    return f" at {_either(said['domains'])}" if "domains" in said else ""
+
+
+def _either(words: Iterable[str]) -> str:
+    return " or ".join(listed(words).rsplit(", ", 1))
+
+
+_TOLD: Mapping[str, Callable[[Any], str]] = {
+    "email": _told_email,
+    "url": _told_url,
+    "under": _told_under,
+    "sql": _told_sql,
+}
+"""For each form that is a mapping or a path: what it asks for, as it stands after `must be`."""

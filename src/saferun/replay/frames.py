@@ -19,7 +19,8 @@ class Frame(msgspec.Struct, kw_only=True):
 
     `seq` is the ledger entry that it begins with and `at` its time in microseconds since 1970,
     UTC. For a call, `decision` holds the decision's fields, `approvals` what became of a request
-    to a person, and `outcome` how it ended; None where it has not.
+    to a person, and `outcome` how it ended; None where it has not. A call that was brought in
+    from elsewhere has no decision: `said` has what was asked for.
     """
 
     number: int
@@ -72,6 +73,10 @@ def story(run_id: str, entries: Iterable[Entry]) -> RunStory:
             _frame(told, "model", entry).said = fields
         elif entry.kind == "user":
             _frame(told, "user", entry).said = fields
+        elif entry.kind == "call":
+            made = _frame(told, "call", entry)
+            made.said = _part(fields, "tool", "call", "args", "blobs")
+            made.outcome = _part(fields, "status", "result", "cost_usd", "blobs")
         elif entry.kind == "decision":
             request = fields.get("approval")
             # The question and the decision that follows from its answer are one step.
@@ -87,6 +92,10 @@ def story(run_id: str, entries: Iterable[Entry]) -> RunStory:
         elif entry.kind in ("outcome", "recovery") and fields.get("of") in decided:
             decided[fields["of"]].outcome = fields
     return told
+
+
+def _part(fields: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: fields[name] for name in names if name in fields}
 
 
 def _frame(told: RunStory, kind: Kind, entry: Entry) -> Frame:

@@ -27,6 +27,7 @@ from saferun.ledger import (
 from saferun.store import sqlite
 from saferun.store.keys import Keys
 from saferun.store.locks import FileLock
+from saferun.store.versions import intact
 
 _PAGE = 2_000
 
@@ -131,6 +132,46 @@ class Reader:
 
     def known(self, run_id: str) -> bool:
         return self._one("SELECT 1 FROM run WHERE run_id = ?", run_id) is not None
+
+    def version(self, version: str) -> bytes:
+        """A version of a policy, as `policy.restore` takes it.
+
+        Raises StoreError where it is not kept, or is not what was kept.
+        """
+        row = self._one("SELECT data FROM version WHERE version = ?", version)
+        if row is None:
+            raise StoreError(f"The store has no version {version[:12]} of a policy.")
+        return intact(version, row[0])
+
+    def versions(self, name: str) -> list[tuple[str, int]]:
+        """The versions kept of a policy, each with the time since which it is, oldest first."""
+        found = "SELECT version, since FROM version WHERE name = ? ORDER BY since, version"
+        return [(row[0], row[1]) for row in self._all(found, name)]
+
+    def policies(self) -> list[str]:
+        """The names of all policies of which a version is kept."""
+        return [row[0] for row in self._all("SELECT DISTINCT name FROM version ORDER BY name")]
+
+    def serial(self, name: str) -> int:
+        """The number of the assignment that holds for a policy, 0 where there is none."""
+        row = self._one("SELECT coalesce(max(serial), 0) FROM assignment WHERE name = ?", name)
+        return 0 if row is None else int(row[0])
+
+    def assignments(self, name: str) -> list[bytes]:
+        """All that ever decided which versions hold for a policy, the oldest first."""
+        found = "SELECT note FROM assignment WHERE name = ? ORDER BY serial"
+        return [row[0] for row in self._all(found, name)]
+
+    def assignment(self, name: str) -> bytes | None:
+        """What decides which versions of a policy hold now."""
+        row = self._one(
+            "SELECT note FROM assignment WHERE name = ? ORDER BY serial DESC LIMIT 1", name
+        )
+        return None if row is None else row[0]
+
+    def knows(self, person: str) -> bool:
+        """Whether a person is known by a secret."""
+        return self._one("SELECT 1 FROM person WHERE name = ?", person) is not None
 
     def health(self) -> Health:
         newest = self._one("SELECT max(size) FROM checkpoint")

@@ -10,7 +10,7 @@ from pathlib import Path
 from saferun.config import Durability
 from saferun.errors import StoreError
 
-VERSION = 1
+VERSION = 2
 """Of the schema, in `PRAGMA user_version`. Migrations below lead up to it one by one."""
 
 APPLICATION = 0x5352_4E31
@@ -54,6 +54,29 @@ _MIGRATIONS: dict[int, str] = {
     -- Which entries are frames of which run: derived from the ledger, rebuilt at will.
     CREATE TABLE frame (run_id TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (run_id, seq))
         WITHOUT ROWID;
+    """,
+    2: """
+    -- Every version of a policy that ever decided or was published, whole, by its own hash.
+    CREATE TABLE version (
+        version TEXT PRIMARY KEY, name TEXT NOT NULL, since INTEGER NOT NULL, data BLOB NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX version_name ON version (name);
+
+    -- What decides under a policy's name: the one with the highest serial holds.
+    CREATE TABLE assignment (
+        name TEXT NOT NULL, serial INTEGER NOT NULL, note BLOB NOT NULL,
+        PRIMARY KEY (name, serial)
+    ) WITHOUT ROWID;
+
+    -- The version that a run and its children keep, until it is over.
+    CREATE TABLE pin (
+        root TEXT NOT NULL, name TEXT NOT NULL, version TEXT NOT NULL, serial INTEGER NOT NULL,
+        until INTEGER NOT NULL, PRIMARY KEY (root, name)
+    ) WITHOUT ROWID;
+    CREATE INDEX pin_until ON pin (until);
+
+    -- Who may publish, by the keyed digest of a secret that only they have.
+    CREATE TABLE person (name TEXT PRIMARY KEY, credential BLOB NOT NULL) WITHOUT ROWID;
     """,
 }
 

@@ -98,6 +98,10 @@ class Store:
         """Have work join the next commit; it stays queued until one holds it."""
         self._writer.ride(work)
 
+    def now(self) -> int:
+        """Microseconds since 1970, UTC, and never before what the ledger has as its last time."""
+        return max(self._clock(), self._writer.last)
+
     def flush(self) -> None:
         """Commit what rides, now."""
         self._writer.flush()

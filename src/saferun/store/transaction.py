@@ -13,8 +13,10 @@ import sqlite3
 from collections.abc import Callable
 from typing import NamedTuple
 
+from saferun.call import Past
 from saferun.errors import StoreError
 from saferun.ledger import Frontier, leaf_hash, seal
+from saferun.store.past import Pasts
 
 _KEPT = 20_000
 """Counters and runs remembered between commits; past it the memory is dropped and read anew."""
@@ -30,7 +32,7 @@ class Memory:
     binds a run appends an entry with it. Dropped whole after any failed commit.
     """
 
-    __slots__ = ("counters", "frontier", "open", "runs", "size", "time")
+    __slots__ = ("counters", "frontier", "open", "pasts", "runs", "size", "time")
 
     def __init__(self) -> None:
         self.frontier = Frontier()
@@ -39,6 +41,8 @@ class Memory:
         self.counters: dict[bytes, int] = {}
         self.runs: dict[str, bytes] = {}
         self.open: set[int] = set()
+        # Read from the ledger as it grows, so it stays true whoever wrote in between.
+        self.pasts = Pasts()
 
     def forget(self) -> None:
         self.size = -1
@@ -88,6 +92,10 @@ class Transaction:
         self._mark = (0, 0, 0, 0)
         self._marked = (0, 0)
 
+    def past(self, root: str) -> Past:
+        """What a run and its children have done so far."""
+        return self._memory.pasts.of(self, root)
+
     def append(self, rest: bytes) -> int:
         """Add an entry, given all of it but its number and time. Returns the number."""
         seq = self._size + len(self._bodies)
@@ -123,6 +131,14 @@ class Transaction:
             if row is not None:
                 found = self._memory.runs[run_id] = row[0]
         return found
+
+    def first_entry(self, run_id: str) -> int | None:
+        """The number of the entry that a run began with, None where it is new."""
+        for known, seq, _ in self._runs:
+            if known == run_id:
+                return seq
+        row = self.read("SELECT seq FROM run WHERE run_id = ?", run_id)
+        return None if row is None else int(str(row[0]))
 
     def bind(self, run_id: str, seq: int, identity: bytes) -> None:
         self._runs.append((run_id, seq, identity))

@@ -12,11 +12,12 @@ import msgspec
 
 from saferun import admission
 from saferun.admission import State
-from saferun.call import Outcome, Reason, Verdict
+from saferun.call import Outcome, Past, Reason, Verdict
 from saferun.control import Charge
 from saferun.ledger import (
     ApprovalEntry,
     DecisionEntry,
+    Other,
     OutcomeEntry,
     RecoveryEntry,
     encode,
@@ -24,6 +25,7 @@ from saferun.ledger import (
 )
 from saferun.store.locks import buried, bury_the_rest
 from saferun.store.transaction import Intent, Transaction
+from saferun.store.versions import Pin, Pinned, Version
 
 
 class Blob(msgspec.Struct, frozen=True):
@@ -67,7 +69,11 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Admitted(msgspec.Struct, frozen=True):
-    """The store's answer to `Admit`: see `saferun.call.Decision` for the fields."""
+    """The store's answer to `Admit`: see `saferun.call.Decision` for the fields.
+
+    `pinned` is the version that the run keeps, where `Admit` wanted to know. Where that is
+    another than the one that has ruled, nothing was decided and `seq` is -1.
+    """
 
     seq: int
     verdict: Verdict
@@ -75,6 +81,7 @@ class Admitted(msgspec.Struct, frozen=True):
     starts: bool
     approval_id: str | None = None
     outcome: Outcome | None = None
+    pinned: Pinned | None = None
 
 
 class Admit(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,6 +90,10 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
     `entry` carries the policy's verdict, `rest` the same already encoded. `due` pairs each
     charge with the digest that its counter is kept under. `key` is the call among its own
     repetitions, None where it came without an id and therefore cannot be repeated.
+
+    `keeps` are the versions of policies that may not have decided before. `pin` is the version
+    that has ruled, where it is not yet known which one the run keeps. `compared` is what the
+    call would count towards under `entry.other`, on counters that decide nothing.
     """
 
     entry: DecisionEntry
@@ -93,20 +104,32 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
     due: Sequence[tuple[Charge, bytes | None]] = ()
     request: Request | None = None
     blobs: Sequence[Blob] = ()
+    keeps: Sequence[Version] = ()
+    pin: Pin | None = None
+    compared: Sequence[tuple[Charge, bytes | None]] = ()
 
     def apply(self, tx: Transaction) -> Admitted:
+        for version in self.keeps:
+            version.write(tx)
         if self.key is not None:
             recorded = _recorded(tx, self.key)
             if recorded is not None:
                 return recorded
         if self.opening is not None and not self.opening.admits(tx):
             return self._decide(tx, "deny", (_FOREIGN_RUN,))
+        if self.pin is None:
+            return self._admitted(tx)
+        pinned = self.pin.settled(tx)
+        if pinned.version != self.pin.version:
+            return Admitted(-1, "deny", (), starts=False, pinned=pinned)
+        return msgspec.structs.replace(self._admitted(tx), pinned=pinned)
+
+    def _admitted(self, tx: Transaction) -> Admitted:
         moves: tuple[bytes, ...] = ()
         if not self.due:
             verdict, reasons = self.entry.verdict, self.entry.reasons
         else:
-            due = [Charge(charge.limit, key, charge.missing) for charge, key in self.due]
-            used = {charge.key: tx.used(charge.key) for charge in due if charge.key is not None}
+            due, used = _used(tx, self.due)
             asked = self.entry.verdict
             if asked == "ask" and self.request is not None and self.entry.mode == "enforce":
                 # Tried as what it becomes if a person says yes.
@@ -156,7 +179,8 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
         assert self.request is not None
         asked = self.request
         deadline = tx.now + asked.deadline
-        entry = msgspec.structs.replace(self.entry, reasons=reasons, approval=asked.id)
+        other, _ = self._other(tx)
+        entry = msgspec.structs.replace(self.entry, reasons=reasons, approval=asked.id, other=other)
         seq = tx.append(encode(entry))
         self._keep_blobs(tx)
         tx.append(encode(msgspec.structs.replace(asked.entry, deadline=deadline)))
@@ -175,14 +199,18 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
         approval: str | None = None,
     ) -> Admitted:
         rest = self.rest
+        other, moves = self._other(tx)
+        for key in moves:
+            tx.move(key)
         if (
             verdict != self.entry.verdict
             or reasons != self.entry.reasons
             or approval != self.entry.approval
+            or other != self.entry.other
         ):
             rest = encode(
                 msgspec.structs.replace(
-                    self.entry, verdict=verdict, reasons=reasons, approval=approval
+                    self.entry, verdict=verdict, reasons=reasons, approval=approval, other=other
                 )
             )
         seq = tx.append(rest)
@@ -193,6 +221,18 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
         if self.key is not None:
             tx.write("INSERT INTO call (key, decision) VALUES (?, ?)", self.key, seq)
         return Admitted(seq, verdict, reasons, starts, approval)
+
+    def _other(self, tx: Transaction) -> tuple[Other | None, tuple[bytes, ...]]:
+        """What the version that is compared would have said here, and the counters it moves."""
+        other = self.entry.other
+        if other is None or not self.compared:
+            return other, ()
+        due, used = _used(tx, self.compared)
+        tried = admission.admit(other.verdict, (), due, used)
+        if tried.verdict == other.verdict:
+            return other, tried.moves
+        rules = (*(reason.id for reason in tried.reasons), *other.rules)
+        return msgspec.structs.replace(other, verdict=tried.verdict, rules=rules), ()
 
     def _keep_blobs(self, tx: Transaction) -> None:
         for blob in self.blobs:
@@ -237,6 +277,30 @@ class Append(msgspec.Struct, frozen=True):
             blob.write(tx)
 
 
+class Import(msgspec.Struct, frozen=True):
+    """Bring in one run from elsewhere, whole or not at all. Returns whether it was new.
+
+    Its id is bound to the file that it came from, so no live run can go on with it, and the
+    same file brings it in once. It opens no call, and moves no counter.
+    """
+
+    run_id: str
+    identity: bytes
+    entries: Sequence[bytes]
+    blobs: Sequence[Blob] = ()
+
+    def apply(self, tx: Transaction) -> bool:
+        if tx.identity(self.run_id) is not None:
+            return False
+        first, *further = self.entries
+        tx.bind(self.run_id, tx.append(first), self.identity)
+        for entry in further:
+            tx.append(entry)
+        for blob in self.blobs:
+            blob.write(tx)
+        return True
+
+
 class Answer(msgspec.Struct, frozen=True):
     """A person's answer to a request, if it still stands. Returns the state it is in now."""
 
@@ -263,6 +327,15 @@ class Look(msgspec.Struct, frozen=True):
     def apply(self, tx: Transaction) -> State:
         row = tx.read("SELECT state FROM approval WHERE id = ?", self.id)
         return "cancelled" if row is None else msgspec.convert(row[0], State)
+
+
+class PastOf(msgspec.Struct, frozen=True):
+    """What a run and its children have done so far, and the time that it is now."""
+
+    root: str
+
+    def apply(self, tx: Transaction) -> tuple[int, Past]:
+        return tx.now, tx.past(self.root)
 
 
 class Recover(msgspec.Struct, frozen=True):
@@ -303,6 +376,14 @@ class Recover(msgspec.Struct, frozen=True):
             tx.settled(of)
             _close(tx, "unknown", seq, key, approval)
         return len(left)
+
+
+def _used(
+    tx: Transaction, due: Sequence[tuple[Charge, bytes | None]]
+) -> tuple[list[Charge], dict[bytes, int]]:
+    """Charges under the digests that their counters are kept under, and what those stand at."""
+    kept = [Charge(charge.limit, key, charge.missing) for charge, key in due]
+    return kept, {charge.key: tx.used(charge.key) for charge in kept if charge.key is not None}
 
 
 def _recorded(tx: Transaction, key: bytes) -> Admitted | None:

@@ -188,6 +188,7 @@ class Writer:
         if self._connection is None:
             self._connection = sqlite.connect(self._path, self._durability)
             self._memory.forget()
+            self._memory.pasts.forget()
         return self._connection, self._lock
 
     def _drain(self, *, locked: bool = False) -> None:
@@ -249,6 +250,7 @@ class Writer:
     def _failed(self, batch: list[Item[object]], problem: Exception) -> None:
         """Nothing of the batch is committed: answer those who wait, keep what rides."""
         self._memory.forget()
+        self._memory.pasts.forget()
         if self._connection is not None:
             # A new connection for the next try: what this one thinks of the file may be wrong.
             self._connection.close()
@@ -319,6 +321,11 @@ class Writer:
                 return
             if work is not None:
                 work()
+
+    @property
+    def last(self) -> int:
+        """The time of the newest entry that this process knows of."""
+        return self._memory.time
 
     def flush(self) -> None:
         """Commit what rides. On return, nothing that was queued before is still under way."""

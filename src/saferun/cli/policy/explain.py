@@ -1,7 +1,7 @@
-"""`saferun policy`: is the file sound, and why does it say what it says about a call."""
+"""`saferun policy explain`: what a policy decides on one call, and why."""
 
-import re
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,22 +9,14 @@ import msgspec
 import typer
 
 from saferun.approval.inert import inert
-from saferun.cli.options import (
-    CannotError,
-    JsonOption,
-    StoreOption,
-    contents,
-    meant,
-    near,
-    settings,
-)
+from saferun.cli.options import CannotError, JsonOption, StoreOption, contents, near, settings
+from saferun.cli.policy.named import PolicyArgument, policy_file
 from saferun.cli.screen import (
     ALLOWED,
     DENIED,
     MODIFIED,
     VERDICTS,
     beside,
-    counted,
     document,
     facts,
     put,
@@ -34,13 +26,10 @@ from saferun.cli.screen import (
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.text import Text
 
-    from saferun.call import Call
-    from saferun.policy import Explanation, Finding
+    from saferun.call import Call, Facts, RunRef
+    from saferun.policy import Explanation
     from saferun.policy.explain import Spoken
-
-app = typer.Typer(name="policy", help="Check policies, and ask them why.", no_args_is_help=True)
 
 MAX_CALL = 16 * 1024 * 1024
 """Bytes of a file with a call: the gate takes no larger arguments either."""
@@ -52,34 +41,6 @@ _CLAUSE = 44
 """Characters of a condition itself."""
 
 
-# Where ruamel.yaml, which counts the lines of a policy, begins a new one.
-_LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
-
-PolicyArgument = Annotated[
-    str, typer.Argument(metavar="POLICY", help="A policy's name, or the path of its file.")
-]
-
-
-@app.command()
-def check(policy: PolicyArgument, store: StoreOption = None, as_json: JsonOption = False) -> int:
-    """Say what is wrong with a policy file, and what is rarely meant.
-
-    Exits 1 where there is an error, and 0 where there is none.
-    """
-    from saferun.policy import check as findings_in
-    from saferun.policy.source import MAX_BYTES
-
-    path = policy_file(policy, store)
-    text = contents(path, MAX_BYTES)
-    findings = findings_in(text, near(path))
-    if as_json:
-        document({"findings": msgspec.to_builtins(findings)})
-    else:
-        _print_findings(screen(), findings, text, near(path))
-    return 1 if any(finding.severity == "error" for finding in findings) else 0
-
-
-@app.command()
 def explain(
     policy: PolicyArgument,
     call: Annotated[
@@ -101,8 +62,8 @@ def explain(
     from saferun.policy import load
 
     loaded = load(near(policy_file(policy, store)))
-    asked = _call(call)
-    explanation = explained(loaded, asked)
+    asked, known = _call(call, settings(store).environment)
+    explanation = explained(loaded, asked, known)
     if as_json:
         document(msgspec.to_builtins(explanation))
     else:
@@ -110,32 +71,46 @@ def explain(
     return 0
 
 
-def policy_file(named: str, store: str | None) -> Path:
-    """The file of a policy, found as `guard` finds it. Raises CannotError where it is not there."""
-    configured = settings(store)
-    path = configured.policy_file(named)
-    if not path.is_file() and path.parent == configured.policies:
-        known = [file.stem for file in path.parent.glob("*.yaml")]
-        raise CannotError(f"There is no policy {named!r} in {path.parent}{meant(named, known)}")
-    return path
-
-
 class _Asked(msgspec.Struct, forbid_unknown_fields=True):
-    """A call as the file states it. `context` is the run's; the rules of today see none of it."""
+    """A call as the file states it, and what is known beside it.
+
+    `context` may have `user` (an id, or a mapping with an `id`), `agent`, `tenant`,
+    `environment`, `now` (a time such as 2026-01-31T09:00:00Z), `run` (`calls`, `cost_usd`,
+    `seconds` and `tools`), and the policy's further inputs.
+    """
 
     tool: str
     args: dict[str, Any] = {}
     context: dict[str, Any] = {}
 
 
-def _call(named: str) -> "Call":
-    """The call in a file, its arguments taken down as the gate takes them."""
-    from saferun.call import Call, RunRef
+class _Past(msgspec.Struct, forbid_unknown_fields=True):
+    calls: int = 0
+    cost_usd: float = 0.0
+    seconds: float = 0.0
+    tools: list[str] = []
+
+
+class _Known(msgspec.Struct):
+    """The part of a context that SafeRun knows by itself, when a call is really made."""
+
+    user: str | dict[str, Any] | None = None
+    agent: str | None = None
+    tenant: str | None = None
+    environment: str | None = None
+    now: datetime | None = None
+    run: _Past | None = None
+
+
+def _call(named: str, environment: str | None) -> "tuple[Call, Facts]":
+    """The call in a file, its arguments taken down as the gate takes them, and its facts."""
+    from saferun.call import Call
     from saferun.plain import NotPlainError, take_down
 
     data = _stdin() if named == "-" else contents(Path(named), MAX_CALL)
     try:
         asked = msgspec.json.decode(data, type=_Asked)
+        known = msgspec.convert(asked.context, _Known)
     except (msgspec.MsgspecError, ValueError, RecursionError) as problem:
         why = "it is nested too deeply" if isinstance(problem, RecursionError) else str(problem)
         where = "stdin" if named == "-" else named
@@ -149,8 +124,46 @@ def _call(named: str) -> "Call":
             args[name], _ = take_down(value, name)
         except NotPlainError as problem:
             problems.append(str(problem))
-    run = RunRef(run_id="explain", root="explain", context=asked.context)
-    return Call(tool=asked.tool, args=args, run=run, problems=tuple(problems))
+    call = Call(tool=asked.tool, args=args, run=_run(known, asked), problems=tuple(problems))
+    return call, _facts(known, environment)
+
+
+def _run(known: _Known, asked: _Asked) -> "RunRef":
+    from saferun.call import RunRef
+
+    user = {"id": known.user} if isinstance(known.user, str) else known.user or {}
+    return RunRef(
+        run_id="explain",
+        root="explain",
+        agent=known.agent,
+        user=user,
+        tenant=known.tenant,
+        context={
+            name: said
+            for name, said in asked.context.items()
+            if name not in _Known.__struct_fields__
+        },
+    )
+
+
+def _facts(known: _Known, environment: str | None) -> "Facts":
+    from saferun.call import Facts, Past
+
+    moment = known.now or datetime.now(UTC)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    now = round(moment.timestamp() * 1e6)
+    past = known.run or _Past()
+    return Facts(
+        now=now,
+        environment=known.environment or environment,
+        past=Past(
+            began=now - round(past.seconds * 1e6),
+            calls=past.calls,
+            cost_usd=past.cost_usd,
+            tools=tuple(sorted(past.tools)),
+        ),
+    )
 
 
 def _stdin() -> bytes:
@@ -158,45 +171,6 @@ def _stdin() -> bytes:
     if len(data) > MAX_CALL:
         raise CannotError(f"stdin has more than {MAX_CALL:,} bytes, which is the most.")
     return data
-
-
-def _print_findings(console: "Console", findings: "list[Finding]", text: bytes, path: str) -> None:
-    from rich.text import Text
-
-    lines = _LINE_END.split(text.decode("utf-8-sig", errors="replace"))
-    for finding in findings:
-        error = finding.severity == "error"
-        place = (path, finding.line, finding.column)
-        where = ":".join(str(part) for part in place if part is not None)
-        said = Text.assemble(
-            (f"{inert(where)}: ", "bold"),
-            (f"{finding.severity}: ", "red" if error else "yellow"),
-            inert(finding.message),
-            (f" [{finding.code}]", "dim"),
-        )
-        # In a pipe, a finding is one line for whatever reads it there.
-        console.print(said, soft_wrap=not console.is_terminal)
-        if finding.line is not None and finding.line <= len(lines):
-            line = Text(inert(lines[finding.line - 1].rstrip()), style="dim")
-            line.truncate(console.width - 9, overflow="ellipsis")
-            console.print(Text(f"{finding.line:6} │ ", style="dim") + line)
-    console.print(_sum(findings, text, path))
-
-
-def _sum(findings: "list[Finding]", text: bytes, path: str) -> "Text":
-    from rich.text import Text
-
-    from saferun.policy import loads
-
-    errors = sum(finding.severity == "error" for finding in findings)
-    if errors:
-        return Text.assemble((f"{DENIED.icon} {counted(errors, 'error')}", DENIED.style))
-    sound = loads(text, path)
-    said = f"! {counted(len(findings), 'warning')}" if findings else f"{ALLOWED.icon} sound"
-    return Text.assemble(
-        (said, "yellow" if findings else ALLOWED.style),
-        f"  {sound.name} @ {sound.version[:12]}, {counted(len(sound.tools), 'tool')}",
-    )
 
 
 def _print_explanation(console: "Console", tool: str, explanation: "Explanation") -> None:

@@ -1,0 +1,108 @@
+"""`saferun run import`: runs that were made elsewhere, brought into the store to be looked at."""
+
+import re
+from hashlib import file_digest
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from saferun.approval.inert import inert
+from saferun.cli.options import CannotError, JsonOption, StoreOption, settings
+from saferun.cli.screen import ALLOWED, IMPORTED, counted, document, progress, screen
+
+if TYPE_CHECKING:
+    from saferun.store import Store
+
+ROOM = 150
+"""Characters of a run's own id that are kept; a run's whole id has at most 200."""
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9._:@+/-]")
+
+
+def bring_in(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Trace files.")],
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Bring runs from trace files into the store.
+
+    They get ids that begin with import/, and count towards nothing: no check, no limit and no
+    approval ever rests on them. A file that is there already adds nothing.
+    """
+    from saferun.store import Store
+
+    # All of it is read before any of it is written: a file is brought in whole or not at all.
+    counts = {file: _count(file) for file in files}
+    configured = settings(store)
+    held = Store(configured.store, ledger=configured.ledger, durability=configured.durability)
+    try:
+        for file, count in counts.items():
+            _bring_in(held, file, count, as_json=as_json)
+    finally:
+        held.close()
+    return 0
+
+
+def run_id(file: str, own: str, line: int, taken: set[str]) -> str:
+    """The id of a run that is brought in: `import/`, 8 digits of its file's hash, its own id.
+
+    What an id should not hold is replaced, and the number of the line then tells it from others.
+    """
+    safe = _UNSAFE.sub("_", own)[:ROOM]
+    if safe != own or safe in taken:
+        # A tilde stands in no id that is kept as it is.
+        safe += f"~{line}"
+    taken.add(safe)
+    return f"import/{file[:8]}/{safe}"
+
+
+def _count(file: Path) -> int:
+    from saferun.replay import traces
+
+    size = file.stat().st_size if file.is_file() else 0
+    with progress(f"reading {inert(file.name, 40)}", size) as done:
+        return sum(1 for _ in traces(file, done))
+
+
+def _bring_in(store: "Store", file: Path, count: int, *, as_json: bool) -> None:
+    from rich.text import Text
+
+    from saferun import record
+    from saferun.replay import traces
+
+    sha256 = _hash(file)
+    taken: set[str] = set()
+    new = calls = 0
+    with progress(f"importing {inert(file.name, 40)}", count) as done:
+        for number, run in enumerate(traces(file), 1):
+            named = run_id(sha256, run.run_id, run.line, taken)
+            if store.commit(record.imported(run, named, sha256)):
+                new += 1
+                calls += sum(1 for _ in run.calls)
+            done(number)
+    known = count - new
+    if as_json:
+        told = {"file": str(file), "sha256": sha256, "runs": new, "calls": calls, "known": known}
+        document(told)
+        return
+    said = f"{counted(new, 'run')} with {counted(calls, 'call')}" if new else "nothing new"
+    if known:
+        said += f"; {counted(known, 'run')} there already"
+    mark = IMPORTED if new else ALLOWED
+    screen().print(
+        Text.assemble(
+            (f"{mark.icon} ", mark.style),
+            (inert(file.name), "bold"),
+            f"  {said}",
+            (f"  import/{sha256[:8]}/", "dim"),
+        )
+    )
+
+
+def _hash(file: Path) -> str:
+    try:
+        with file.open("rb") as data:
+            return file_digest(data, "sha256").hexdigest()
+    except OSError as problem:
+        raise CannotError(f"{file} cannot be read: {problem.strerror}.") from None

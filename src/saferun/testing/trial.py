@@ -1,0 +1,146 @@
+"""Tries cases on a policy. Pure: the engine is the one of backtests and diffs, in memory."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
+
+import msgspec
+
+from saferun.call import Call, Facts, canonical
+from saferun.policy import Explanation, Policy, explain
+from saferun.policy.wording import listed
+from saferun.rehearsal import Rehearsal, Rehearsed
+from saferun.testing.case import Case, Expectation, Situation, Step
+
+Observer: TypeAlias = Callable[[Call, Facts, Rehearsed], None]
+"""Is shown every call of a trial with what was known beside it, and what came of it."""
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """One thing that was expected of a call, and what was found, each as text for people."""
+
+    about: str
+    expected: str
+    found: str
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """The first call of a case that did not come out as expected.
+
+    `number` is the call's among those of the case, from 1, and `of` how many these are.
+    `explanation` is the policy's own, which knows of no limit; `told` is what was decided.
+    """
+
+    call: Call
+    line: int | None
+    number: int
+    of: int
+    differences: tuple[Difference, ...]
+    told: Rehearsed
+    explanation: Explanation
+
+
+def attempt(policy: Policy, case: Case, observe: Observer | None = None) -> Failure | None:
+    """Make the calls of a case, and tell the first that does not do what is expected."""
+    rehearsal = _Rehearsal(policy, case.situation)
+    now = case.situation.now
+    of = sum(step.times for step in case.steps)
+    for number, step in enumerate(_each(case.steps), 1):
+        now += step.after
+        call = case.situation.call(step.tool, step.args)
+        if step.cost_usd:
+            rehearsal.spend(_root(call), step.cost_usd, now)
+        facts = rehearsal.facts(call, now)
+        told = rehearsal.decide(call, now)
+        if observe is not None:
+            observe(call, facts, told)
+        differences = tuple(compare(step.expect, told))
+        if differences:
+            return Failure(
+                call=call,
+                line=step.line,
+                number=number,
+                of=of,
+                differences=differences,
+                told=told,
+                explanation=explain(policy, call, facts),
+            )
+        if step.approve and told.verdict == "ask":
+            rehearsal.approve(call, told, now)
+    return None
+
+
+def compare(expect: Expectation, told: Rehearsed) -> Iterator[Difference]:
+    """Everything in which what was found is not what was expected."""
+    if expect.verdict is not None:
+        yield from _verdict(expect, told)
+    if expect.rules is not None and set(expect.rules) != set(told.rules):
+        yield Difference("rules", _names(expect.rules), _names(told.rules))
+    if expect.groups is not None and set(expect.groups) != set(told.ruling.groups):
+        yield Difference("groups", _names(expect.groups), _names(told.ruling.groups))
+    for name, value in (expect.args or {}).items():
+        if name not in told.args:
+            yield Difference(f"args.{name}", _shown(value), "no such argument")
+        elif canonical.encode(value) != canonical.encode(told.args[name]):
+            yield Difference(f"args.{name}", _shown(value), _shown(told.args[name]))
+    if expect.control is not None and expect.control != told.control:
+        yield Difference("control", expect.control, told.control or "none")
+    if expect.message is not None:
+        said = [reason.message for reason in told.reasons]
+        if not any(expect.message in message for message in said):
+            yield Difference("message", f"… {expect.message} …", "; ".join(said) or "none")
+    if expect.missing is not None and set(expect.missing) != set(told.missing):
+        yield Difference("missing", _names(expect.missing), _names(told.missing))
+
+
+def _verdict(expect: Expectation, told: Rehearsed) -> Iterator[Difference]:
+    """Where something is not known, a call is denied, and whoever means that says what.
+
+    A case that merely forgot to give the user's tier would otherwise pass for a denial.
+    """
+    stands = told.ruling.verdict if told.verdict == "unknown" else told.verdict
+    assert expect.verdict is not None
+    if told.verdict == "unknown" and expect.missing is None:
+        why = f"{stands}, since {listed(told.missing)} is not given; expect it as `missing`"
+        yield Difference("verdict", expect.verdict, f"{why} if that is meant")
+    elif stands != expect.verdict:
+        yield Difference("verdict", expect.verdict, stands)
+
+
+class _Rehearsal(Rehearsal):
+    """A rehearsal whose run has done something before."""
+
+    def __init__(self, policy: Policy, situation: Situation) -> None:
+        super().__init__(policy, situation.environment)
+        self._before = situation.past
+
+    def facts(self, call: Call, now: int) -> Facts:
+        facts = super().facts(call, now)
+        since, before = facts.past, self._before
+        assert since is not None
+        whole = msgspec.structs.replace(
+            since,
+            began=before.began,
+            calls=before.calls + since.calls,
+            cost_usd=before.cost_usd + since.cost_usd,
+            tools=tuple(sorted({*before.tools, *since.tools})),
+        )
+        return msgspec.structs.replace(facts, past=whole)
+
+
+def _each(steps: Sequence[Step]) -> Iterator[Step]:
+    for step in steps:
+        for _ in range(step.times):
+            yield step
+
+
+def _root(call: Call) -> str:
+    assert call.run is not None
+    return call.run.root
+
+
+def _names(names: Sequence[str]) -> str:
+    return listed(sorted(names)) or "none"
+
+
+def _shown(value: Any) -> str:
+    return canonical.encode(value).decode()

@@ -1,0 +1,255 @@
+"""What a guarded call is decided on beside its arguments, and what becomes of changed ones."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+import saferun
+from saferun import Denied, Gate, guard
+from saferun.ledger import read
+from saferun.policy import loads
+from saferun.store import Reader
+
+
+def _gate(text: str) -> Gate:
+    return Gate(policy=loads(dedent(text)))
+
+
+def _decisions(gate: Gate) -> list[dict]:
+    gate.store.flush()
+    with Reader(gate.store.path) as reader:
+        entries = [read(body) for _, body, _ in reader.rows()]
+    return [entry.fields for entry in entries if entry.kind == "decision"]
+
+
+EXFILTRATION = """
+version: 1
+tools:
+  read_secrets: {effect: read, args: any}
+  send_email:
+    effect: write
+    args: any
+    rules: [{id: no-leak, deny: true, when: '"read_secrets" in run.tools'}]
+"""
+
+
+def read_secrets() -> str:
+    return "s3cret"
+
+
+def send_email(to: str) -> str:
+    return to
+
+
+def test_what_a_run_has_used_before_decides_what_it_may_use():
+    gate = _gate(EXFILTRATION)
+    mail = guard(send_email, gate=gate)
+    with saferun.run():
+        mail("a@example.com")
+        guard(read_secrets, gate=gate)()
+        with pytest.raises(Denied, match="no-leak"):
+            mail("a@example.com")
+    with saferun.run():
+        mail("a@example.com")
+
+
+def test_a_child_run_has_its_parents_past():
+    gate = _gate(EXFILTRATION)
+    with saferun.run():
+        with saferun.run():
+            guard(read_secrets, gate=gate)()
+        with saferun.run(), pytest.raises(Denied):
+            guard(send_email, gate=gate)("a@example.com")
+
+
+def test_a_denied_call_is_no_past():
+    gate = _gate(EXFILTRATION.replace("read, args: any", "read"))
+    with saferun.run():
+        with pytest.raises(Denied):
+            guard(lambda x: x, gate=gate, name="read_secrets")(5)
+        guard(send_email, gate=gate)("a@example.com")
+
+
+def test_the_past_of_a_run_that_goes_on_in_another_process_is_read_from_the_ledger():
+    gate = _gate(EXFILTRATION)
+    with saferun.run(run_id="goes-on"):
+        guard(read_secrets, gate=gate)()
+    gate.store.flush()
+    program = f"""
+import saferun
+from saferun import Gate, guard
+from saferun.policy import loads
+gate = Gate(policy=loads({EXFILTRATION!r}))
+def send_email(to): return to
+with saferun.run(run_id="goes-on"):
+    try:
+        guard(send_email, gate=gate)("a@example.com")
+    except saferun.Denied as denied:
+        print(denied.decision.reasons[0].id)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=os.environ
+    )
+    assert done.stdout == "no-leak\n"
+
+
+async def test_the_past_is_known_to_calls_that_are_awaited():
+    gate = _gate(EXFILTRATION)
+
+    async def mail(to: str) -> str:
+        return to
+
+    async with saferun.run():
+        guard(read_secrets, gate=gate)()
+        with pytest.raises(Denied):
+            await guard(mail, gate=gate, name="send_email")("a@example.com")
+
+
+def test_what_model_turns_cost_is_known_to_the_next_call():
+    gate = _gate("""
+    version: 1
+    tools:
+      search:
+        effect: read
+        args: any
+        rules: [{id: too-dear, deny: true, when: run.cost_usd > 1.0}]
+    """)
+    search = guard(lambda q: q, gate=gate, name="search")
+    with gate.run() as run:
+        run.model("thinking", cost_usd=0.9)
+        search("a")
+        run.model("thinking more", cost_usd=0.2)
+        with pytest.raises(Denied, match="too-dear"):
+            search("b")
+
+
+def test_calls_are_counted_across_threads_and_tasks():
+    gate = _gate("""
+    version: 1
+    tools:
+      search:
+        effect: read
+        args: any
+        rules: [{id: enough, deny: true, when: run.calls >= 20}]
+    """)
+
+    async def search(q: int) -> int:
+        return q
+
+    guarded = guard(search, gate=gate)
+
+    async def main() -> None:
+        async with saferun.run():
+            for _ in range(20):
+                await guarded(1)
+            with pytest.raises(Denied):
+                await guarded(1)
+
+    asyncio.run(main())
+
+
+def test_the_environment_is_what_the_configuration_says(monkeypatch):
+    monkeypatch.setenv("SAFERUN_ENVIRONMENT", "production")
+    gate = _gate("""
+    version: 1
+    tools:
+      t: {effect: read, args: any}
+    scopes:
+      - for: {environment: production}
+        tools: {t: {effect: read, args: any, rules: [{id: never, deny: true}]}}
+    """)
+    with pytest.raises(Denied, match="never"):
+        guard(lambda: 1, gate=gate, name="t")()
+
+
+CLAMPED = """
+version: 1
+tools:
+  refund:
+    effect: write
+    args: {amount: {type: integer}, card: {type: string, default: "4111"}}
+    rules: [{id: cap, clamp: {amount: {maximum: 500}}}]
+    redact: [args.card]
+"""
+
+
+def test_the_tool_gets_the_changed_arguments_and_the_ledger_has_both():
+    gate = _gate(CLAMPED)
+    got = []
+
+    def refund(amount: int, card: str) -> None:
+        got.append((amount, card))
+
+    guard(refund, gate=gate)(9_000, "1234")
+    assert got == [(500, "1234")]
+    [decision] = _decisions(gate)
+    assert decision["args"]["amount"] == 500
+    assert decision["given"]["amount"] == 9_000
+    assert decision["given"]["card"] == decision["args"]["card"] != "1234"
+
+
+def test_a_decision_shows_the_arguments_before_and_after():
+    gate = _gate(CLAMPED)
+    decision = gate.check(saferun.Call(tool="refund", args={"amount": 900, "card": "1"}))
+    assert (decision.given["amount"], decision.args["amount"]) == (900, 500)
+    same = gate.check(saferun.Call(tool="refund", args={"amount": 5, "card": "1"}))
+    assert same.given is None
+
+
+def test_in_shadow_the_tool_gets_what_it_was_given():
+    gate = _gate(CLAMPED.replace("version: 1", "version: 1\nmode: shadow"))
+    assert guard(lambda amount, card: amount, gate=gate, name="refund")(9_000, "1") == 9_000
+
+
+UNDER = """
+version: 1
+tools:
+  read_file: {effect: read, args: {path: {type: string, under: FOLDER}}}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open" / "a.txt").write_text("a")
+    (tmp_path / "secret.txt").write_text("s")
+    (tmp_path / "open" / "link.txt").symlink_to(tmp_path / "secret.txt")
+    return tmp_path.resolve()
+
+
+def _reader(folder: Path):
+    gate = _gate(UNDER.replace("FOLDER", str(folder / "open")))
+    return guard(lambda path: path, gate=gate, name="read_file")
+
+
+def test_a_path_is_resolved_and_the_tool_gets_the_resolved_one(folder, monkeypatch):
+    monkeypatch.chdir(folder / "open")
+    assert _reader(folder)("../open/./a.txt") == str(folder / "open" / "a.txt")
+    assert _reader(folder)("a.txt") == str(folder / "open" / "a.txt")
+
+
+@pytest.mark.parametrize("path", ["../secret.txt", "link.txt", "/etc/passwd", "a\0.txt", "", "."])
+def test_a_path_that_leads_out_of_its_folder_is_denied(folder, monkeypatch, path):
+    monkeypatch.chdir(folder / "open")
+    if path == ".":
+        monkeypatch.chdir(folder)
+    with pytest.raises(Denied):
+        _reader(folder)(path)
+
+
+def test_a_path_that_only_a_rule_speaks_of_is_resolved_too(folder):
+    gate = _gate(f"""
+    version: 1
+    tools:
+      read_file:
+        effect: read
+        args: {{path: {{type: string}}}}
+        rules: [{{id: hidden, deny: true, args: {{path: {{under: {folder}/secret.txt}}}}}}]
+    """)
+    with pytest.raises(Denied, match="hidden"):
+        guard(lambda path: path, gate=gate, name="read_file")(str(folder / "open" / "link.txt"))
