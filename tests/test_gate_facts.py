@@ -10,7 +10,9 @@ from textwrap import dedent
 import pytest
 
 import saferun
+from guarding import Asked, approve
 from saferun import Denied, Gate, guard
+from saferun.approval import Question, Vote
 from saferun.ledger import read
 from saferun.policy import loads
 from saferun.store import Reader
@@ -253,3 +255,94 @@ def test_a_path_that_only_a_rule_speaks_of_is_resolved_too(folder):
     """)
     with pytest.raises(Denied, match="hidden"):
         guard(lambda path: path, gate=gate, name="read_file")(str(folder / "open" / "link.txt"))
+
+
+@pytest.mark.parametrize("path", ["link.txt", ["a.txt", "link.txt"]])
+def test_links_are_followed_in_an_argument_that_is_one_path_or_many(folder, monkeypatch, path):
+    monkeypatch.chdir(folder / "open")
+    gate = _gate(f"""
+    version: 1
+    tools:
+      read_file:
+        effect: read
+        args:
+          path:
+            type: [string, array]
+            under: {folder}/open
+            items: {{type: string, under: {folder}/open}}
+    """)
+    with pytest.raises(Denied):
+        guard(lambda path: path, gate=gate, name="read_file")(path)
+
+
+def test_a_path_that_the_policy_fills_in_is_resolved_too(folder):
+    gate = _gate(f"""
+    version: 1
+    tools:
+      read_file:
+        effect: read
+        args:
+          path: {{type: string, under: {folder}/open, default: {folder}/open/link.txt}}
+    """)
+    with pytest.raises(Denied):
+        guard(lambda path="x": path, gate=gate, name="read_file")()
+
+
+def test_children_share_a_past_in_every_process_though_their_root_never_calls():
+    program = f"""
+import sys, saferun
+from saferun import Gate, guard
+from saferun.policy import loads
+gate = Gate(policy=loads({EXFILTRATION!r}))
+def read_secrets(): return "s"
+def send_email(to): return to
+with saferun.run(run_id="top"), saferun.run(run_id=sys.argv[1]):
+    try:
+        guard(read_secrets, gate=gate)() if sys.argv[1] == "one" else guard(
+            send_email, gate=gate
+        )("a@example.com")
+        print("ran")
+    except saferun.Denied as denied:
+        print(denied.decision.reasons[0].id)
+"""
+    told = [
+        subprocess.run(
+            [sys.executable, "-c", program, child],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=os.environ,
+        ).stdout
+        for child in ("one", "two")
+    ]
+    assert told == ["ran\n", "no-leak\n"]
+
+
+def test_what_the_run_did_while_a_person_thought_counts():
+    text = EXFILTRATION + "      - {id: look, ask: true}\n"
+    text = text.replace("    rules: [{id: no-leak,", "    rules:\n      - {id: no-leak,")
+    text = text.replace("in run.tools'}]", "in run.tools'}")
+
+    def answer(_: Question) -> Vote:
+        guard(read_secrets, gate=gate)()
+        return Vote(approved=True, by="dana")
+
+    gate = Gate(policy=loads(dedent(text)), approvals=Asked(answer))
+    with saferun.run(), pytest.raises(Denied, match="no-leak"):
+        guard(send_email, gate=gate)("a@example.com")
+
+
+def test_an_approval_is_used_though_the_past_was_looked_at_again():
+    text = """
+    version: 1
+    tools:
+      send_email:
+        effect: write
+        args: any
+        rules: [{id: look, ask: true, when: run.calls < 5}]
+    """
+    channel = Asked(approve)
+    gate = Gate(policy=loads(dedent(text)), approvals=channel)
+    with saferun.run():
+        assert guard(send_email, gate=gate)("a@example.com") == "a@example.com"
+    assert len(channel.questions) == 1

@@ -239,6 +239,7 @@ class Gate:
         opening = self._opened(call.run) if call.run is not None else None
         patience = self.config.approval.timeout
         admit: Admit | None = None
+        asked: Admitted | None = None
         while True:
             if admit is None:
                 choice = self._choices.of(call.run, store) if self._choices is not None else None
@@ -254,6 +255,8 @@ class Gate:
                     keeps=choice.keeps if choice is not None else (),
                     pin=choice.pin if choice is not None else None,
                 )
+                if asked is not None and admit.request is not None:
+                    admit = _joined(admit, asked)
             admitted: Admitted = yield admit
             if choice is not None and choice.new:
                 assert self._choices is not None
@@ -267,8 +270,12 @@ class Gate:
             admit = _joined(admit, admitted)
             yield from self._answered(call, ruling, admit, admitted)
             if choice is not None and self._choices is not None:
-                # Somebody may have answered what an urgent version would not even ask.
-                admit = None if self._choices.superseded(choice) else admit
+                if self._choices.superseded(choice):
+                    # Somebody may have answered what an urgent version would not even ask.
+                    admit, asked = None, None
+                elif choice.asks_past:
+                    # While they thought, the run went on: its past is another one by now.
+                    admit, asked = None, admitted
         seq = admitted.seq
         if admitted.starts:
             self._unsettled[seq] = ruling.tool
@@ -479,6 +486,19 @@ def _ruled(policy: Policy, call: Call, facts: Facts) -> Ruling:
     if policy.takes_paths:
         resolved = resolve.resolved(call, policy.entry(call, facts.environment).paths)
     ruling = policy.decide(resolved, facts)
+    if policy.takes_paths and ruling.modified and ruling.verdict != "deny":
+        final = msgspec.structs.replace(resolved, args=ruling.args)
+        if resolve.resolved(final, ruling.tool.paths) is not final:
+            reason = Reason(
+                id=f"{ruling.tool.said.name}.args",
+                effect="deny",
+                source="gate",
+                message="a path that the policy fills in leads somewhere else",
+                line=ruling.tool.said.line,
+            )
+            ruling = msgspec.structs.replace(
+                ruling, verdict="deny", reasons=(reason, *ruling.reasons), groups=()
+            )
     return ruling if resolved is call else msgspec.structs.replace(ruling, modified=True)
 
 

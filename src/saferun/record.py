@@ -205,6 +205,7 @@ def opening(about: RunRef) -> Opening:
     """A run's first entry, and whom it is bound to."""
     return Opening(
         run_id=about.run_id,
+        root=about.root,
         # The root is part of it: limits count there, and a child that came back as a run of its
         # own would start over.
         identity=canonical.encode((about.agent, about.user_id, about.tenant, about.root)),

@@ -6,33 +6,31 @@ leads to afterwards is out of sight (see the limits in the threat model).
 """
 
 import os
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Iterable
+from typing import Any
 
 from msgspec.structs import replace
 
 from saferun.call import Call
 
 
-def resolved(call: Call, paths: Mapping[str, Literal["path", "paths"]]) -> Call:
-    """The call with its paths absolute and without links and `..`, as far as they exist.
+def resolved(call: Call, paths: Iterable[str]) -> Call:
+    """The call with these arguments absolute and without links and `..`, as far as they exist.
 
-    The same call where they are so already. What is no path is left for policy to refuse.
+    An argument may hold one path or a list of them. The same call comes back where they are
+    resolved already. What is no path is left for policy to refuse.
     """
-    new: dict[str, Any] = {}
-    for name, kind in paths.items():
-        value = call.args.get(name)
-        found = _path(value) if kind == "path" else _paths(value)
-        if found != value:
-            new[name] = found
+    new = {
+        name: found
+        for name in paths
+        if name in call.args and (found := _resolved(call.args[name])) != call.args[name]
+    }
     return replace(call, args={**call.args, **new}) if new else call
 
 
-def _paths(value: Any) -> Any:
-    return [_path(each) for each in value] if isinstance(value, list) else value
-
-
-def _path(value: Any) -> Any:
+def _resolved(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_resolved(each) for each in value]
     if not isinstance(value, str) or not value:
         return value
     try:

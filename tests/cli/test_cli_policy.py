@@ -102,7 +102,7 @@ def test_explain_shows_what_the_tool_would_be_given(saferun, policy) -> None:
 
 def test_explain_has_the_stated_form_in_json(saferun, policy) -> None:
     [told] = lines(_asked(saferun, _refund(amount=25_000), "--json"))
-    assert told.keys() == {"verdict", "modified", "args", "rules", "policy"}
+    assert told.keys() == {"verdict", "modified", "args", "rules", "policy", "entry"}
     assert told["verdict"] == "ask"
     rule = told["rules"][-1]
     assert rule["id"] == "big-refund"

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policy.making import call, decide, error, of, said, text
-from saferun.policy.form import sql
+from saferun.policy.form import FORMS, sql
 from saferun.policy.matcher import Matcher
 
 SHOP = {"tables": ["orders", "shop.customers"], "functions": ["tax", "shop.rate"]}
@@ -411,3 +411,18 @@ def test_sqlite_agrees_on_a_great_many_queries(query):
 def test_the_differential_test_would_see_a_query_that_does_more():
     assert ("secret" in {table for _, table, _ in done_by_sqlite("select * from secret")}) is True
     assert sqlite3.SQLITE_DELETE in {each for each, *_ in done_by_sqlite("delete from orders")}
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT 'x' IN secret",
+        "SELECT * FROM orders WHERE id NOT IN main.secret",
+        "SELECT * FROM orders WHERE (a, b) IN secret",
+        'SELECT * FROM orders WHERE a IN "secret"',
+        "SELECT sum(x) FILTER (WHERE x IN secret) FROM orders",
+    ],
+)
+def test_a_table_that_in_names_is_a_table(query):
+    form = FORMS["sql"]({"dialect": "sqlite", "tables": ["orders"]})
+    assert not form.holds(query, exactly=True)

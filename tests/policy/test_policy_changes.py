@@ -4,7 +4,7 @@ import pytest
 
 from policy.making import error, ids, policy, said, text
 from saferun.call import Call
-from saferun.policy import loads
+from saferun.policy import explain, heard, loads
 
 ARGS = """
 effect: write
@@ -107,7 +107,16 @@ def test_what_is_set_is_fresh_for_every_call():
         ("{id: r, clamp: {amount: {minimum: 5, maximum: 4}}}", "above the maximum"),
         ("{id: r, clamp: {amount: {maximum: 4.5}}}", "a whole number"),
         ("{id: r, deny: true, set: {amount: 5}}", "exactly one of"),
+        ("{id: r, set: {amount: 5}, clamp: {amount: {maximum: 4}}}", "leave one of the two out"),
     ],
 )
 def test_a_change_that_makes_no_sense_is_refused(rule, message):
     assert message in error(text(ARGS, rules=f"- {rule}"))
+
+
+def test_an_explanation_shows_what_each_change_saw():
+    made = policy(ARGS, rules="- {id: cap, when: args.amount > 50, set: {amount: 50}}")
+    call = Call(tool="refund", args={"amount": 80})
+    [_, cap] = explain(made, call).rules
+    assert [(each.value, each.holds) for each in cap.clauses] == [(80, True)]
+    assert [each.applies for each in heard(made, call)] == [True]

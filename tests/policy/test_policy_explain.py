@@ -51,6 +51,7 @@ def test_an_explanation_has_the_face_that_programs_rely_on():
             },
         ),
         "policy": {"name": "policy", "version": made.version},
+        "entry": {"name": "refund", "scope": None, "line": 4},
     }
 
 

@@ -205,3 +205,20 @@ tools:
     rules: [{id: r, deny: true, args: {a: {minimum: 5}}}]
 """
     assert [each.line for each in check(text)] == [4]
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        "{a: {use: n, unit: cents}}",
+        "{a: {type: integer, unit: s, allOf: [{unit: ms, maximum: 5}]}}",
+    ],
+)
+def test_a_value_is_counted_in_one_unit(args):
+    with pytest.raises(PolicyError, match="counted in"):
+        loads(_defined("{n: {type: integer, unit: USD}}", args))
+
+
+def test_a_carriage_return_that_ends_a_comment_unseen_is_refused():
+    with pytest.raises(PolicyError, match="carriage return"):
+        loads("version: 1\n# deny\rdefault: allow\n")

@@ -6,7 +6,7 @@ import pytest
 
 from policy.making import error, errors, ids
 from saferun.call import Call, Facts, RunRef
-from saferun.policy import Policy, loads
+from saferun.policy import Policy, explain, loads
 
 TOOLS = """
 version: 1
@@ -192,3 +192,26 @@ def test_whom_a_rule_concerns_is_named(said, message):
     head = "version: 1\ntools:\n  t:\n    args: any\n    rules:\n"
     text = f"{head}      - {{id: r, deny: true, {said}}}\n"
     assert message in errors(text)[0]
+
+
+def test_an_explanation_names_the_entry_that_decided():
+    call = Call(tool="refund", args={}, run=_run(agent="support"))
+    entry = explain(_made(SOME), call).entry
+    assert (entry.name, entry.scope, entry.line) == ("refund", "agent support", 8)
+    entry = explain(_made(TOOLS), Call(tool="mcp.slack.post", args={})).entry
+    assert (entry.name, entry.scope, entry.line) == ("mcp.*", None, 4)
+
+
+def test_a_rule_that_is_not_about_the_call_does_not_ask_whom_it_concerns():
+    text = """
+    version: 1
+    tools:
+      refund:
+        effect: write
+        args: {amount: {type: integer}}
+        rules: [{id: r, deny: true, args: {amount: {minimum: 100}}, for: {user: u1}}%s]
+    """
+    other = ", {id: other, allow: true, when: args.amount == 5, mode: shadow}"
+    for rules in ("", other):
+        ruling = _made(text % rules).decide(Call(tool="refund", args={"amount": 5}))
+        assert ruling.verdict == "allow"

@@ -28,7 +28,7 @@ def mail(to: str, run: str = "r-1") -> Call:
 
 
 def opening(run: str = "r-1", identity: bytes = b"maria") -> Opening:
-    return Opening(run, identity, encode(RunEntry(event="start", run=run)))
+    return Opening(run, run, identity, encode(RunEntry(event="start", run=run)))
 
 
 def test_a_new_store_begins_with_the_entry_that_names_its_ledger(store: Store, file: Path) -> None:

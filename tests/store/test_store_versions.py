@@ -133,7 +133,7 @@ def test_a_store_of_the_first_schema_is_brought_up_to_date(
 ) -> None:
     store.close()
     with contextlib.closing(sqlite3.connect(file)) as old, old:
-        for table in ("version", "assignment", "pin", "person"):
+        for table in ("version", "assignment", "pin", "person", "family"):
             old.execute(f"DROP TABLE {table}")
         old.execute("PRAGMA user_version = 1")
     shop = Published(open_store())

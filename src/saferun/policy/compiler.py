@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 from jsonschema_rs import Draft202012Validator
 
@@ -68,7 +68,7 @@ def _tool(document: Document, tool: Tool, otherwise: Reason | None) -> ToolPolic
         redact=tool.redact,
         idempotent=tool.idempotent,
         opaque=tool.opaque,
-        paths=_paths(tool),
+        paths=frozenset(_paths(tool)),
         matchers=matchers,
         defaults={
             name: argument.default
@@ -85,16 +85,12 @@ def _tool(document: Document, tool: Tool, otherwise: Reason | None) -> ToolPolic
     )
 
 
-def _paths(tool: Tool) -> dict[str, Literal["path", "paths"]]:
-    """The arguments that something says of where they have to lie, or must not."""
-    found: dict[str, Literal["path", "paths"]] = {}
+def _paths(tool: Tool) -> Iterator[str]:
+    """The arguments of which something is said about where they have to lie, or must not."""
     for name, argument in (tool.args or {}).items():
         fragments = ((rule.args or {}).get(name, {}) for rule in tool.rules)
-        for schema in (argument.schema, *fragments):
-            kind = form.paths(schema)
-            if kind is not None:
-                found[name] = kind
-    return found
+        if any(form.paths(schema) for schema in (argument.schema, *fragments)):
+            yield name
 
 
 def _otherwise(tool: Tool) -> Reason | None:

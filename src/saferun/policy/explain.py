@@ -7,7 +7,7 @@ import msgspec
 
 from saferun.call import Call, Clause, Facts, PolicyRef, Reason, Verdict
 from saferun.policy.document import Argument
-from saferun.policy.policy import Policy
+from saferun.policy.policy import Hearing, Policy
 from saferun.policy.reading import floats_in
 from saferun.policy.tool import RulePolicy, Seen, ToolPolicy
 from saferun.policy.wording import clauses, named
@@ -24,6 +24,18 @@ class Spoken(msgspec.Struct, frozen=True, kw_only=True):
     clauses: tuple[Clause, ...] = ()
 
 
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """The entry that a call falls under: its name, as `mcp.*`, whom it is for, and its line.
+
+    `scope` is None where it is for everyone, and `name` is `default` for a tool that is not
+    listed.
+    """
+
+    name: str
+    scope: str | None = None
+    line: int | None = None
+
+
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """A ruling for people who ask why.
 
@@ -37,6 +49,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     args: dict[str, Any]
     rules: tuple[Spoken, ...]
     policy: PolicyRef
+    entry: Entry
 
 
 class Heard(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +66,7 @@ def explain(policy: Policy, call: Call, facts: Facts = _NONE) -> Explanation:
     seen = Seen(call, ruling.tool.checked(call, ruling.args), facts)
     objection = next((reason for reason in ruling.reasons if reason.source == "args"), None)
     described = ruling.tool.said.args is not None
+    before = _before(ruling.tool, call, facts)
     rules = {rule.said.id: rule for rule in (*ruling.tool.rules, *ruling.tool.changes)}
     return Explanation(
         verdict=ruling.verdict,
@@ -65,13 +79,20 @@ def explain(policy: Policy, call: Call, facts: Facts = _NONE) -> Explanation:
                     id=each.id,
                     effect=each.effect,
                     message=each.message,
-                    clauses=_clauses(rules[each.id], seen) if each.id in rules else (),
+                    clauses=_clauses(rules[each.id], before.get(each.id, seen))
+                    if each.id in rules
+                    else (),
                 )
                 for each in ruling.reasons
                 if each != objection
             ),
         ),
         policy=policy.ref,
+        entry=Entry(
+            name=ruling.tool.said.name,
+            scope=None if ruling.tool.said.scope is None else ruling.tool.said.scope.sentence(),
+            line=ruling.tool.said.line,
+        ),
     )
 
 
@@ -84,11 +105,19 @@ def heard(policy: Policy, call: Call, facts: Facts = _NONE) -> tuple[Heard, ...]
     if any(reason.source == "args" for reason in ruling.reasons):
         return ()
     seen = Seen(call, ruling.tool.checked(call, ruling.args), facts)
-    before = Seen(call, ruling.tool.checked(call, ruling.tool.filled(call)), facts)
+    before = _before(ruling.tool, call, facts)
     return (
-        *(_heard(rule, before) for rule in ruling.tool.changes),
+        *(_heard(rule, before[rule.said.id]) for rule in ruling.tool.changes),
         *(_heard(rule, seen) for rule in ruling.tool.rules),
     )
+
+
+def _before(tool: ToolPolicy, call: Call, facts: Facts) -> dict[str, Seen]:
+    """What each rule that changes arguments saw, by the rule's id."""
+    args = tool.filled(call)
+    hearing = Hearing(Seen(call, tool.checked(call, args), facts))
+    hearing.changed(tool.changes, args)
+    return hearing.seen_by
 
 
 def _heard(rule: RulePolicy, seen: Seen) -> Heard:

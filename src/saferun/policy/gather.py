@@ -9,6 +9,7 @@ What comes out has everything in place. Its hash is therefore the version of all
 policy rests on, and it can be kept and read again where none of the files is.
 """
 
+import posixpath
 from collections.abc import Callable
 from pathlib import Path as FilePath
 from typing import Any, TypeAlias
@@ -80,7 +81,7 @@ class _Gathering:
             path: Path = ("include", at)
             if not isinstance(name, str):
                 source.fault(path, "type", f"expected the name of a file; {found(name)}")
-            elif name in self._included:
+            elif (name := posixpath.normpath(name)) in self._included:
                 # Two files may rest on the same third one; it says everything once.
                 continue
             elif depth > MAX_DEPTH or len(self._included) == MAX_FILES:

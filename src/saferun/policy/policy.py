@@ -164,6 +164,9 @@ class Policy(msgspec.Struct, frozen=True, eq=False, kw_only=True):
         shadow: tuple[Reason, ...] = (),
         missing: tuple[str, ...] = (),
     ) -> Ruling:
+        if self.mode == "shadow":
+            # Shadow never changes what happens; what it would have changed is in its reasons.
+            args = call.args
         return Ruling(
             verdict=verdict,
             tool=tool,
@@ -194,10 +197,13 @@ class Hearing:
         self.shadow: list[Reason] = []
         self.groups: set[str] = set()
         self.missing: list[str] = []
+        self.seen_by: dict[str, Seen] = {}
 
     def changed(self, rules: tuple[RulePolicy, ...], args: dict[str, Any]) -> dict[str, Any]:
         """The arguments after all the rules that change some, one after the other."""
         for rule in rules:
+            # Each sees what those before it have made.
+            self.seen_by[rule.said.id] = self.seen
             if not self._applies(rule):
                 continue
             if rule.said.shadow:

@@ -195,14 +195,24 @@ def _decoded(text: str | bytes) -> str:
     if len(text) > MAX_BYTES:
         raise _UnreadableError(f"the file is larger than {MAX_BYTES:,} bytes; split the policy")
     if isinstance(text, str):
-        return text
+        return _lined(text)
     try:
-        return text.decode("utf-8-sig")
+        return _lined(text.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         line = text.count(b"\n", 0, error.start) + 1
         raise _UnreadableError(
             "the file is not UTF-8 text; save it in that encoding", (line, 1)
         ) from None
+
+
+def _lined(text: str) -> str:
+    # YAML ends a line, and with it a comment, at a carriage return that many editors do not show.
+    alone = re.search(r"\r(?!\n)", text)
+    if alone is not None:
+        line = text.count("\n", 0, alone.start()) + 1
+        what = "a carriage return without a line feed stands here; save with ordinary line ends"
+        raise _UnreadableError(what, (line, 1))
+    return text
 
 
 def _events(text: str) -> Iterator[Any]:

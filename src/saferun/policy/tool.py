@@ -1,7 +1,7 @@
 """What a policy says about one tool, compiled, and the objections it makes to a call."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec.structs import replace
@@ -77,18 +77,20 @@ class RulePolicy(msgspec.Struct, frozen=True, eq=False, kw_only=True):
         rule then denies.
         """
         said = self.said
-        if said.scope is not None:
-            covered = said.scope.covers(seen.call, seen.facts.environment)
-            if covered is None and said.answer != "allow":
-                raise ValueError
-            if not covered:
-                return False
         for name, matcher in self.matchers.items():
             if name not in seen.args:
                 return False
             # What lets a call through has to hold in every reading of its numbers.
             holds = matcher.admits if said.answer == "allow" else matcher.catches
             if not holds(seen.args[name], floats=seen.floats):
+                return False
+        # After the arguments: a call that the rule is not about is told so at a glance, and
+        # both answers have to be the same.
+        if said.scope is not None:
+            covered = said.scope.covers(seen.call, seen.facts.environment)
+            if covered is None and said.answer != "allow":
+                raise ValueError
+            if not covered:
                 return False
         return said.when is None or said.when.holds(seen.values)
 
@@ -147,7 +149,7 @@ class ToolPolicy(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     redact: tuple[tuple[str, ...], ...] = ()
     idempotent: bool = False
     opaque: frozenset[str] = frozenset()
-    paths: Mapping[str, Literal["path", "paths"]] = {}
+    paths: frozenset[str] = frozenset()
     matchers: "Mapping[str, Matcher] | None" = None
     defaults: Mapping[str, Any] = {}
     rules: tuple[RulePolicy, ...] = ()

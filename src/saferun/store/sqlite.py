@@ -75,6 +75,10 @@ _MIGRATIONS: dict[int, str] = {
     ) WITHOUT ROWID;
     CREATE INDEX pin_until ON pin (until);
 
+    -- Where a run's family begins, if that is not with the run itself: a child may be the first
+    -- of it that is heard of.
+    CREATE TABLE family (root TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
+
     -- Who may publish, by the keyed digest of a secret that only they have.
     CREATE TABLE person (name TEXT PRIMARY KEY, credential BLOB NOT NULL) WITHOUT ROWID;
     """,

@@ -133,12 +133,16 @@ class Transaction:
         return found
 
     def first_entry(self, run_id: str) -> int | None:
-        """The number of the entry that a run began with, None where it is new."""
-        for known, seq, _ in self._runs:
-            if known == run_id:
-                return seq
-        row = self.read("SELECT seq FROM run WHERE run_id = ?", run_id)
-        return None if row is None else int(str(row[0]))
+        """The number of the first entry of a run and its children, None where it is new."""
+        found = [seq for known, seq, _ in self._runs if known == run_id]
+        found += (
+            int(str(seq))
+            for (seq,) in self.rows(
+                "SELECT seq FROM run WHERE run_id = ? UNION SELECT seq FROM family WHERE root = ?",
+                *(run_id, run_id),
+            )
+        )
+        return min(found, default=None)
 
     def bind(self, run_id: str, seq: int, identity: bytes) -> None:
         self._runs.append((run_id, seq, identity))

@@ -43,6 +43,7 @@ class Opening(msgspec.Struct, frozen=True):
     """The run of a call: whom it is bound to, and its first entry should it be new."""
 
     run_id: str
+    root: str
     identity: bytes
     entry: bytes
 
@@ -50,7 +51,10 @@ class Opening(msgspec.Struct, frozen=True):
         """Bind the run at its first use; whether it is still the same one's afterwards."""
         bound = tx.identity(self.run_id)
         if bound is None:
-            tx.bind(self.run_id, tx.append(self.entry), self.identity)
+            seq = tx.append(self.entry)
+            tx.bind(self.run_id, seq, self.identity)
+            if self.root != self.run_id:
+                tx.write("INSERT OR IGNORE INTO family VALUES (?, ?)", self.root, seq)
             return True
         return bound == self.identity
 

@@ -186,6 +186,13 @@ def _print_explanation(console: "Console", tool: str, explanation: "Explanation"
             (f"  by {by}", "dim"),
         )
     )
+    entry = explanation.entry
+    if entry.name != tool or entry.scope is not None:
+        # More than one entry could have been meant, so the one that decided is named.
+        about = f"  under {inert(entry.name, 80)}"
+        about += f", for {inert(entry.scope)}" if entry.scope is not None else ""
+        about += f" (line {entry.line})" if entry.line is not None else ""
+        console.print(Text(about, style="dim"))
     if explanation.modified:
         said = f"{MODIFIED.icon} {MODIFIED.word}: the tool would be given"
         console.print(Text(said, style=MODIFIED.style))

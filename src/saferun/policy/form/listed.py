@@ -1,6 +1,7 @@
 """Values that are listed: `forbid`, none of these, and `among`, one of these."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from saferun.policy.form.fault import Fault
@@ -35,13 +36,18 @@ class Among:
     __slots__ = ("_alike", "_texts")
 
     def __init__(self, said: list[str]) -> None:
-        self._texts = frozenset(said)
-        self._alike = frozenset(map(fold, said))
+        self._texts, self._alike = _read(tuple(said))
 
     def holds(self, value: Any, *, exactly: bool) -> bool:
         if not isinstance(value, str) or value in self._texts:
             return True
         return not exactly and fold(value) in self._alike
+
+
+@lru_cache(maxsize=16)
+def _read(said: tuple[str, ...]) -> tuple[frozenset[str], frozenset[str]]:
+    """A list as it stands and folded. One list may serve many arguments, and is folded once."""
+    return frozenset(said), frozenset(map(fold, said))
 
 
 def forbid_faults(said: Any) -> Iterator[Fault]:

@@ -267,7 +267,9 @@ def _read(statement: "exp.Expr", dialect: Dialect) -> _Query:
     todo: list[tuple[exp.Expr, frozenset[str]]] = [(statement, frozenset())]
     while todo:
         node, visible = todo.pop()
-        if isinstance(node, refused):
+        # `x IN name` reads the table of that name, and the parser takes it for a column.
+        names_a_table = isinstance(node, exp.In) and node.args.get("field") is not None
+        if isinstance(node, refused) or names_a_table:
             raise _UnreadableError
         if isinstance(node, exp.Subquery | exp.CTE) and not isinstance(
             _bare(node.this), (*queries, exp.Table)

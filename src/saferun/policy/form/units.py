@@ -134,6 +134,8 @@ class _Expansion:
         if KEPT in schema:
             self._fault((*path, KEPT), f"`{KEPT}` is no keyword of JSON Schema")
         said = schema.get("unit", around)
+        if around is not None and said != around:
+            self._fault((*path, "unit"), f"the value is counted in {around} already")
         kind = schema.get("type", types)
         types = (kind,) if isinstance(kind, str) else kind if isinstance(kind, list) else types
         plain = dict(schema)

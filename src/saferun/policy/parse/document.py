@@ -34,6 +34,9 @@ _FILE = (
 )
 _SCOPED = ("for", "tools")
 
+MAX_ENTRIES = 200
+"""Entries of one tool: a call looks at them one by one."""
+
 _POLICY_NAME = re.compile(r"[a-z0-9._-]{1,64}")
 _INPUT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*){0,4}")
 _TYPES = {
@@ -173,6 +176,10 @@ def _unambiguous(file: Part, entries: list[tuple[Path, Tool]]) -> None:
     for path, entry in entries:
         assert entry.scope is not None
         rivals = by_name.setdefault(entry.name, [])
+        if len(rivals) == MAX_ENTRIES:
+            most = f"{named(entry.name)} has more than {MAX_ENTRIES} entries; a condition on"
+            file.fault(path, "value", f"{most} `user`, `tenant` or an input says it in one")
+            continue
         for other, who in rivals:
             if who.weight == entry.scope.weight and who.meets(entry.scope):
                 what = f"{named(entry.name)} has an entry for {who.sentence()} already"

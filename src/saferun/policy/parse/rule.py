@@ -54,6 +54,9 @@ def rule(whole: Whole, schemas: Schemas, path: Path, body: Any, owner: Owner) ->
     if whole.mode == "shadow" and part["mode"] == "enforce":
         what = "the policy's `mode` is shadow, so nothing in it can enforce; "
         part.fault(("mode",), "value", what + "turn that round and mark the other rules")
+    for both in part.mapping("set").keys() & part.mapping("clamp").keys():
+        what = "what is set to a value needs no range; leave one of the two out"
+        part.fault(("clamp", both), "value", what)
     return Rule(
         id=whole.id(part),
         answer=None if changes else said[0] if said else "deny",

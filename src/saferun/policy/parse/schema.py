@@ -45,6 +45,9 @@ class Schemas:
             return {}
         schema = self._expanded(path, said, ())
         unit = {"unit": about["unit"]} if about and "unit" in about else {}
+        if unit and schema.get("unit", unit["unit"]) != unit["unit"]:
+            what = f"the argument is counted in {unit['unit']}, and a rule cannot change that"
+            source.fault((*path, "unit"), "value", what)
         if source.sound(path):
             schema = form.expand(
                 {**unit, **schema}, lambda at, why: source.fault((*path, *at), "value", why)
@@ -96,6 +99,9 @@ class Schemas:
             return {**used, **schema}
         # Both hold. The type and the unit have to be known where the bounds stand.
         about = {word: used[word] for word in ("type", "unit") if word in used}
+        if schema.get("unit", about.get("unit")) != about.get("unit"):
+            what = f"the definition {named(name)} is counted in {about.get('unit', 'no unit')}"
+            source.fault(path, "value", what)
         return {**about, **schema, "allOf": [used, *schema.get("allOf", [])]}
 
 
