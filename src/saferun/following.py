@@ -3,8 +3,10 @@
 A gate asks at every call, and at most every half second somebody looks: at the files that the
 policy was read from, or at what was published to the store. What is new is read whole before
 it takes the place of the old in one step. Whatever is wrong with it, a file that is gone or
-half written, a version that was changed, a signature that is not there, leaves the last good
-one in force and is said once. So following can never open what was shut.
+cannot be read as a policy, a version that was changed, a signature that is not there, leaves the
+last good one in force and is said once. A file is only followed as far as its writer is trusted:
+one that stops half way, at a place where what is there is a policy, has written that policy.
+Whoever renames a finished file into place, or publishes, never shows half of one.
 """
 
 import contextlib
@@ -23,6 +25,7 @@ from saferun import policy as policies
 from saferun.call import PolicyRef
 from saferun.config import Config
 from saferun.errors import ConfigError, PolicyError, SafeRunError
+from saferun.files import beginning
 from saferun.ledger import NoteError, Verifier
 from saferun.policy import Policy, assignment
 from saferun.policy.assignment import Assignment
@@ -204,8 +207,8 @@ def _files(path: Path) -> tuple[Path, ...]:
         return contents(name)
 
     # A file that cannot be read is told of by whoever loads it.
-    with contextlib.suppress(OSError), path.open("rb") as file:
-        gather(file.read(MAX_BYTES + 1), str(path), noted)
+    with contextlib.suppress(OSError):
+        gather(beginning(path, MAX_BYTES + 1), str(path), noted)
     return tuple(dict.fromkeys(found))
 
 
@@ -249,8 +252,8 @@ class Published(_Looking):
                 self._take(reader, None)
         except SafeRunError as problem:
             raise PolicyError(
-                f"{problem}; until saferun policy publish has put a version of {name!r} there, "
-                "no tool can be wrapped under it"
+                f"{str(problem).rstrip('.')}; no tool can be wrapped under {name!r} until "
+                "saferun policy publish has put a version there that this worker accepts"
             ) from None
 
     def _look(self) -> None:

@@ -114,3 +114,16 @@ def test_while_its_share_grows_a_canary_keeps_its_runs(
 def test_a_candidate_in_shadow_decides_for_no_run(bucket: bytes) -> None:
     said = assignment.published(FIRST, TWO, trial="shadow", share=99, **WHO)
     assert not assignment.canary(said, bucket)
+
+
+def test_going_back_again_goes_further_back_and_never_forward() -> None:
+    history = [FIRST]
+    for version in (TWO, THREE):
+        history.append(assignment.published(history[-1], version, **WHO))
+    back = []
+    for _ in range(2):
+        history.append(assignment.rolled_back(history, **WHO))
+        back.append(history[-1].live)
+    assert back == [TWO, ONE]
+    with pytest.raises(PolicyError, match="no other live version"):
+        assignment.rolled_back(history, **WHO)

@@ -139,18 +139,31 @@ def rolled_back(
     """The assignment that takes the last one of `history` back, or goes back to a version.
 
     A candidate is taken back first; where there is none, the version is live that was so
-    before. Raises PolicyError where there is nothing to go back to.
+    before, and each further time one before that: going back never goes forward. Raises
+    PolicyError where there is nothing to go back to.
     """
     now = history[-1]
     if version is None and now.candidate is not None:
         version = now.live
     elif version is None:
-        version = next((each.live for each in history[::-1] if each.live != now.live), None)
+        version = _before(history)
     if version is None:
         raise PolicyError(f"{now.name} has had no other live version to go back to")
     if version == now.live and now.candidate is None:
         raise PolicyError(f"version {version[:12]} is live already")
     return _next(now, "rollback", version, urgent=urgent, **who)
+
+
+def _before(history: Sequence[Assignment]) -> str | None:
+    """The version that was live before the one that is, not counting what was taken back."""
+    lives: list[str] = []
+    for each in history:
+        if each.act == "rollback":
+            while lives and lives[-1] != each.live:
+                lives.pop()
+        if not lives or lives[-1] != each.live:
+            lives.append(each.live)
+    return lives[-2] if len(lives) > 1 else None
 
 
 def canary(now: Assignment, bucket: bytes) -> bool:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path as FilePath
 from typing import Any, TypeAlias
 
+from saferun.files import beginning
 from saferun.policy.source import MAX_BYTES, Path, Source, read
 from saferun.policy.wording import found, named
 
@@ -41,8 +42,7 @@ def beside(folder: FilePath) -> Beside:
         path = (base / name).resolve()
         if not path.is_relative_to(base):
             raise ValueError(f"{named(name)} lies outside the policy's folder; keep it inside")
-        with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1)
+        return beginning(path, MAX_BYTES + 1)
 
     return contents
 

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from saferun.errors import PolicyError
+from saferun.files import beginning
 from saferun.policy.policy import Policy
 
 
@@ -19,8 +20,7 @@ def load(path: str | Path) -> Policy:
     from saferun.policy.source import MAX_BYTES
 
     try:
-        with Path(path).open("rb") as file:
-            text = file.read(MAX_BYTES + 1)
+        text = beginning(Path(path), MAX_BYTES + 1)
     except OSError as error:
         raise PolicyError(f"the policy cannot be read: {error.strerror}", str(path)) from None
     return loads(text, str(path))

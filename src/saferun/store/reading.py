@@ -160,14 +160,20 @@ class Reader:
     def assignments(self, name: str) -> list[bytes]:
         """All that ever decided which versions hold for a policy, the oldest first."""
         found = "SELECT note FROM assignment WHERE name = ? ORDER BY serial"
-        return [row[0] for row in self._all(found, name)]
+        return [self._note(name, row[0]) for row in self._all(found, name)]
 
     def assignment(self, name: str) -> bytes | None:
         """What decides which versions of a policy hold now."""
         row = self._one(
             "SELECT note FROM assignment WHERE name = ? ORDER BY serial DESC LIMIT 1", name
         )
-        return None if row is None else row[0]
+        return None if row is None else self._note(name, row[0])
+
+    def _note(self, name: str, note: object) -> bytes:
+        # A rewritten row may hold any type that SQLite has.
+        if not isinstance(note, bytes):
+            raise StoreError(f"what was published under {name!r} in {self.path} was changed")
+        return note
 
     def knows(self, person: str) -> bool:
         """Whether a person is known by a secret."""

@@ -237,7 +237,10 @@ def versions(
     from saferun.store import Reader
 
     with Reader(store_file(store)) as reader:
-        for each in reader.policies() if name is None else [name]:
+        known = reader.policies() if name is None else [name]
+        if not known and not as_json:
+            screen().print("No policy has ever decided here, and none was published.")
+        for each in known:
             rows, said = _versions(reader, each)
             if not rows:
                 raise CannotError(f"No version of {each!r} has ever decided or been published.")
