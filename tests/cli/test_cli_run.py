@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from cli.project import lines, live
+from saferun import Gate, guard
 from saferun.cli.run import _Page, _Told
 from saferun.cli.screen import shown, span
 from saferun.ledger import Entry
+from saferun.policy import loads
 from saferun.replay import story
 
 HOSTILE = (
@@ -315,3 +317,21 @@ def test_no_frame_can_act_on_a_terminal(tool, message, args, result) -> None:
 )
 def test_a_length_of_time_has_the_unit_that_suits_it(microseconds, said) -> None:
     assert span(microseconds) == said
+
+
+def test_a_call_that_policy_changed_shows_what_it_came_with(saferun, tmp_path) -> None:
+    text = """
+version: 1
+tools:
+  refund:
+    effect: write
+    args: {order: {type: string}, amount: {type: integer}}
+    rules: [{id: cap, clamp: {amount: {maximum: 500}}}]
+"""
+    gate = Gate(policy=loads(text))
+    with gate.run(run_id="r-changed"):
+        guard(lambda order, amount: amount, gate=gate, name="refund")("A-1", 900)
+    gate.store.flush()
+    said = saferun("run", "show", "r-changed").stdout.splitlines()
+    [before] = [line.split() for line in said if line.split()[:1] == ["given"]]
+    assert before == ["given", "amount=900"]

@@ -365,6 +365,7 @@ class _Page:
 
     def _call(self, frame: "Frame") -> "Iterator[Text]":
         decision = _asked(frame)
+        yield from self._given(decision)
         yield from self._arguments(decision)
         for name, kind in decision.get("opaque", {}).items():
             yield from self._row("unread", f"{inert(name, 40)}, a {inert(str(kind), 80)}")
@@ -410,6 +411,18 @@ class _Page:
             label = ""
         if len(args) > len(some):
             yield from self._row("", f"… {counted(len(args) - len(some), 'more argument')}")
+
+    def _given(self, decision: Mapping[str, Any]) -> "Iterator[Text]":
+        """The arguments that the call came with, as far as policy has changed them."""
+        given, args = decision.get("given"), decision.get("args")
+        if not isinstance(given, dict) or not isinstance(args, dict):
+            return
+        changed = {name: value for name, value in given.items() if args.get(name) != value}
+        some = list(changed.items())[: None if self._full else ARGUMENTS]
+        limit = None if self._full else VALUE
+        line = "  ".join(f"{_name(name, limit)}={shown(value, limit)}" for name, value in some)
+        if line:
+            yield from self._row("given", line)
 
     def _person(self, frame: "Frame") -> "Iterator[Text]":
         for step in frame.approvals:
