@@ -10,23 +10,14 @@ from textwrap import dedent
 import pytest
 
 import saferun
-from guarding import Asked, approve
+from guarding import Asked, approve, entries
 from saferun import Denied, Gate, guard
 from saferun.approval import Question, Vote
-from saferun.ledger import read
 from saferun.policy import loads
-from saferun.store import Reader
 
 
 def _gate(text: str) -> Gate:
     return Gate(policy=loads(dedent(text)))
-
-
-def _decisions(gate: Gate) -> list[dict]:
-    gate.store.flush()
-    with Reader(gate.store.path) as reader:
-        entries = [read(body) for _, body, _ in reader.rows()]
-    return [entry.fields for entry in entries if entry.kind == "decision"]
 
 
 EXFILTRATION = """
@@ -189,7 +180,7 @@ def test_the_tool_gets_the_changed_arguments_and_the_ledger_has_both():
 
     guard(refund, gate=gate)(9_000, "1234")
     assert got == [(500, "1234")]
-    [decision] = _decisions(gate)
+    [decision] = entries(gate, "decision")
     assert decision["args"]["amount"] == 500
     assert decision["given"]["amount"] == 9_000
     assert decision["given"]["card"] == decision["args"]["card"] != "1234"

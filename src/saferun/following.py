@@ -9,7 +9,6 @@ one that stops half way, at a place where what is there is a policy, has written
 Whoever renames a finished file into place, or publishes, never shows half of one.
 """
 
-import contextlib
 import functools
 import logging
 import os
@@ -25,7 +24,6 @@ from saferun import policy as policies
 from saferun.call import PolicyRef
 from saferun.config import Config
 from saferun.errors import ConfigError, PolicyError, SafeRunError
-from saferun.files import beginning
 from saferun.ledger import NoteError, Verifier
 from saferun.policy import Policy, assignment
 from saferun.policy.assignment import Assignment
@@ -186,30 +184,22 @@ def _of_file(live: Policy, floor: int) -> Standing:
 
 
 def _loaded(path: Path) -> tuple[tuple[Path, ...], tuple[Stamp, ...], Policy]:
-    """A policy, the files that it was read from, and how those were before they were read.
+    """A policy, the files that it was read from, and how each was before it was read.
 
     A change while they are being read is therefore one that the next look will find.
     """
-    files = _files(path)
-    before = _stamps(files)
-    return files, before, policies.load(path)
+    from saferun.policy.gather import reader
 
-
-def _files(path: Path) -> tuple[Path, ...]:
-    from saferun.policy.gather import beside, gather
-    from saferun.policy.source import MAX_BYTES
-
-    found = [path]
-    contents = beside(path.parent)
+    stamps = {path: _stamp(path)}
+    contents = reader(path.parent)
 
     def noted(name: str) -> bytes:
-        found.append(path.parent / name)
+        file = path.parent / name
+        stamps.setdefault(file, _stamp(file))
         return contents(name)
 
-    # A file that cannot be read is told of by whoever loads it.
-    with contextlib.suppress(OSError):
-        gather(beginning(path, MAX_BYTES + 1), str(path), noted)
-    return tuple(dict.fromkeys(found))
+    live = policies.load(path, noted)
+    return tuple(stamps), tuple(stamps.values()), live
 
 
 def _stamps(files: tuple[Path, ...]) -> tuple[Stamp, ...]:

@@ -363,9 +363,6 @@ class Gate:
             _warn_once(call.tool)
             return policies.observed(call)
         ruling = _ruled(choice.policy, call, facts)
-        if ruling.mode == "shadow" and ruling.modified:
-            # Shadow never changes what happens; what it would have changed is in its reasons.
-            ruling = msgspec.structs.replace(ruling, args=call.args, modified=False)
         if ruling.verdict != "ask" or ruling.mode != "enforce":
             return ruling
         nobody = (
@@ -499,7 +496,12 @@ def _ruled(policy: Policy, call: Call, facts: Facts) -> Ruling:
             ruling = msgspec.structs.replace(
                 ruling, verdict="deny", reasons=(reason, *ruling.reasons), groups=()
             )
-    return ruling if resolved is call else msgspec.structs.replace(ruling, modified=True)
+    if resolved is call:
+        return ruling
+    if ruling.mode == "shadow":
+        # Shadow never changes what happens.
+        return msgspec.structs.replace(ruling, args=call.args)
+    return msgspec.structs.replace(ruling, modified=True)
 
 
 def _other(call: Call, facts: Facts, choice: Choice | None) -> Ruling | None:

@@ -15,7 +15,7 @@ import msgspec
 
 from saferun import plain, redact
 from saferun.call import Call, Decision, Outcome, Reason, RunRef, canonical
-from saferun.control import Charge, charges
+from saferun.control import Charge
 from saferun.ledger import (
     MAX_INLINE,
     AnyEntry,
@@ -117,7 +117,6 @@ def admission(
         key=key.hex() if key is not None else None,
         blobs=_names(blobs),
     )
-    name = ruling.policy.name if ruling.policy is not None else ""
     asks = ruling.verdict == "ask" and ruling.mode == "enforce"
     return Admit(
         entry=entry,
@@ -125,8 +124,7 @@ def admission(
         boot=store.boot,
         key=key,
         opening=opening,
-        # A version's successors count on where it stops: the space is the policy's name.
-        due=_due(call, ruling, store, f"{name}/{ruling.mode}"),
+        due=_counted(ruling.due(call), store),
         request=_request(call, ruling, entry, shown, store, patience) if asks else None,
         blobs=blobs,
         keeps=keeps,
@@ -135,15 +133,10 @@ def admission(
     )
 
 
-def _due(call: Call, ruling: Ruling, store: Store, space: str) -> list[tuple[Charge, bytes | None]]:
-    """What a call would count towards, each with the digest that its counter is kept under."""
-    if not ruling.tool.limits:
-        return []
-    # Counted by what will run: a default that policy fills in is a scope like any other.
-    final = msgspec.structs.replace(call, args=ruling.args)
+def _counted(due: Sequence[Charge], store: Store) -> list[tuple[Charge, bytes | None]]:
+    """Charges, each with the digest that its counter is kept under."""
     return [
-        (charge, None if charge.key is None else store.keys.digest(charge.key))
-        for charge in charges(ruling.tool.limits, final, space)
+        (charge, None if charge.key is None else store.keys.digest(charge.key)) for charge in due
     ]
 
 
@@ -156,7 +149,8 @@ def _other(ruling: Ruling) -> Other:
 def _compared(call: Call, ruling: Ruling, store: Store) -> list[tuple[Charge, bytes | None]]:
     """Counters of a version's own, apart from all that decide (threats, rule 8)."""
     assert ruling.policy is not None
-    return _due(call, ruling, store, f"{ruling.policy.name}@{ruling.policy.version}")
+    space = f"{ruling.policy.name}@{ruling.policy.version}"
+    return _counted(ruling.due(call, space), store)
 
 
 def _given(call: Call, ruling: Ruling) -> tuple[msgspec.Raw | None, tuple[Blob, ...]]:

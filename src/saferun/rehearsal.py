@@ -11,7 +11,6 @@ from msgspec.structs import replace
 
 from saferun.admission import admit
 from saferun.call import Call, Facts, Past, PolicyRef, Reason
-from saferun.control import charges
 from saferun.policy import Policy, Ruling
 
 Told: TypeAlias = Literal["allow", "ask", "deny", "defer", "unknown"]
@@ -65,9 +64,7 @@ class Rehearsal:
         """
         facts = self.facts(call, now)
         ruling = self.policy.decide(call, facts)
-        space = f"{ruling.policy.name if ruling.policy is not None else ''}/{ruling.mode}"
-        due = charges(ruling.tool.limits, replace(call, args=ruling.args), space)
-        tried = admit(ruling.verdict, ruling.reasons, due, self._used)
+        tried = admit(ruling.verdict, ruling.reasons, ruling.due(call), self._used)
         verdict: Told = tried.verdict
         control = None
         if verdict != ruling.verdict:
@@ -88,12 +85,7 @@ class Rehearsal:
 
     def approve(self, call: Call, told: Rehearsed, now: int) -> Rehearsed:
         """The same call once a person has said yes: limits are tried again, and then it starts."""
-        due = charges(
-            told.ruling.tool.limits,
-            replace(call, args=told.args),
-            f"{self.policy.name}/{told.ruling.mode}",
-        )
-        tried = admit("allow", told.reasons, due, self._used)
+        tried = admit("allow", told.reasons, told.ruling.due(call), self._used)
         if tried.verdict == "allow":
             self._start(call, now, tried.moves)
         control = tried.reasons[0].id if tried.verdict != "allow" else None

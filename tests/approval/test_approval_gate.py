@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 import saferun
+from guarding import Asked, entries
 from saferun import ApprovalExpired, Call, Denied, Gate, Outcome, Rejected, guard
 from saferun.approval import Question, Vote
 from saferun.call import RunRef
-from saferun.ledger import read
 from saferun.policy import loads
 from saferun.store import Reader
 
@@ -36,23 +36,6 @@ tools:
 """
 
 
-class Asked:
-    """A channel that answers by a function and remembers what it was shown."""
-
-    name = "test"
-
-    def __init__(self, answer: Callable[[Question], Vote | None]) -> None:
-        self.answer = answer
-        self.questions: list[Question] = []
-
-    def unreachable(self) -> str | None:
-        return None
-
-    def ask(self, question: Question) -> Vote | None:
-        self.questions.append(question)
-        return self.answer(question)
-
-
 def yes(_: Question) -> Vote:
     return Vote(approved=True, by="dana")
 
@@ -64,13 +47,6 @@ def no(_: Question) -> Vote:
 def gate(answer: Callable[[Question], Vote | None] | None = yes) -> Gate:
     channel = None if answer is None else Asked(answer)
     return Gate(policy=loads(POLICY), approvals=channel)
-
-
-def entries(through: Gate) -> list[dict]:
-    through.store.flush()
-    with Reader(through.store.path) as reader:
-        found = [read(body) for _, body, _ in reader.rows()]
-    return [{"kind": entry.kind, **entry.fields} for entry in found]
 
 
 def approvals(through: Gate) -> list[str]:

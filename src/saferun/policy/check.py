@@ -35,11 +35,11 @@ def check(
     They are in the order of the file. `path` is where the text came from, and where the files
     lie that it includes. `tools`, by their names, are those that it is held against.
     """
-    from saferun.policy.gather import beside, gather
+    from saferun.policy.gather import gather, reader
     from saferun.policy.lint import lint
     from saferun.policy.parse import parse
 
-    source = gather(text, path, None if path is None else beside(Path(path).parent))
+    source = gather(text, path, None if path is None else reader(Path(path).parent))
     document = parse(source, Path(path).stem if path else "policy")
     if document is None:
         return [
@@ -47,7 +47,7 @@ def check(
                 severity="error",
                 code=each.code,
                 message=each.message,
-                path=_file(path, each.file),
+                path=each.file,
                 line=each.line,
                 column=each.column,
             )
@@ -58,15 +58,8 @@ def check(
             severity="warning",
             code=each.code,
             message=each.message,
-            path=_file(path, each.file),
+            path=each.file,
             line=each.line,
         )
         for each in lint(source, document, tools)
     ]
-
-
-def _file(path: str | None, file: str | None) -> str | None:
-    """A file named from where `path` is: what is included is named from the policy's folder."""
-    if file is None or file == path or path is None:
-        return path
-    return str(Path(path).parent / file)

@@ -12,6 +12,7 @@ policy rests on, and it can be kept and read again where none of the files is.
 import posixpath
 from collections.abc import Callable
 from pathlib import Path as FilePath
+from pathlib import PurePath
 from typing import Any, TypeAlias
 
 from saferun.files import beginning
@@ -34,7 +35,7 @@ _LISTS = ("limits", "scopes")
 _INCLUDABLE = (*_MAPPINGS, *_LISTS)
 
 
-def beside(folder: FilePath) -> Beside:
+def reader(folder: FilePath) -> Beside:
     """Reads the files of a folder and those below it, and nothing outside."""
 
     def contents(name: str) -> bytes:
@@ -95,7 +96,11 @@ class _Gathering:
         data = self._contents(source, path, name)
         if data is None:
             return
-        other = read(data, name)
+        # Named as the policy itself is, from wherever that was named.
+        shown = (
+            name if self._source.file is None else str(PurePath(self._source.file).parent / name)
+        )
+        other = read(data, shown)
         if not isinstance(other.value, dict):
             if not other.faults:
                 other.fault((), "type", f"an included file is a mapping; {found(other.value)}")

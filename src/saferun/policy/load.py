@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -10,12 +10,15 @@ from saferun.errors import PolicyError
 from saferun.files import beginning
 from saferun.policy.policy import Policy
 
+if TYPE_CHECKING:
+    from saferun.policy.gather import Beside
 
-def load(path: str | Path) -> Policy:
+
+def load(path: str | Path, beside: "Beside | None" = None) -> Policy:
     """The policy in a file, with all that it includes. It has the file's name if it says none.
 
-    Raises PolicyError with the first thing that is wrong, in the order of the file;
-    `check` tells all of them.
+    `beside` reads those files, for whoever wants to know which they are. Raises PolicyError
+    with the first thing that is wrong, in the order of the file; `check` tells all of them.
     """
     from saferun.policy.source import MAX_BYTES
 
@@ -23,10 +26,10 @@ def load(path: str | Path) -> Policy:
         text = beginning(Path(path), MAX_BYTES + 1)
     except OSError as error:
         raise PolicyError(f"the policy cannot be read: {error.strerror}", str(path)) from None
-    return loads(text, str(path))
+    return loads(text, str(path), beside)
 
 
-def loads(text: str | bytes, path: str | None = None) -> Policy:
+def loads(text: str | bytes, path: str | None = None, beside: "Beside | None" = None) -> Policy:
     """The policy in a text.
 
     `path` is where the text came from: for errors, for its name, and for the files beside it
@@ -34,10 +37,11 @@ def loads(text: str | bytes, path: str | None = None) -> Policy:
     """
     # Imported here: reading YAML and compiling schemas would take a quarter of the time
     # that `import saferun` may take, and only loading needs them.
-    from saferun.policy.gather import beside, gather
+    from saferun.policy.gather import gather, reader
 
-    source = gather(text, path, None if path is None else beside(Path(path).parent))
-    return _policy(source, path)
+    if beside is None and path is not None:
+        beside = reader(Path(path).parent)
+    return _policy(gather(text, path, beside), path)
 
 
 def restore(value: Mapping[str, Any] | bytes) -> Policy:
@@ -62,8 +66,5 @@ def _policy(source: Any, path: str | None) -> Policy:
     document = parse(source, Path(path).stem if path else "policy")
     if document is None:
         fault = source.faults[0]
-        file = path
-        if fault.file is not None and path is not None and fault.file != path:
-            file = str(Path(path).parent / fault.file)
-        raise PolicyError(fault.message, file, fault.line, fault.column)
+        raise PolicyError(fault.message, fault.file, fault.line, fault.column)
     return compile_policy(document)

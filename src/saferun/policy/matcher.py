@@ -19,7 +19,7 @@ from jsonschema_rs import (
     ValidationErrorKind,
 )
 
-from saferun.policy.form import FORMS, Form, inside
+from saferun.policy.form import FORMS, Form, inside, rebuilt
 from saferun.policy.reading import written_alike
 from saferun.policy.wording import measured
 
@@ -157,14 +157,7 @@ def _exact(schema: Any) -> Any:
     values = [schema["const"]] if "const" in schema else schema.get("enum", [])
     if any(map(_holds_integer, values)):
         exact[_EXACT_VALUE] = values
-    for (keyword, *at), held in inside(schema):
-        if not at:
-            exact[keyword] = _exact(held)
-            continue
-        if exact[keyword] is schema[keyword]:
-            exact[keyword] = schema[keyword].copy()
-        exact[keyword][at[0]] = _exact(held)
-    return exact
+    return rebuilt(schema, exact, lambda _, held: _exact(held))
 
 
 def _holds_integer(value: Any) -> bool:

@@ -12,6 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from saferun.call import Call, Facts, Mode, PolicyRef, Reason, Verdict, canonical
+from saferun.control import Charge, charges
 from saferun.policy.document import Document
 from saferun.policy.tool import RulePolicy, Seen, ToolPolicy
 from saferun.policy.wording import named
@@ -45,6 +46,18 @@ class Ruling(msgspec.Struct, frozen=True, kw_only=True):
     groups: tuple[str, ...] = ()
     shadow: tuple[Reason, ...] = ()
     missing: tuple[str, ...] = ()
+
+    def due(self, call: Call, space: str | None = None) -> tuple[Charge, ...]:
+        """What the call would count towards: by what will run, a default that is filled in too.
+
+        `space` sets counters apart. Without it they are those of the policy's name, since a
+        version's successors count on where it stops.
+        """
+        if not self.tool.limits:
+            return ()
+        if space is None:
+            space = f"{self.policy.name if self.policy is not None else ''}/{self.mode}"
+        return charges(self.tool.limits, replace(call, args=self.args), space)
 
 
 class Policy(msgspec.Struct, frozen=True, eq=False, kw_only=True):

@@ -44,7 +44,13 @@ class Memory:
         # Read from the ledger as it grows, so it stays true whoever wrote in between.
         self.pasts = Pasts()
 
+    def drop(self) -> None:
+        """Forget all of it, what was read of a commit that failed too."""
+        self.forget()
+        self.pasts.forget()
+
     def forget(self) -> None:
+        """Forget what another process may have changed."""
         self.size = -1
         self.counters.clear()
         self.runs.clear()
@@ -135,13 +141,12 @@ class Transaction:
     def first_entry(self, run_id: str) -> int | None:
         """The number of the first entry of a run and its children, None where it is new."""
         found = [seq for known, seq, _ in self._runs if known == run_id]
-        found += (
-            int(str(seq))
-            for (seq,) in self.rows(
-                "SELECT seq FROM run WHERE run_id = ? UNION SELECT seq FROM family WHERE root = ?",
-                *(run_id, run_id),
-            )
-        )
+        for (seq,) in self.rows(
+            "SELECT seq FROM run WHERE run_id = ? UNION SELECT seq FROM family WHERE root = ?",
+            *(run_id, run_id),
+        ):
+            assert isinstance(seq, int)
+            found.append(seq)
         return min(found, default=None)
 
     def bind(self, run_id: str, seq: int, identity: bytes) -> None:

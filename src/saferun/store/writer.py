@@ -187,8 +187,7 @@ class Writer:
                 self._lock = FileLock(self._path.with_name(self._path.name + ".lock"))
         if self._connection is None:
             self._connection = sqlite.connect(self._path, self._durability)
-            self._memory.forget()
-            self._memory.pasts.forget()
+            self._memory.drop()
         return self._connection, self._lock
 
     def _drain(self, *, locked: bool = False) -> None:
@@ -249,8 +248,7 @@ class Writer:
 
     def _failed(self, batch: list[Item[object]], problem: Exception) -> None:
         """Nothing of the batch is committed: answer those who wait, keep what rides."""
-        self._memory.forget()
-        self._memory.pasts.forget()
+        self._memory.drop()
         if self._connection is not None:
             # A new connection for the next try: what this one thinks of the file may be wrong.
             self._connection.close()

@@ -240,13 +240,13 @@ def _load(path: Path, policies: "dict[Path, Policy]", faults: "list[tuple[Path, 
 
 
 def _survivors(policies: "dict[Path, Policy]", suites: "Sequence[Suite]") -> "Iterator[_Survivor]":
-    from saferun.policy.gather import beside, gather
+    from saferun.policy.gather import gather, reader
     from saferun.testing.mutation import mutants
     from saferun.testing.run import passes
 
     for path, policy in policies.items():
         tests = [suite for suite in suites if suite.policy == path]
-        source = gather(path.read_bytes(), path.name, beside(path.parent))
+        source = gather(path.read_bytes(), path.name, reader(path.parent))
         changed = mutants(policy)
         with progress(f"changing {policy.name}", len(changed)) as tell:
             for done, mutant in enumerate(changed, 1):

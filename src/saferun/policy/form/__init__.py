@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 
 from saferun.policy.form.email import Email, email_faults
 from saferun.policy.form.fault import Fault
-from saferun.policy.form.held import SAME_VALUE, inside
+from saferun.policy.form.held import SAME_VALUE, inside, rebuilt
 from saferun.policy.form.listed import Among, Forbid, among_faults, forbid_faults
 from saferun.policy.form.plain import Plain, plain
 from saferun.policy.form.sql import Sql, sql_faults
@@ -31,6 +31,7 @@ __all__ = [
     "parse_duration",
     "paths",
     "plain",
+    "rebuilt",
 ]
 
 

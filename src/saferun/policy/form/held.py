@@ -1,6 +1,6 @@
 """Where schemas stand inside a schema."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 _HELD = frozenset(
@@ -33,3 +33,24 @@ def inside(schema: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int, ...], A
             yield from (((keyword, at), each) for at, each in enumerate(held))
         elif keyword in _HELD_BY_NAME and isinstance(held, dict):
             yield from (((keyword, name), each) for name, each in held.items())
+
+
+def rebuilt(
+    schema: Mapping[str, Any],
+    new: dict[str, Any],
+    change: Callable[[tuple[str | int, ...], Any], Any],
+) -> dict[str, Any]:
+    """`new` with every schema that stands directly in `schema` changed, and nothing of it shared.
+
+    `new` begins as a copy of `schema`, perhaps with other words of its own. `change` is given
+    the steps to a schema inside, and that schema; `schema` itself stays as it is.
+    """
+    for steps, held in inside(schema):
+        keyword = str(steps[0])
+        if len(steps) == 1:
+            new[keyword] = change(steps, held)
+            continue
+        if new[keyword] is schema[keyword]:
+            new[keyword] = schema[keyword].copy()
+        new[keyword][steps[1]] = change(steps, held)
+    return new

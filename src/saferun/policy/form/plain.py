@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from saferun.policy.form.held import inside
+from saferun.policy.form.held import inside, rebuilt
 from saferun.policy.form.units import KEPT
 
 _DROPPED = ("unit", KEPT)
@@ -121,14 +121,7 @@ def _stripped(schema: Any) -> Any:
     if not isinstance(schema, dict):
         return schema
     new = {word: each for word, each in schema.items() if word not in _DROPPED}
-    for (keyword, *at), held in inside(schema):
-        if not at:
-            new[keyword] = _stripped(held)
-            continue
-        if new[keyword] is schema[keyword]:
-            new[keyword] = schema[keyword].copy()
-        new[keyword][at[0]] = _stripped(held)
-    return new
+    return rebuilt(schema, new, lambda _, held: _stripped(held))
 
 
 def _holds_text(value: Any) -> bool:

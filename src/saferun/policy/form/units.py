@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from saferun.call import canonical
 from saferun.policy.form.currency import DECIMALS, SIGNS
-from saferun.policy.form.held import SAME_VALUE, inside
+from saferun.policy.form.held import SAME_VALUE, rebuilt
 from saferun.policy.wording import found, listed, meant, named
 
 FaultSink: TypeAlias = Callable[[tuple[str | int, ...], str], None]
@@ -150,17 +150,12 @@ class _Expansion:
             self._measure(
                 plain, path, _unit(said), whole="integer" in types and "number" not in types
             )
-        for (keyword, *at), held in inside(schema):
-            same = keyword in SAME_VALUE
-            steps = (*path, keyword, *at)
-            new = self.of(held, steps, said if same else None, types if same else ())
-            if not at:
-                plain[keyword] = new
-                continue
-            if plain[keyword] is schema[keyword]:
-                plain[keyword] = schema[keyword].copy()
-            plain[keyword][at[0]] = new
-        return plain
+
+        def expanded(steps: tuple[str | int, ...], held: Any) -> Any:
+            same = steps[0] in SAME_VALUE
+            return self.of(held, (*path, *steps), said if same else None, types if same else ())
+
+        return rebuilt(schema, plain, expanded)
 
     def _bare(self, schema: dict[str, Any], path: tuple[str | int, ...]) -> None:
         for keyword in BOUNDS:

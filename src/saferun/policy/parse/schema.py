@@ -3,7 +3,7 @@
 from typing import Any
 
 from saferun.policy import form
-from saferun.policy.matcher import Matcher, inside
+from saferun.policy.matcher import Matcher
 from saferun.policy.parse.whole import Whole
 from saferun.policy.reading import floats_in
 from saferun.policy.schema import examine, meant, types
@@ -70,14 +70,11 @@ class Schemas:
             most = f"with its definitions in place, a policy has more than {MAX_EXPANDED:,} schemas"
             self._whole.source.fault((), "value", f"{most}; use fewer definitions in definitions")
             return {}
-        schema = dict(said)
-        for (keyword, *at), held in inside(said):
-            if not at:
-                schema[keyword] = self._expanded((*path, keyword), held, within)
-                continue
-            if schema[keyword] is said[keyword]:
-                schema[keyword] = said[keyword].copy()
-            schema[keyword][at[0]] = self._expanded((*path, keyword, at[0]), held, within)
+        schema = form.rebuilt(
+            said,
+            dict(said),
+            lambda steps, held: self._expanded((*path, *steps), held, within),
+        )
         return self._used(path, schema, within) if "use" in schema else schema
 
     def _used(self, path: Path, schema: dict[str, Any], within: tuple[str, ...]) -> dict[str, Any]:
