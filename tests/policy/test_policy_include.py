@@ -174,6 +174,7 @@ def test_a_definition_may_use_another_and_stand_inside_a_schema():
         ("{n: {use: m}, m: {use: n}}", "{a: n}", "uses itself"),
         ("{cents: {type: integer}}", "{a: cent}", "did you mean `cents`"),
         ("{n: {type: intger}}", "{}", "a type is one of"),
+        ("{n: {type: integer}}", "{a: {use: n, type: integer, allOf: 5}}", "`allOf` is a list"),
     ],
 )
 def test_a_definition_that_is_wrong_is_told(definitions, args, message):

@@ -99,7 +99,11 @@ class Schemas:
         if schema.get("unit", about.get("unit")) != about.get("unit"):
             what = f"the definition {named(name)} is counted in {about.get('unit', 'no unit')}"
             source.fault(path, "value", what)
-        return {**about, **schema, "allOf": [used, *schema.get("allOf", [])]}
+        also = schema.get("allOf", [])
+        if not isinstance(also, list):
+            source.fault(path, "schema", f"`allOf` is a list of schemas; {found(also)}")
+            return {}
+        return {**about, **schema, "allOf": [used, *also]}
 
 
 def fits(value: Any, schema: dict[str, Any]) -> bool:
