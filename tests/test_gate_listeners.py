@@ -1,7 +1,6 @@
 """Whoever listens is told of every decision, and can spoil none."""
 
 import logging
-from collections.abc import Iterator
 
 import pytest
 
@@ -13,11 +12,11 @@ CLOSED = "version: 1\nname: closed\ntools: {other: {effect: read}}\n"
 
 
 @pytest.fixture
-def heard() -> Iterator[list[Decision]]:
+def heard(monkeypatch: pytest.MonkeyPatch) -> list[Decision]:
+    monkeypatch.setattr(gate, "_listeners", [])
     told: list[Decision] = []
     saferun.on_decision(told.append)
-    yield told
-    gate._listeners.clear()
+    return told
 
 
 def test_every_decision_is_told(heard):
@@ -63,3 +62,9 @@ def test_a_denial_is_logged_with_the_model_s_sentence_and_an_allowed_call_is_not
     with pytest.raises(Denied) as raised:
         guard(lambda: 1, name="shut", gate=enforcing(CLOSED))()
     assert raised.value.for_model in caplog.text
+
+
+def test_whoever_stopped_listening_is_told_nothing_more(heard):
+    gate.stop_listening(heard.append)
+    guard(lambda: 1, name="tool", gate=observing())()
+    assert heard == []

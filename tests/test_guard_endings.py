@@ -312,7 +312,7 @@ def test_a_listener_cannot_change_what_runs():
         got = []
         guard(lambda x: got.append(x), name="tool", gate=enforcing())(1)
     finally:
-        gates._listeners.remove(meddle)
+        gates.stop_listening(meddle)
     assert got == [1]
 
 

@@ -70,6 +70,11 @@ def on_decision(listen: Callable[[Decision], None]) -> Callable[[Decision], None
     return listen
 
 
+def stop_listening(listen: Callable[[Decision], None]) -> None:
+    """Tell `listen` nothing more. Raises ValueError where it was not told anything."""
+    _listeners.remove(listen)
+
+
 class Gate:
     """One policy, one store and the channels to ask by: everything a call passes.
 
@@ -568,7 +573,7 @@ def _tell(decision: Decision) -> None:
         log.info(
             "saferun: in shadow, %s ran; enforced: %s (%s)", decision.tool, decision.verdict, ids
         )
-    for listen in _listeners:
+    for listen in tuple(_listeners):
         try:
             listen(decision)
         except Exception:

@@ -13,7 +13,7 @@ from typing import ClassVar, Self
 
 from saferun.call import Decision, Reason
 from saferun.errors import Denied
-from saferun.gate import on_decision
+from saferun.gate import on_decision, stop_listening
 
 
 class _Block(ABC):
@@ -49,7 +49,8 @@ class _Block(ABC):
         return self.decision.for_model
 
     def __enter__(self) -> Self:
-        _open.append(self)
+        # For as long as the block lasts and no longer: what else listens is not its business.
+        on_decision(self.decisions.append)
         return self
 
     def __exit__(
@@ -59,7 +60,7 @@ class _Block(ABC):
         trace: TracebackType | None,
     ) -> bool:
         __tracebackhide__ = True
-        _open.remove(self)
+        stop_listening(self.decisions.append)
         if error is not None and not isinstance(error, Denied):
             return False
         assert self.decision is not None
@@ -118,16 +119,6 @@ class asked(_Block):  # noqa: N801
 
     def _spoke(self, decision: Decision) -> tuple[Reason, ...]:
         return tuple(reason for reason in decision.reasons if reason.effect == "ask")
-
-
-_open: list[_Block] = []
-"""The blocks that are entered now, the innermost last."""
-
-
-@on_decision
-def _tell(decision: Decision) -> None:
-    for block in tuple(_open):
-        block.decisions.append(decision)
 
 
 def _told(decision: Decision) -> str:
