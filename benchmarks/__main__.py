@@ -78,15 +78,16 @@ def _measured(folder: Path, effort: Effort, *, quick: bool) -> table.Results:
         synced = stack.enter_context(disk.synced(folder))
         alone = stack.enter_context(guarded.cases(folder / "guarded"))
         many, shared = stack.enter_context(crowd.cases(folder / "crowd"))
-        others = stack.enter_context(_peer(missing, install=not quick))
+        others = stack.enter_context(_peers(missing, install=not quick))
         figures = _taking_turns(
             [
                 (Single(BARE, lambda: work.refund(**work.CALL)), effort.light),
                 (synced, effort.synced),
                 *((case, effort.light) for case in decision.cases()),
+                *((case, effort.process) for each in others for case in each.deciding()),
                 *((case, effort.loads) for case in decision.loading()),
                 *((case, _calls(case.name, effort)) for case in alone),
-                *((case, effort.peer) for case in others),
+                *((case, effort.peer) for each in others for case in each.guarding()),
                 *((case, effort.crowd) for case in many),
             ],
             effort.rounds,
@@ -128,17 +129,19 @@ def _calls(name: str, effort: Effort) -> int:
 
 
 @contextlib.contextmanager
-def _peer(missing: list[str], *, install: bool) -> Iterator[list[peer.Governed]]:
-    try:
-        ready = peer.ready(install=install)
-    except peer.PeerError as problem:
-        missing.append(f"{peer.PACKAGE}: {problem}.")
-        yield []
-        return
-    try:
-        yield ready.cases()
-    finally:
-        ready.close()
+def _peers(missing: list[str], *, install: bool) -> Iterator[list[peer.Peer]]:
+    """Those that can be measured here, and a line in `missing` for each that cannot."""
+    with contextlib.ExitStack() as stack:
+        there: list[peer.Peer] = []
+        for package in peer.PACKAGES:
+            try:
+                ready = peer.ready(package, install=install)
+            except peer.PeerError as problem:
+                missing.append(f"{package.requirement}: {problem}.")
+            else:
+                stack.callback(ready.close)
+                there.append(ready)
+        yield there
 
 
 def _verified(file: Path) -> table.Fact:

@@ -5,7 +5,7 @@ from benchmarks.measure import Single
 from saferun import Call, Policy, policy
 from saferun.call import Facts, RunRef
 
-_RUN = RunRef(run_id="r", root="r", user={"id": "maria", "tier": "silver"})
+_RUN = RunRef(run_id="r", root="r", user=work.USER)
 
 
 def cases() -> list[Single]:

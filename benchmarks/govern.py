@@ -1,37 +1,37 @@
-"""The peer's side: runs in the peer's environment, and makes calls as it is told on its input.
+"""A whole call of the Agent Governance Toolkit: `govern(fn, policy=yaml)`.
 
-Used as its documentation has it: `govern(fn, policy=yaml)`, the call's kind under `action`,
+Used as its documentation has it, in its own environment: the call's kind under `action`,
 everything else by name, conditions over the values. The rules are those of `work.policy`, as
 far as it can say them: it has no types and no lengths, and what is not listed is not noticed.
 """
 
 import json
-import sys
 from collections.abc import Callable
 
 from benchmarks import work
-from benchmarks.measure import timed
 
-_AUDITED, _BARE = True, False
-
-CASES: dict[str, tuple[int, bool]] = {
-    "AGT govern: 1 rule": (0, _AUDITED),
-    "AGT govern: 100 rules, 2 about the tool": (49, _AUDITED),
-    "AGT govern: 1 rule, no audit": (0, _BARE),
-    "AGT govern: 100 rules, 2 about it, no audit": (49, _BARE),
+CASES: dict[str, Callable[[], Callable[[], object]]] = {
+    "AGT govern: 1 rule": lambda: _governed(0, audit=True),
+    "AGT govern: 100 rules, 2 about the tool": lambda: _governed(49, audit=True),
+    "AGT govern: 1 rule, no audit": lambda: _governed(0, audit=False),
+    "AGT govern: 100 rules, 2 about it, no audit": lambda: _governed(49, audit=False),
 }
-"""How many further tools its policy is about, with two rules each, and whether it audits."""
 
 
-def policy(others: int) -> str:
+def policy(others: int, *, when: bool = False) -> str:
+    """Rules about `refund`, and two about each of `others` further tools.
+
+    With `when`, those about `refund` are the conditions of `work.policy`, and there are two.
+    """
+    asked = _WHEN if when else _ABOVE
+    highest = work.HIGHEST + 1 if when else work.ASKED_FROM
     rules = [
-        ("small-refund", "allow", _FITTING.format(tool="refund", amount=work.ASKED_FROM)),
-        ("big-refund", "require_approval", _ABOVE.format(tool="refund", amount=work.ASKED_FROM)),
+        ("small-refund", "allow", _FITTING.format(tool="refund", amount=highest)),
+        ("big-refund", "require_approval", asked.format(tool="refund", amount=work.ASKED_FROM)),
     ]
     if others:
-        rules.append(
-            ("huge-refund", "require_approval", _ABOVE.format(tool="refund", amount=50_001))
-        )
+        huge = work.ASKED_FROM + 1 if when else 50_001
+        rules.append(("huge-refund", "require_approval", asked.format(tool="refund", amount=huge)))
     for at in range(others):
         for name, amount in (("big", work.ASKED_FROM), ("huge", 50_001)):
             condition = _ABOVE.format(tool=f"tool_{at}", amount=amount)
@@ -40,9 +40,16 @@ def policy(others: int) -> str:
         {
             "apiVersion": "governance.toolkit/v1",
             "name": "bench",
+            "agents": ["*"],
             "default_action": "deny",
             "rules": [
-                {"name": name, "action": action, "condition": condition}
+                # A question goes before a permission where both match.
+                {
+                    "name": name,
+                    "action": action,
+                    "condition": condition,
+                    "priority": int(action != "allow"),
+                }
                 for name, action, condition in rules
             ],
         }
@@ -51,12 +58,13 @@ def policy(others: int) -> str:
 
 _FITTING = (
     "action.type == '{tool}' and amount.value >= 1 and amount.value < {amount}"
-    " and currency.value in ['USD', 'EUR', 'GBP']"
+    f" and currency.value in {list(work.CURRENCIES)}"
 )
 _ABOVE = "action.type == '{tool}' and amount.value >= {amount}"
+_WHEN = "action.type == '{tool}' and amount.value < {amount} and user.tier == 'gold'"
 
 
-def _governed(others: int, audit: bool) -> Callable[[], object]:
+def _governed(others: int, *, audit: bool) -> Callable[[], object]:
     from agentmesh.governance import govern  # type: ignore[import-not-found]
 
     def refund(order_id: str, amount: int, currency: str, reason: str, action: str) -> object:
@@ -65,14 +73,3 @@ def _governed(others: int, audit: bool) -> Callable[[], object]:
 
     tool = govern(refund, policy=policy(others), audit=audit)
     return lambda: tool(action="refund", **work.CALL)
-
-
-def main() -> None:
-    calls = {name: _governed(*how) for name, how in CASES.items()}
-    for line in sys.stdin:
-        name, times = json.loads(line)
-        print(json.dumps(timed(calls[name], times).spent), flush=True)
-
-
-if __name__ == "__main__":
-    main()

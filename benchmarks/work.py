@@ -21,8 +21,16 @@ CALL: Arguments = {
 }
 """A call that every policy here allows, which is what nearly every call is."""
 
+USER = {"id": "maria", "tier": "silver"}
+"""Who calls. No condition here holds for this tier, so each is evaluated to its second half."""
+
 ASKED_FROM = 20_001
 """Cents from which a refund needs a person; none of the timed calls gets there."""
+
+HIGHEST = 100_000
+"""Cents that no refund may go beyond."""
+
+CURRENCIES = ("USD", "EUR", "GBP")
 
 
 def refund(order_id: str, amount: int, currency: str, reason: str) -> dict[str, object]:
@@ -58,8 +66,8 @@ def _tool(name: str, rules: list[str]) -> str:
     effect: write
     args:
       order_id: {{type: string, maxLength: 40}}
-      amount: {{type: integer, minimum: 1, maximum: 100000}}
-      currency: {{enum: [USD, EUR, GBP]}}
+      amount: {{type: integer, minimum: 1, maximum: {HIGHEST}}}
+      currency: {{enum: [{", ".join(CURRENCIES)}]}}
       reason: {{type: string, maxLength: 500}}
     rules:
 {"".join(rules)}"""
