@@ -33,11 +33,11 @@ def backtested(folder: Path) -> float:
 
 
 def _runs() -> Iterator[dict[str, Any]]:
-    arguments = json.dumps(work.CALL)
+    orders = work.orders()
     for at in range(CALLS // A_RUN):
         messages: list[dict[str, Any]] = [{"role": "user", "content": "Refund my orders."}]
         for number in range(A_RUN):
-            function = {"name": "refund", "arguments": arguments}
+            function = {"name": "refund", "arguments": json.dumps(next(orders))}
             call = {"id": f"call_{number}", "type": "function", "function": function}
             said = "I will refund the next one now."
             messages.append({"role": "assistant", "content": said, "tool_calls": [call]})

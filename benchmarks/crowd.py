@@ -6,7 +6,9 @@ commit, with `full` it has its own.
 
 import asyncio
 import contextlib
+import itertools
 import multiprocessing
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -51,13 +53,14 @@ class Tasks:
         spent: list[int] = []
         async with self._gate.run(agent="bench", user="maria"):
             began = time.perf_counter_ns()
-            await asyncio.gather(*(self._one(calls // TASKS, spent) for _ in range(TASKS)))
+            desks = (work.orders(f"task-{at}") for at in range(TASKS))
+            await asyncio.gather(*(self._one(calls // TASKS, spent, each) for each in desks))
             return Round(spent, time.perf_counter_ns() - began)
 
-    async def _one(self, calls: int, spent: list[int]) -> None:
-        for _ in range(calls):
+    async def _one(self, calls: int, spent: list[int], orders: Iterator[work.Arguments]) -> None:
+        for order in itertools.islice(orders, calls):
             began = time.perf_counter_ns()
-            await self._tool(**work.CALL)
+            await self._tool(**order)
             spent.append(time.perf_counter_ns() - began)
 
 
@@ -187,8 +190,10 @@ def _at_once(threads: int, calls: int, through: Gate) -> tuple[int, int, list[in
     spent: list[int] = []
 
     def one() -> None:
+        orders = _orders()
         with through.run(agent="bench", user="maria"):
-            spent.extend(timed(lambda: tool(**work.CALL), calls // threads, settle=False).spent)
+            done = timed(lambda: tool(**next(orders)), calls // threads, settle=False)
+        spent.extend(done.spent)
 
     began, ended = _together(threads, one)
     return began, ended, spent
@@ -199,14 +204,20 @@ def _spent(through: Gate) -> int:
     allowed: list[bool] = []
 
     def one() -> None:
+        tries = 2 * CAP // (PROCESSES * THREADS_EACH)
         with through.run(agent="bench", user="maria", run_id="r-shared"):
-            for _ in range(2 * CAP // (PROCESSES * THREADS_EACH)):
+            for order in itertools.islice(_orders(), tries):
                 with contextlib.suppress(Denied):
-                    tool(**work.CALL)
+                    tool(**order)
                     allowed.append(True)
 
     _together(THREADS_EACH, one)
     return len(allowed)
+
+
+def _orders() -> Iterator[work.Arguments]:
+    """Orders that no other thread of any process has."""
+    return work.orders(f"{os.getpid()}-{threading.get_ident()}")
 
 
 def _together(threads: int, one: Callable[[], None]) -> tuple[int, int]:

@@ -19,10 +19,11 @@ class Guarded(Single):
         self._store = store
         self._gate = gate(store, text)
         tool = saferun.guard(work.refund, gate=self._gate)
-        super().__init__(name, lambda: tool(**work.CALL))
+        orders = work.orders()
+        super().__init__(name, lambda: tool(**next(orders)))
 
     def run(self, calls: int) -> Round:
-        with self._gate.run(agent="bench", user="maria"):
+        with self._gate.run(agent="bench", user="maria", tenant="acme"):
             done = super().run(calls)
         # What rides is written now, and not while the next case is timed.
         self._store.flush()
@@ -33,19 +34,25 @@ class Guarded(Single):
 def cases(folder: Path) -> Iterator[list[Guarded]]:
     with contextlib.ExitStack() as stores:
 
-        def guarded(
-            name: str, durability: Durability, *, ride: bool, limit: int | None = None
-        ) -> Guarded:
+        def guarded(name: str, durability: Durability, text: str, *, ride: bool = False) -> Guarded:
             place = folder / name.replace(", ", "-").replace(" ", "-")
             store = stores.enter_context(opened(place, durability, ride=ride))
-            return Guarded(f"guard: {name}", store, work.policy(limit=limit))
+            return Guarded(f"guard: {name}", store, text)
 
+        usual = work.policy()
         yield [
-            guarded("process, own", "process", ride=False),
-            guarded("process, ride", "process", ride=True),
-            guarded("process, own, a limit per run", "process", ride=False, limit=10**9),
-            guarded("full, own", "full", ride=False),
-            guarded("full, ride", "full", ride=True),
+            guarded("process, own", "process", usual),
+            guarded("process, ride", "process", usual, ride=True),
+            guarded("process, own, no controls", "process", work.policy(controls=work.OFF)),
+            guarded("process, own, breaker alone", "process", work.policy(controls="loops: off\n")),
+            guarded("process, own, loops alone", "process", work.policy(controls="breaker: off\n")),
+            guarded("process, own, a limit per run", "process", work.policy(limit=10**9)),
+            guarded(
+                "process, own, a limit per order", "process", work.policy(limits=work.PER_ORDER)
+            ),
+            guarded("process, own, all controls", "process", work.policy(limits=work.FIVE)),
+            guarded("full, own", "full", usual),
+            guarded("full, ride", "full", usual, ride=True),
         ]
 
 

@@ -3,6 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from saferun.admission import Due
+from saferun.call import Call
+from saferun.control import Groups, Limit, charges
 from saferun.ledger import DecisionEntry, OutcomeEntry, Report, encode, read, verify
 from saferun.store import Admit, Reader, Settle, Store
 
@@ -12,6 +15,12 @@ def admit(store: Store, **about: Any) -> Admit:
         **{"tool": "refund", "verdict": "allow", "boot": store.boot, **about.pop("entry", {})}
     )
     return Admit(entry=entry, rest=encode(entry), boot=store.boot, **about)
+
+
+def due(store: Store, call: Call, *limits: Limit, cost: int | None = None, **about: Any) -> Due:
+    """What a call has to pass, its groups under the numbers that the store keeps them by."""
+    counted = charges(limits, call, "test", cost, Groups(store.group))
+    return Due(charges=counted, **about)
 
 
 def settle(store: Store, of: int, status: str = "ok", **about: Any) -> Settle:

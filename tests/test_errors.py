@@ -1,17 +1,28 @@
 """Errors: one `except Denied` covers every call that did not run, and none tells too much."""
 
 import pickle
+from typing import Any
 
 import pytest
 
 import saferun
 from saferun import Decision, Denied, Reason
+from saferun.call import Measure
 from saferun.errors import ApprovalPending, PolicyError, denial
 
 
-def decision(error: str = "Denied", effect: str = "deny") -> Decision:
-    reason = Reason(id="cap", effect=effect, source="limit", message="At most 2.", error=error)
-    return Decision(verdict="deny", tool="refund", args={"card": "4111"}, reasons=(reason,))
+def decision(error: str = "Denied", effect: str = "deny", **about: Any) -> Decision:
+    reason = Reason(
+        id="cap",
+        effect=effect,
+        source="limit",
+        message="At most 2.",
+        error=error,
+        measure=Measure(control="limit", scope="user maria", max="2", used="2", wants="1"),
+    )
+    return Decision(
+        verdict="deny", tool="refund", args={"card": "4111"}, reasons=(reason,), **about
+    )
 
 
 KINDS = [
@@ -40,6 +51,39 @@ def test_a_denial_survives_pickling(name: str) -> None:
     raised = denial(decision(name))
     again = pickle.loads(pickle.dumps(raised))
     assert (type(again), again.decision) == (type(raised), raised.decision)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_when_to_try_again_is_the_decisions_to_say(name: str) -> None:
+    assert denial(decision(name)).retry_after is None
+    raised = denial(decision(name, retry_after=12.5))
+    assert raised.retry_after == 12.5
+    assert pickle.loads(pickle.dumps(raised)).retry_after == 12.5
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(0.0, 1), (0.2, 1), (1.0, 1), (1.1, 2), (90.0, 90)])
+def test_a_model_is_told_whole_seconds_after_which_it_does_fit(seconds: float, said: int) -> None:
+    told = denial(decision("Deferred", retry_after=seconds)).for_model
+    assert told == f"refund was not run: At most 2 (rule cap); try again in {said} s."
+
+
+def test_how_a_control_stood_is_for_people_and_for_no_model() -> None:
+    told = decision("LimitExceeded")
+    assert told.for_people == f"{told.for_model} [limit, user maria: 2 of 2, wants 1]"
+    for text in (told.for_model, str(denial(told))):
+        assert "maria" not in text
+        assert "wants" not in text
+
+
+def test_without_a_control_people_are_told_what_the_model_is() -> None:
+    reason = Reason(id="no", effect="deny", source="rule", message="No.")
+    told = Decision(verdict="deny", tool="refund", args={}, reasons=(reason,))
+    assert told.for_people == told.for_model
+
+
+def test_a_time_for_people_is_rounded_up_to_the_second_at_which_it_has_come() -> None:
+    measure = Measure(control="rate", frees_at=1_763_942_400_000_001)
+    assert measure.said() == "rate, free at 2025-11-24 00:00:01Z"
 
 
 def test_a_reason_that_did_not_decide_names_no_error() -> None:

@@ -138,10 +138,10 @@ def test_calls_are_counted_across_threads_and_tasks():
 
     async def main() -> None:
         async with saferun.run():
-            for _ in range(20):
-                await guarded(1)
-            with pytest.raises(Denied):
-                await guarded(1)
+            for query in range(20):
+                await guarded(query)
+            with pytest.raises(Denied, match="enough"):
+                await guarded(20)
 
     asyncio.run(main())
 

@@ -12,7 +12,7 @@ import pytest
 import saferun
 from guarding import entries, observing
 from saferun import Gate, guard
-from saferun.run import MAX_ID, _no_gate, current
+from saferun.run import MAX_ID, Run, _no_gate, current
 
 
 def tool(gate: Gate) -> Any:
@@ -156,6 +156,51 @@ def test_a_parent_may_be_named():
     with saferun.run(parent=outer) as inner:
         tool(gate)()
     assert (inner.ref.parent, inner.ref.root) == (outer.run_id, outer.run_id)
+
+
+WHO = {"agent": "support", "user": "maria", "tenant": "acme"}
+
+
+def who(run: Run) -> dict[str, str | None]:
+    return {"agent": run.ref.agent, "user": run.ref.user_id, "tenant": run.ref.tenant}
+
+
+def test_a_child_is_for_whom_its_parent_is_unless_it_says_so_itself():
+    with saferun.run(**WHO):
+        with saferun.run() as child:
+            assert who(child) == WHO
+            assert who(saferun.run()) == WHO
+        for name in WHO:
+            assert who(saferun.run(**{name: "other"})) == {**WHO, name: "other"}
+    assert who(saferun.run()) == dict.fromkeys(WHO)
+
+
+def test_a_child_of_a_parent_that_is_named_is_for_whom_that_is():
+    parent = saferun.run(**WHO)
+    with saferun.run(agent="b", user="bob", tenant="other"):
+        assert who(saferun.run(parent=parent)) == WHO
+
+
+def test_a_child_has_its_parents_user_with_all_that_policy_reads_of_it():
+    user = {"id": "maria", "tier": "gold"}
+    with saferun.run(user=user):
+        assert saferun.run().ref.user == user
+        # Another user is another one, and not this one by another name.
+        assert saferun.run(user="bob").ref.user == {"id": "bob"}
+
+
+def test_what_belongs_to_the_parents_own_task_is_not_the_childs():
+    with saferun.run(**WHO, prompt="refund me", plan=["pay"], context={"env": "prod"}):
+        child = saferun.run()
+    assert (child.ref.prompt, child.ref.plan, child.ref.context) == (None, None, {})
+
+
+def test_whom_a_child_is_for_is_on_record_with_its_beginning():
+    gate = observing()
+    with saferun.run(**WHO), saferun.run(agent="refunds"):
+        tool(gate)()
+    (start,) = (entry for entry in entries(gate, "run") if entry["event"] == "start")
+    assert (start["agent"], start["user"], start["tenant"]) == ("refunds", {"id": "maria"}, "acme")
 
 
 def test_a_child_records_where_its_parent_does(tmp_path):

@@ -17,8 +17,10 @@ import msgspec
 
 from saferun import redact
 from saferun.call import Decision, Outcome, Status
+from saferun.errors import Denied
 from saferun.gate import Gate
 from saferun.plain import encode_result
+from saferun.waiting import Apart, OverdueError, awaited_within
 
 if TYPE_CHECKING:
     # Imported where it is used: a program without a loop shall not wait for it.
@@ -38,14 +40,35 @@ class Attempt:
     settling along: then the block's end is not the call's.
     """
 
-    __slots__ = ("_began", "_decision", "_gate", "result", "settles_later")
+    __slots__ = ("_apart", "_decision", "_gate", "began", "busy", "result", "settles_later")
 
     def __init__(self, gate: Gate, decision: Decision) -> None:
         self._gate = gate
         self._decision = decision
-        self._began = time.perf_counter_ns()
+        self.began = time.perf_counter_ns()
+        self._apart = False
         self.result: Any = None
         self.settles_later = False
+        # Nanoseconds that a stream has worked: whoever reads it slowly is not its doing.
+        self.busy: int | None = None
+
+    def run(self, call: Callable[[], Any]) -> None:
+        """Have the tool run, in the time that it is given, and keep its result."""
+        seconds = self._decision.timeout
+        if seconds is None:
+            self.result = call()
+            return
+        # Whoever interrupts the wait does not interrupt the tool.
+        apart = Apart(call)
+        try:
+            self.result = apart.result(seconds)
+        finally:
+            self._apart = not apart.over
+
+    async def wait(self, source: Awaitable[Any]) -> None:
+        """Wait for what the tool has begun, in the time that it is given, and keep the result."""
+        seconds = self._decision.timeout
+        self.result = await source if seconds is None else await awaited_within(seconds, source)
 
     def settle(self, error: BaseException | None = None) -> None:
         self._gate.settle(self._decision, self._outcome(error))
@@ -54,11 +77,19 @@ class Attempt:
         await self._gate.asettle(self._decision, self._outcome(error))
 
     def _outcome(self, error: BaseException | None) -> Outcome:
-        latency = (time.perf_counter_ns() - self._began) // 1000
+        spent = time.perf_counter_ns() - self.began if self.busy is None else self.busy
+        latency = spent // 1000
         if error is None:
             return Outcome(status="ok", result=self.result, latency=latency)
         said = f"{type(error).__name__}: {_said(error)}"
-        return Outcome(status=_status(error), error=said, latency=latency)
+        status = _status(error)
+        if not self._decision.idempotent and (isinstance(error, OverdueError) or self._apart):
+            # It may have done its work or not, and must not be made again by itself.
+            status = "unknown"
+        # A call that it made itself and that was denied says nothing of the tool.
+        return Outcome(
+            status=status, error=said, latency=latency, blameless=isinstance(error, Denied)
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -234,7 +265,7 @@ async def _awaited(held: _Held) -> Any:
     attempt, source = held._attempt, held._source  # noqa: SLF001 - one thing in two forms
     attempt.settles_later = False
     async with attempt:
-        attempt.result = await source
+        await attempt.wait(source)
         return attempt.result
 
 
@@ -276,6 +307,11 @@ class _Steps(_Held):
     def __init__(self, source: Any, attempt: Attempt) -> None:
         super().__init__(source, attempt)
         self._kept = _Kept()
+        attempt.busy = time.perf_counter_ns() - attempt.began
+
+    def _worked(self, began: int) -> None:
+        assert self._attempt.busy is not None
+        self._attempt.busy += time.perf_counter_ns() - began
 
     def _exhausted(self) -> Attempt:
         self._attempt.result = self._kept.record()
@@ -296,14 +332,18 @@ class _Stream(_Steps, Iterator[Any]):
         self._attempt.settle(GeneratorExit("closed before its end"))
 
     def _step(self, advance: Callable[..., Any], *values: Any) -> Any:
+        began = time.perf_counter_ns()
         try:
             item = advance(*values)
         except StopIteration:
+            self._worked(began)
             self._exhausted().settle()
             raise
         except BaseException as problem:
+            self._worked(began)
             self._attempt.settle(problem)
             raise
+        self._worked(began)
         self._kept.add(item)
         return item
 
@@ -330,14 +370,18 @@ class _AsyncStream(_Steps, AsyncIterator[Any]):
         await self._attempt.asettle(GeneratorExit("closed before its end"))
 
     async def _step(self, advance: Callable[..., Awaitable[Any]], *values: Any) -> Any:
+        began = time.perf_counter_ns()
         try:
             item = await advance(*values)
         except StopAsyncIteration:
+            self._worked(began)
             await self._exhausted().asettle()
             raise
         except BaseException as problem:
+            self._worked(began)
             await self._attempt.asettle(problem)
             raise
+        self._worked(began)
         self._kept.add(item)
         return item
 

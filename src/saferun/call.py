@@ -5,7 +5,9 @@ shape, so that a decision made in production, in a backtest and in a replay is t
 same value.
 """
 
+import math
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -34,7 +36,8 @@ class RunRef(msgspec.Struct, frozen=True, kw_only=True):
 
     `root` is the run at the top of the family. Limits count there, so that an agent
     cannot start over by spawning a child. `prompt` and `plan` are for people who look at
-    the run later; `context` holds what else the policy declares.
+    the run later; `context` holds what else the policy declares. `lineage` has the runs above
+    with their agents, from the top down.
     """
 
     run_id: str
@@ -46,6 +49,7 @@ class RunRef(msgspec.Struct, frozen=True, kw_only=True):
     prompt: str | None = None
     plan: Any = None
     context: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    lineage: tuple[tuple[str, str | None], ...] = ()
 
     @property
     def user_id(self) -> str | None:
@@ -105,7 +109,52 @@ class Clause(msgspec.Struct, frozen=True, kw_only=True):
     holds: bool
 
 
-Source: TypeAlias = Literal["args", "rule", "default", "limit", "approval", "gate"]
+Source: TypeAlias = Literal[
+    "args", "rule", "default", "stop", "loop", "breaker", "limit", "approval", "gate"
+]
+
+
+class Measure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a control stood when it spoke, for people: no model is told.
+
+    `scope` says whom it counts for. `used` and `max` are calls, or what is summed, as text.
+    `frees_at` is when a call may fit again, in microseconds since 1970, UTC. With `hidden`, the
+    policy keeps the bound from the model, and so that time.
+    """
+
+    control: str
+    scope: str = ""
+    max: str | None = None
+    used: str | None = None
+    wants: str | None = None
+    frees_at: int | None = None
+    hidden: bool = False
+
+    def said(self) -> str:
+        """`budget, user maria: 1.98 of 2, wants 0.05, free at 2026-05-04 10:00:00Z`."""
+        text = f"{self.control}{f', {self.scope}' if self.scope else ''}"
+        if self.used is not None:
+            text += f": {self.used}{f' of {self.max}' if self.max is not None else ''}"
+        if self.wants is not None:
+            text += f", wants {self.wants}"
+        if self.frees_at is not None:
+            text += f", free at {at(self.frees_at)}"
+        return text
+
+
+def _spell(seconds: float) -> str:
+    """A wait as a model can keep to it: never shorter than it is."""
+    for unit, length in (("h", 3_600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{math.ceil(seconds / length)} {unit}"
+    return f"{max(1, math.ceil(seconds))} s"
+
+
+def at(microseconds: int) -> str:
+    """A time for people, in UTC."""
+    # Whole seconds: whoever waits for it waits for the next.
+    moment = datetime.fromtimestamp(-(-microseconds // 1_000_000), UTC)
+    return f"{moment:%Y-%m-%d %H:%M:%S}Z"
 
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -115,7 +164,8 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     argument schema). `message` is for people and for the model: it is built from the
     policy's own words and the constants that it discloses, never from values, results
     or exceptions. `error` names the error class that a denial for this reason raises.
-    `failed` says that it denies because it could not be evaluated.
+    `failed` says that it denies because it could not be evaluated. `measure` is how the
+    control that spoke stood, which is for people alone.
     """
 
     id: str
@@ -125,6 +175,7 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     error: str = "Denied"
     line: int | None = None
     failed: bool = False
+    measure: Measure | None = None
 
 
 class PolicyRef(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,13 +193,15 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `latency` is in microseconds. `result` is a plain value, already taken down.
     `error` is the exception's type and text, for the ledger alone: it never reaches
-    a model through SafeRun.
+    a model through SafeRun. `blameless` says that it is no fault of the tool's, as where a call
+    that it makes itself was denied.
     """
 
     status: Status
     result: Any = None
     error: str | None = None
     latency: int = 0
+    blameless: bool = False
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,6 +216,11 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     once there is one, its `outcome`.
     `start_by` is the end of the lease on the host's monotonic clock, in seconds.
     `key` is the call among its own repetitions, None where it came without an id.
+    `nudge` is what a control has to say to the model beside the result of a call that runs.
+    `frees_at` is when the call may be made again where a control has stopped it and knows, in
+    microseconds since 1970, UTC, and `retry_after` the seconds until then. `timeout` is how
+    many seconds the tool may take, None for no end; one that takes longer may have done its
+    work or not, unless it is `idempotent`.
     """
 
     verdict: Verdict
@@ -184,6 +242,10 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_key: str | None = None
     key: bytes | None = None
     outcome: Outcome | None = None
+    frees_at: int | None = None
+    retry_after: float | None = None
+    timeout: float | None = None
+    idempotent: bool = False
 
     @property
     def allowed(self) -> bool:
@@ -203,4 +265,15 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
             for reason in self.reasons
             if reason.effect == self.verdict
         )
-        return f"{self.tool} was not run: {said or 'the policy does not allow it'}."
+        later = ""
+        open_ = all(each.measure is None or not each.measure.hidden for each in self.reasons)
+        if self.retry_after is not None and open_:
+            later = f"; try again in {_spell(self.retry_after)}"
+        return f"{self.tool} was not run: {said or 'the policy does not allow it'}{later}."
+
+    @property
+    def for_people(self) -> str:
+        """`for_model` with what no model is told: how the controls stood that stopped the call."""
+        told = (each.measure.said() for each in self.reasons if each.measure is not None)
+        figures = "; ".join(told)
+        return f"{self.for_model} [{figures}]" if figures else self.for_model

@@ -60,11 +60,20 @@ class Denied(SafeRunError):
 
     def __init__(self, decision: "Decision") -> None:
         self.decision = decision
-        super().__init__(decision)
+        # Whatever prints an error ends up in transcripts, `repr` and `args` too.
+        super().__init__(decision.for_model)
+
+    def __reduce__(self) -> "tuple[type[Denied], tuple[Decision]]":
+        return type(self), (self.decision,)
 
     @property
     def for_model(self) -> str:
         return self.decision.for_model
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds until the same call may fit, None where nobody knows."""
+        return self.decision.retry_after
 
     def __str__(self) -> str:
         # What is printed ends up in transcripts, so it says what the model may know and no more.
@@ -88,15 +97,11 @@ class CircuitOpen(Denied):
 
 
 class Stopped(Denied):
-    """A person has stopped this agent, tool, tenant or everything."""
+    """A person has stopped this agent, tool, tenant or everything, or a loop its own run."""
 
 
 class Deferred(Denied):
     """Not now: the same call may be made again after `retry_after` seconds."""
-
-    def __init__(self, decision: "Decision", retry_after: float = 0.0) -> None:
-        super().__init__(decision)
-        self.retry_after = retry_after
 
 
 class Rejected(Denied):

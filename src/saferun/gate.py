@@ -15,35 +15,43 @@ import contextlib
 import functools
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator
+from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
 from saferun import approval, config, record, redact, resolve
 from saferun import policy as policies
 from saferun.approval import Channel, Question, Vote
-from saferun.call import Call, Decision, Facts, Outcome, Reason, RunRef
+from saferun.call import Call, Decision, Facts, Outcome, Reason, RunRef, canonical
 from saferun.choice import Choice, Choices
 from saferun.config import Config
+from saferun.control import COST, Charge, Groups, Sign, charges
+from saferun.control.amount import micro
 from saferun.errors import SafeRunError
 from saferun.following import follow
-from saferun.policy import Policy, Ruling, ToolPolicy
-from saferun.run import ModelTurn, Run, record_by_default
+from saferun.policy import Policy, Ruling
+from saferun.record import Pending
+from saferun.run import Costs, ModelTurn, Run, current, record_by_default
 from saferun.store import (
     Admit,
     Admitted,
     Answer,
     Append,
+    Followed,
     Look,
     Opening,
     PastOf,
     Settle,
     Store,
 )
+from saferun.waiting import aside
 
 log = logging.getLogger("saferun")
 
@@ -53,7 +61,7 @@ LEASE = 60.0
 MAX_RUNS = 1_000
 """Runs whose first entry is kept at hand; one that was forgotten is only prepared again."""
 
-Step: TypeAlias = Admit | Answer | PastOf | Question
+Step: TypeAlias = Admit | Answer | PastOf | Question | Followed
 Deciding: TypeAlias = Generator[Step, Any, Decision]
 
 _NOTHING: frozenset[str] = frozenset()
@@ -75,13 +83,39 @@ def stop_listening(listen: Callable[[Decision], None]) -> None:
     _listeners.remove(listen)
 
 
+class _Known(NamedTuple):
+    """A run that this gate has seen: its first entry, and the groups that its calls count in."""
+
+    about: RunRef
+    opening: Opening
+    groups: Groups
+
+
+class _Debt:
+    """What a run's model turns have cost, taken to be counted with its next call."""
+
+    def __init__(self, costs: Costs, by: str, amount: int) -> None:
+        self.amount = amount
+        self._costs = costs
+        self._by = by
+
+    def paid(self) -> None:
+        self.amount = 0
+
+    def give_back(self) -> None:
+        """Leave to another call what none has counted."""
+        self._costs.give_back(self._by, self.amount)
+        self.amount = 0
+
+
 class Gate:
     """One policy, one store and the channels to ask by: everything a call passes.
 
     Args:
         policy: the policy to decide by: a name (`policies/NAME.yaml` of the configuration),
             the path of a file, or a loaded `Policy`. None takes `policy` from the
-            configuration; with none there either, calls are recorded and nothing is denied.
+            configuration; with none there either, calls are recorded, and only loops, breakers
+            and stop switches deny any.
         store: the store, or its URL; that of the configuration by default.
         approvals: how people are asked: a channel, or the name of one; that of the
             configuration by default. With none there, what asks is denied.
@@ -107,8 +141,9 @@ class Gate:
         self._store = store if isinstance(store, Store) else None
         following = follow(policy, self.config, self._file)
         self._choices = None if following is None else Choices(following, self._file)
-        self._runs: dict[str, tuple[RunRef, Opening]] = {}
-        self._unsettled: dict[int, ToolPolicy] = {}
+        self._runs: dict[str, _Known] = {}
+        self._nowhere: Groups | None = None
+        self._unsettled: dict[int, Pending] = {}
 
     @property
     def policy(self) -> Policy | None:
@@ -136,9 +171,13 @@ class Gate:
             step = next(path)
             while True:
                 try:
-                    done = (
-                        self._ask(step) if isinstance(step, Question) else self.store.commit(step)
-                    )
+                    if isinstance(step, Question):
+                        done: Any = self._ask(step)
+                    elif isinstance(step, Followed):
+                        step.read()
+                        done = None
+                    else:
+                        done = self.store.commit(step)
                 except BaseException as problem:  # noqa: BLE001 - the path decides what it means
                     step = path.throw(problem)
                 else:
@@ -155,13 +194,12 @@ class Gate:
             while True:
                 try:
                     if isinstance(step, Admit):
-                        unwanted = functools.partial(self._unwanted, step)
+                        unwanted = partial(self._unwanted, step)
                         done: Any = await self.store.acommit(step, unwanted)
                     elif isinstance(step, Question):
-                        # Whoever awaits has asyncio already; the others are spared its import.
-                        from asyncio import to_thread
-
-                        done = await to_thread(self._ask, step)
+                        done = await aside(partial(self._ask, step))
+                    elif isinstance(step, Followed):
+                        done = await aside(step.read)
                     else:
                         done = await self.store.acommit(step)
                 except BaseException as problem:  # noqa: BLE001 - the path decides what it means
@@ -231,17 +269,25 @@ class Gate:
     # The path.
 
     def _path(self, call: Call) -> Deciding:
+        debt: _Debt | None = None
         try:
-            decision = yield from self._decided(call)
+            debt = self._debt(call)
+            decision = yield from self._decided(call, debt)
         except Exception as problem:  # noqa: BLE001 - the gate never becomes the incident
             log.error("saferun could not decide on %s: %s", call.tool, problem)
             decision = _unavailable(call, self.policy)
+        if debt is not None:
+            # A call that was decided before counts nothing, and neither does one that failed.
+            debt.give_back()
         _tell(decision)
         return decision
 
-    def _decided(self, call: Call) -> Deciding:
+    def _decided(self, call: Call, debt: "_Debt | None") -> Deciding:
         store = self.store
-        opening = self._opened(call.run) if call.run is not None else None
+        opening, groups = (
+            self._opened(call.run) if call.run is not None else (None, self._outside())
+        )
+        followed = store.trails.of(call.run.root) if call.run is not None else _here(store)
         patience = self.config.approval.timeout
         admit: Admit | None = None
         asked: Admitted | None = None
@@ -250,46 +296,85 @@ class Gate:
                 choice = self._choices.of(call.run, store) if self._choices is not None else None
                 facts = yield from self._facts(call, choice)
                 ruling = self._ruling(call, facts, choice)
-                admit = record.admission(
+                admit, sign = record.admission(
                     call,
                     ruling,
+                    facts,
                     store,
                     opening,
                     patience=patience,
+                    groups=groups,
+                    owes=self._owed(call, debt, groups),
+                    followed=followed,
                     other=_other(call, facts, choice),
                     keeps=choice.keeps if choice is not None else (),
                     pin=choice.pin if choice is not None else None,
                 )
-                if asked is not None and admit.request is not None:
-                    admit = _joined(admit, asked)
+                if asked is not None:
+                    # What was answered is for this call, whoever would ask about it by now.
+                    admit = self._asking(call, ruling, admit, asked)
             admitted: Admitted = yield admit
+            if debt is not None and admitted.paid:
+                debt.paid()
             if choice is not None and choice.new:
                 assert self._choices is not None
                 self._choices.recorded(call.run, choice, admitted.pinned, store.now())
-                if admitted.pinned and admitted.pinned.version != choice.policy.version:
-                    # The run began with another version, and is decided by that.
-                    admit = None
-                    continue
-            if admitted.verdict != "ask" or ruling.mode != "enforce":
+            if admitted.again == "version":
+                # The run began with another version, and is decided by that.
+                admit = None
+                continue
+            if admitted.again == "trail":
+                # The run has gone on elsewhere: what it did there is read before it is judged.
+                yield followed
+                admit = None
+                continue
+            if admitted.again == "request":
+                admit = self._asking(call, ruling, admit, asked)
+                continue
+            if admitted.verdict != "ask" or admitted.mode != "enforce":
                 break
             admit = _joined(admit, admitted)
             yield from self._answered(call, ruling, admit, admitted)
+            asked = admitted
             if choice is not None and self._choices is not None:
                 if self._choices.superseded(choice):
                     # Somebody may have answered what an urgent version would not even ask.
                     admit, asked = None, None
                 elif choice.asks_past:
                     # While they thought, the run went on: its past is another one by now.
-                    admit, asked = None, admitted
-        seq = admitted.seq
+                    admit = None
+        if sign is not None and admitted.at:
+            # A decision that was only repeated is no further call.
+            _remember(followed, sign, admit, admitted)
         if admitted.starts:
-            self._unsettled[seq] = ruling.tool
+            self._unsettled[admitted.seq] = Pending(
+                ruling.tool,
+                admit,
+                admitted.holds,
+                admitted.at,
+                ruling.cost(call, facts) or 0,
+                None if sign is None else followed,
+            )
+        return self._decision(call, ruling, admit, admitted)
+
+    def _owed(self, call: Call, debt: "_Debt | None", groups: Groups) -> list[Charge]:
+        if debt is None or not debt.amount or call.run is None:
+            return []
+        return self._spent(call.run, debt.amount, groups)
+
+    def _decision(self, call: Call, ruling: Ruling, admit: Admit, admitted: Admitted) -> Decision:
+        """What the caller gets to know of what was decided."""
+        seq, tool = admitted.seq, ruling.tool
+        mode = admitted.mode or ruling.mode
+        wait = None
+        if admitted.frees_at is not None:
+            wait = max(0, admitted.frees_at - self.store.now()) / 1e6
         return Decision(
             verdict=admitted.verdict,
             tool=call.tool,
             args=ruling.args,
             reasons=admitted.reasons,
-            mode=ruling.mode,
+            mode=mode,
             modified=ruling.modified,
             given=call.args if ruling.modified else None,
             policy=ruling.policy,
@@ -298,12 +383,35 @@ class Gate:
             seq=seq,
             digest=admit.entry.digest,
             approval_id=admitted.approval_id,
+            nudge=admitted.nudge,
             starts=admitted.starts,
             start_by=time.monotonic() + LEASE,
             idempotency_key=self._idempotency_key(admit.key, seq),
             key=admit.key,
             outcome=admitted.outcome,
+            frees_at=admitted.frees_at,
+            retry_after=wait,
+            timeout=None if tool.timeout is None or mode != "enforce" else tool.timeout / 1e6,
+            idempotent=tool.idempotent,
         )
+
+    def _asking(self, call: Call, ruling: Ruling, admit: Admit, asked: Admitted | None) -> Admit:
+        """The admission with a question, where a control wants a person asked.
+
+        It is the one that was `asked` already, if one was.
+        """
+        if admit.request is None:
+            nobody = self._nobody()
+            if nobody is not None:
+                return msgspec.structs.replace(admit, nobody=_unanswerable(nobody))
+            shown = canonical.encode(admit.entry.args)
+            patience = self.config.approval.timeout
+            groups = self._opened(call.run)[1] if call.run is not None else self._outside()
+            question = record.request(
+                call, ruling, admit.entry, shown, self.store, groups, patience
+            )
+            admit = msgspec.structs.replace(admit, request=question)
+        return admit if asked is None else _joined(admit, asked)
 
     def _answered(
         self, call: Call, ruling: Ruling, admit: Admit, admitted: Admitted
@@ -370,29 +478,29 @@ class Gate:
         ruling = _ruled(choice.policy, call, facts)
         if ruling.verdict != "ask" or ruling.mode != "enforce":
             return ruling
-        nobody = (
-            "no approval channel is configured"
-            if self._channel is None
-            else self._channel.unreachable()
-        )
+        nobody = self._nobody()
         if nobody is None:
             return ruling
-        reason = Reason(
-            id="approval",
-            effect="deny",
-            source="approval",
-            message=f"it needs a person's approval, and {nobody}",
-            error="ApprovalExpired",
-        )
-        return msgspec.structs.replace(ruling, verdict="deny", reasons=(reason, *ruling.reasons))
+        reasons = (_unanswerable(nobody), *ruling.reasons)
+        return msgspec.structs.replace(ruling, verdict="deny", reasons=reasons)
+
+    def _nobody(self) -> str | None:
+        """Why nobody can be asked, None where somebody can."""
+        if self._channel is None:
+            return "no approval channel is configured"
+        return self._channel.unreachable()
 
     def _settlement(self, decision: Decision, outcome: Outcome) -> Settle | None:
         try:
             # Removing is what two threads cannot both do.
-            tool = self._unsettled.pop(-1 if decision.seq is None else decision.seq)
+            pending = self._unsettled.pop(-1 if decision.seq is None else decision.seq)
         except KeyError:
             return None
-        return record.settlement(decision, outcome, self.store, tool)
+        work, echo = record.settlement(decision, outcome, self.store, pending)
+        if pending.followed is not None and echo is not None:
+            # At once, and not when it is written: the next call is judged by it.
+            pending.followed.ended(work.of, echo, self.store.now())
+        return work
 
     def _owe(self, work: Settle | Append) -> None:
         with contextlib.suppress(SafeRunError):
@@ -417,8 +525,10 @@ class Gate:
                 approval_id=admitted.approval_id,
                 key=admit.key,
             )
+            tool = policies.observed(Call(tool=decision.tool, args={})).tool
+            pending = Pending(tool, admit, admitted.holds, admitted.at)
             outcome = Outcome(status="not_started")
-            self._owe(record.settlement(decision, outcome, self.store, None))
+            self._owe(record.settlement(decision, outcome, self.store, pending)[0])
 
     def _idempotency_key(self, key: bytes | None, seq: int) -> str:
         """Stable across repetitions of one call, and unlike that of any other call.
@@ -430,33 +540,149 @@ class Gate:
 
     # What a run records through its gate.
 
-    def _opened(self, about: RunRef) -> Opening:
+    def _opened(self, about: RunRef) -> tuple[Opening, Groups]:
         known = self._runs.get(about.run_id)
-        if known is not None and known[0] is about:
-            return known[1]
+        if known is not None and known.about is about:
+            return known.opening, known.groups
         if len(self._runs) >= MAX_RUNS:
             self._runs.clear()
-        opening = record.opening(about)
-        self._runs[about.run_id] = (about, opening)
-        return opening
+        known = _Known(about, record.opening(about), Groups(self.store.group))
+        self._runs[about.run_id] = known
+        return known.opening, known.groups
+
+    def _outside(self) -> Groups:
+        """The groups of calls that belong to no run."""
+        if self._nowhere is None:
+            self._nowhere = Groups(self.store.group)
+        return self._nowhere
 
     def model_turn(self, of: Run, turn: ModelTurn) -> None:
-        self._write(of, lambda opening: record.model_turn(of.run_id, turn, opening))
+        self._write(
+            of,
+            lambda opening, groups: self._turned(of, record.countable(turn), opening, groups),
+        )
+
+    def _turned(self, of: Run, turn: ModelTurn, opening: Opening, groups: Groups) -> Append:
+        spent: list[Charge] = []
+        if turn.cost_usd is not None:
+            cost = micro(turn.cost_usd)
+            spent = self._spent(of.ref, cost, groups)
+            of.costs.add(cost, self._budgets(of.ref) if spent else None)
+        return record.model_turn(of.run_id, turn, opening, spent, self.store)
+
+    def _budgets(self, about: RunRef) -> str:
+        """What the budgets are called that this gate counts a run towards, and no others."""
+        assert self._choices is not None
+        policy = self._choices.of(about, self.store).policy
+        return f"{self.store.path} {policy.name}/{policy.mode}"
+
+    def _debt(self, call: Call) -> "_Debt | None":
+        """What the model turns of a call's run have cost that no budget has counted yet.
+
+        They may have come before anything said which policy guards the run.
+        """
+        within = current()
+        if within is None or within.ref is not call.run or within.costs.none:
+            return None
+        if self._choices is None:
+            return None
+        by = self._budgets(within.ref)
+        amount = within.costs.take(by)
+        return _Debt(within.costs, by, amount) if amount > 0 else None
 
     def user_message(self, of: Run, text: str) -> None:
-        self._write(of, lambda opening: record.user_message(of.run_id, text, opening))
+        self._write(of, lambda opening, _: self._told(of, text, opening))
+
+    def _told(self, of: Run, text: str, opening: Opening) -> Append:
+        self.store.trails.of(of.ref.root).told(self.store.now())
+        return record.user_message(of.run_id, text, opening, self.store.boot)
+
+    def _spent(self, about: RunRef, cost: int, groups: Groups) -> list[Charge]:
+        """What a model turn counts towards: the limits over all tools that add up costs.
+
+        Those that count by what only a call has, or by what the run does not say, do not count.
+        """
+        if self._choices is None:
+            return []
+        policy = self._choices.of(about, self.store).policy
+        limits = [limit for limit in policy.document.limits if limit.sum == COST]
+        if not limits:
+            return []
+        call = Call(tool="", args={}, run=about)
+        space = f"{policy.name}/{policy.mode}"
+        due = charges(limits, call, space, cost, groups)
+        return [each for each in due if each.key is not None and "tool" not in each.limit.per]
 
     def ended(self, of: Run, error: str | None) -> None:
         # A run in which nothing happened has no beginning in the ledger and needs no end.
         if of.run_id in self._runs:
-            self._write(of, lambda opening: record.run_end(of.run_id, error, opening))
+            self._write(of, lambda opening, _: self._over(of, error, opening))
             self._runs.pop(of.run_id, None)
 
-    def _write(self, of: Run, write: Callable[[Opening], Append]) -> None:
+    def _over(self, of: Run, error: str | None, opening: Opening) -> Append:
+        if of.run_id == of.ref.root:
+            self.store.trails.over(of.run_id)
+        return record.run_end(of.run_id, error, opening, self.store.boot)
+
+    def _write(self, of: Run, write: Callable[[Opening, Groups], Append]) -> None:
         try:
-            self.store.ride(write(self._opened(of.ref)))
+            self.store.ride(write(*self._opened(of.ref)))
         except Exception as problem:  # noqa: BLE001 - recording never breaks the agent
             log.error("saferun could not record a frame of run %s: %s", of.run_id, problem)
+
+
+def _remember(followed: Followed, sign: Sign, admit: Admit, admitted: Admitted) -> None:
+    """Have the run's memory know what became of a call, for the control of loops."""
+    looped = any(reason.source == "loop" for reason in admitted.reasons)
+    read = admit.watched is not None and admit.watched.whole
+    if admitted.starts:
+        answered = looped and admitted.approval_id is not None
+        followed.started(sign, admitted.seq, admitted.at, answered=answered, read=read)
+    elif looped and admitted.verdict == "deny":
+        followed.refused(sign, admitted.seq, admitted.at, read=read)
+    else:
+        followed.passed()
+
+
+QUIET = 60.0
+"""Seconds after which what a thread or task did outside of any run is forgotten."""
+
+_around: ContextVar["_Around | None"] = ContextVar("saferun_around", default=None)
+
+
+class _Around(NamedTuple):
+    """The calls without a run that one thread or task makes, one soon after the other."""
+
+    whose: tuple[object, ...]
+    followed: Followed
+    since: float
+
+
+def _here(store: Store) -> Followed:
+    """What the calls without a run have in common that one thread or task makes.
+
+    Nothing says that they are one task of one agent, so it is short-lived: a server's thread has
+    another request at hand a minute later.
+    """
+    around = _around.get()
+    whose = (store, os.getpid(), threading.get_ident(), _task())
+    now = time.monotonic()
+    if around is None or around.whose != whose or now - around.since > QUIET:
+        around = _Around(whose, store.trails.here(), now)
+    else:
+        around = around._replace(since=now)
+    _around.set(around)
+    return around.followed
+
+
+def _task() -> object:
+    """The task that this code is part of, None where there is none."""
+    # Where nobody has imported it, nobody runs a loop, and nobody has to wait for its import.
+    asyncio = sys.modules.get("asyncio")
+    try:
+        return None if asyncio is None else asyncio.current_task()
+    except RuntimeError:
+        return None
 
 
 _stores: dict[str, Store] = {}
@@ -536,6 +762,16 @@ def _joined(admit: Admit, admitted: Admitted) -> Admit:
     return msgspec.structs.replace(admit, request=request)
 
 
+def _unanswerable(nobody: str) -> Reason:
+    return Reason(
+        id="approval",
+        effect="deny",
+        source="approval",
+        message=f"it needs a person's approval, and {nobody}",
+        error="ApprovalExpired",
+    )
+
+
 def _unavailable(call: Call, policy: Policy | None) -> Decision:
     """A denial in every mode: what is not on record must not happen. Names no cause."""
     reason = Reason(
@@ -559,7 +795,8 @@ def _unavailable(call: Call, policy: Policy | None) -> Decision:
 @functools.cache
 def _warn_once(tool: str) -> None:
     log.warning(
-        "saferun: %s has no policy; its calls are recorded and none is denied "
+        "saferun: %s has no policy; its calls are recorded, and only loops, breakers and stops "
+        "deny "
         "(name one with guard(tool, policy=...) or `policy` in saferun.toml)",
         tool,
     )
@@ -567,7 +804,7 @@ def _warn_once(tool: str) -> None:
 
 def _tell(decision: Decision) -> None:
     if not decision.allowed:
-        log.info("saferun: %s", decision.for_model)
+        log.info("saferun: %s", decision.for_people)
     elif decision.verdict != "allow":
         ids = ", ".join(reason.id for reason in decision.reasons)
         log.info(

@@ -42,6 +42,9 @@ T = TypeVar("T")
 
 OnDeny = Literal["raise", "return"]
 
+MAX_WAIT = 3_600.0
+"""Seconds that a call can be held back at most."""
+
 MAX_NAME = 200
 """Characters of a tool's name: it is a key in policies and stands in every entry."""
 
@@ -81,6 +84,7 @@ def guard(
     approval: str | Channel | None = ...,
     name: str | None = ...,
     on_deny: Literal["raise"] = ...,
+    wait: float = ...,
     gate: Gate | None = ...,
 ) -> T: ...
 @overload
@@ -91,6 +95,7 @@ def guard(
     approval: str | Channel | None = ...,
     name: str | None = ...,
     on_deny: Literal["return"],
+    wait: float = ...,
     gate: Gate | None = ...,
 ) -> Callable[P, Coroutine[Any, Any, R | str]]: ...
 @overload
@@ -101,6 +106,7 @@ def guard(
     approval: str | Channel | None = ...,
     name: str | None = ...,
     on_deny: Literal["return"],
+    wait: float = ...,
     gate: Gate | None = ...,
 ) -> Callable[P, AsyncGenerator[R | str, S]]: ...
 @overload
@@ -111,6 +117,7 @@ def guard(
     approval: str | Channel | None = ...,
     name: str | None = ...,
     on_deny: Literal["return"],
+    wait: float = ...,
     gate: Gate | None = ...,
 ) -> Callable[P, AsyncIterator[R | str]]: ...
 @overload
@@ -121,6 +128,7 @@ def guard(
     approval: str | Channel | None = ...,
     name: str | None = ...,
     on_deny: Literal["return"],
+    wait: float = ...,
     gate: Gate | None = ...,
 ) -> Callable[P, Generator[R | str, S, T | None]]: ...
 @overload
@@ -131,6 +139,7 @@ def guard(
     approval: str | Channel | None = ...,
     name: str | None = ...,
     on_deny: Literal["return"],
+    wait: float = ...,
     gate: Gate | None = ...,
 ) -> Callable[P, Iterator[R | str]]: ...
 @overload
@@ -141,6 +150,7 @@ def guard(
     approval: str | Channel | None = ...,
     name: str | None = ...,
     on_deny: Literal["return"],
+    wait: float = ...,
     gate: Gate | None = ...,
 ) -> Callable[P, R | str]: ...
 @overload
@@ -151,6 +161,7 @@ def guard(
     approval: str | Channel | None = ...,
     name: str | None = ...,
     on_deny: Literal["return"],
+    wait: float = ...,
     gate: Gate | None = ...,
 ) -> T: ...
 @overload
@@ -160,6 +171,7 @@ def guard(
     approval: str | Channel | None = ...,
     name: str | None = ...,
     on_deny: Literal["raise"] = ...,
+    wait: float = ...,
     gate: Gate | None = ...,
 ) -> Callable[[T], T]: ...
 @overload
@@ -169,6 +181,7 @@ def guard(
     approval: str | Channel | None = ...,
     name: str | None = ...,
     on_deny: Literal["return"],
+    wait: float = ...,
     gate: Gate | None = ...,
 ) -> _Returning: ...
 def guard(
@@ -178,6 +191,7 @@ def guard(
     approval: str | Channel | None = None,
     name: str | None = None,
     on_deny: OnDeny = "raise",
+    wait: float = 0.0,
     gate: Gate | None = None,
 ) -> Any:
     """Put a tool behind the gate.
@@ -189,11 +203,16 @@ def guard(
             a callable object, an object with `execute`, `invoke`, `run` or another known
             entry, or a list of any of these.
         policy: the name of a policy, the path of its file, or a loaded one; `policy` of the
-            configuration by default. With none at all, calls are recorded and not denied.
+            configuration by default. With none at all, calls are recorded, and only loops,
+            breakers and stop switches deny any.
         approval: the channel by which people are asked; that of the configuration by default.
         name: the tool's name in policies and in the ledger; its own name by default.
         on_deny: `raise` raises `Denied`; `return` gives back `decision.for_model` as the
-            tool's result, for agents that read what their tools say.
+            tool's result, for agents that read what their tools say. What a control has to tell
+            the model beside a result then stands below it, where the result is a text.
+        wait: how many seconds a call may be held back where a limit with `on_limit: defer` has
+            no room for it yet; 0, the default, has `Deferred` raised at once. Whoever calls is
+            kept waiting for as long, a task without blocking the others.
         gate: a gate of one's own instead of `policy` and `approval`.
 
     Raises:
@@ -206,17 +225,19 @@ def guard(
         raise ConfigError("guard takes either a gate, or policy and approval for one of its own")
     if on_deny not in ("raise", "return"):
         raise ConfigError(f"on_deny is 'raise' or 'return', not {on_deny!r}")
+    if not 0 <= wait <= MAX_WAIT:
+        raise ConfigError(f"wait is from 0 to {MAX_WAIT:g} seconds, not {wait!r}")
     through = gate if gate is not None else gate_for(policy, approval)
     if tool is None:
-        return functools.partial(_guarded, gate=through, name=name, on_deny=on_deny)
-    return _guarded(tool, gate=through, name=name, on_deny=on_deny)
+        return functools.partial(_guarded, gate=through, name=name, on_deny=on_deny, wait=wait)
+    return _guarded(tool, gate=through, name=name, on_deny=on_deny, wait=wait)
 
 
-def _guarded(tool: Any, *, gate: Gate, name: str | None, on_deny: OnDeny) -> Any:
+def _guarded(tool: Any, *, gate: Gate, name: str | None, on_deny: OnDeny, wait: float) -> Any:
     if isinstance(tool, list):
         if name is not None:
             raise TypeError("a list of tools has no one name; give each its own with guard(tool)")
-        return [_guarded(each, gate=gate, name=None, on_deny=on_deny) for each in tool]
+        return [_guarded(each, gate=gate, name=None, on_deny=on_deny, wait=wait) for each in tool]
     if isinstance(tool, type):
         raise TypeError(f"{tool.__qualname__} is a class; guard an instance of it, or its methods")
     if isinstance(tool, staticmethod | classmethod | property):
@@ -228,11 +249,11 @@ def _guarded(tool: Any, *, gate: Gate, name: str | None, on_deny: OnDeny) -> Any
     def enter(raw: Any) -> Any:
         if _is_guarded(raw):
             raise TypeError(f"{named} is guarded already; a call is decided once")
-        return _function(_Tool(raw, named, gate, on_deny))
+        return _function(_Tool(raw, named, gate, on_deny, wait))
 
     if _is_guarded(tool) or _is_function(tool):
         return enter(tool)
-    again = functools.partial(_guarded, gate=gate, name=named, on_deny=on_deny)
+    again = functools.partial(_guarded, gate=gate, name=named, on_deny=on_deny, wait=wait)
     return stand_in(tool, named, enter, again)
 
 
@@ -277,10 +298,13 @@ def _is_method(tool: Any) -> bool:
 class _Tool:
     """One raw entry and everything that a call of it needs."""
 
-    __slots__ = ("_on_deny", "_receiver", "binding", "gate", "name", "raw")
+    __slots__ = ("_on_deny", "_receiver", "binding", "gate", "name", "raw", "wait")
 
-    def __init__(self, raw: Callable[..., Any], name: str, gate: Gate, on_deny: OnDeny) -> None:
+    def __init__(
+        self, raw: Callable[..., Any], name: str, gate: Gate, on_deny: OnDeny, wait: float
+    ) -> None:
         self.raw = raw
+        self.wait = wait
         self.name = name
         self.gate = gate
         self.binding = Binding(raw, receiver=_is_method(raw))
@@ -295,8 +319,8 @@ class _Tool:
         within = run.current()
         about = within.ref if within is not None else None
         bound = self.binding.bind(args, kwargs, self.gate.opaque(self.name, about))
-        if within is not None and within.recorder is None:
-            within.recorder = self.gate
+        if within is not None:
+            within.record_by(self.gate)
         call = Call(
             tool=self.name,
             args=bound.plain,
@@ -312,6 +336,12 @@ class _Tool:
         if self._on_deny == "raise":
             raise denial(decision) from None
         return decision.for_model
+
+    def nudged(self, result: Any, decision: Decision) -> Any:
+        """The result, with what the model has to be told, where a model reads what tools say."""
+        if decision.nudge is None or self._on_deny == "raise" or type(result) is not str:
+            return result
+        return f"{result}\n\n[{decision.nudge}]"
 
 
 _ABSENT = object()
@@ -336,18 +366,33 @@ class _Ready:
 
     def check(self) -> Decision:
         decision = self._tool.gate.check(self.call)
-        while decision.starts and time.monotonic() > decision.start_by:
-            # The process slept between the decision and here; what was decided then is stale.
-            self._tool.gate.settle(decision, Outcome(status="not_started"))
+        left = self._tool.wait
+        while True:
+            if decision.starts and time.monotonic() > decision.start_by:
+                # The process slept between the decision and here; what was decided is stale.
+                self._tool.gate.settle(decision, Outcome(status="not_started"))
+            elif (pause := _pause(decision, left)) is not None:
+                time.sleep(pause)
+                left -= pause
+            else:
+                return decision
             decision = self._tool.gate.check(self.call)
-        return decision
 
     async def acheck(self) -> Decision:
         decision = await self._tool.gate.acheck(self.call)
-        while decision.starts and time.monotonic() > decision.start_by:
-            await self._tool.gate.asettle(decision, Outcome(status="not_started"))
+        left = self._tool.wait
+        while True:
+            if decision.starts and time.monotonic() > decision.start_by:
+                await self._tool.gate.asettle(decision, Outcome(status="not_started"))
+            elif (pause := _pause(decision, left)) is not None:
+                # Whoever awaits has asyncio already; the others are spared its import.
+                from asyncio import sleep
+
+                await sleep(pause)
+                left -= pause
+            else:
+                return decision
             decision = await self._tool.gate.acheck(self.call)
-        return decision
 
     def run(self, decision: Decision) -> Any:
         """Call the raw tool: with what was decided on, and with nothing else.
@@ -373,6 +418,18 @@ class _Ready:
             if taken.get(name, _ABSENT) is not value
         }
         return {**self._live, **changed}
+
+
+def _pause(decision: Decision, left: float) -> float | None:
+    """How many seconds to wait before a call is made again, None where nobody waits for it."""
+    if decision.verdict != "defer" or decision.starts or decision.retry_after is None:
+        return None
+    # Never none at all: a clock that stands still must not make this a spinning loop.
+    pause = max(decision.retry_after, _BREATH)
+    return pause if pause <= left else None
+
+
+_BREATH = 0.001
 
 
 # The four kinds of function, each as the language has it, so that whoever looks finds the kind
@@ -416,8 +473,8 @@ def _plain(tool: _Tool) -> Any:
         if not decision.starts:
             return tool.refused(decision)
         with Attempt(tool.gate, decision) as attempt:
-            attempt.result = ready.run(decision)
-            return returned(attempt)
+            attempt.run(lambda: ready.run(decision))
+            return tool.nudged(returned(attempt), decision)
 
     return call
 
@@ -429,8 +486,8 @@ def _coroutine(tool: _Tool) -> Any:
         if not decision.starts:
             return tool.refused(decision)
         async with Attempt(tool.gate, decision) as attempt:
-            attempt.result = await ready.run(decision)
-            return returned(attempt)
+            await attempt.wait(ready.run(decision))
+            return tool.nudged(returned(attempt), decision)
 
     return call
 

@@ -7,15 +7,18 @@ is done before any lock is taken, so that the store only has to add number and t
 """
 
 import itertools
+import logging
 import secrets
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from saferun import plain, redact
-from saferun.call import Call, Decision, Outcome, Reason, RunRef, canonical
-from saferun.control import Charge
+from saferun import plain, prices, redact
+from saferun.admission import ASKING, NOTHING, Due, Hold
+from saferun.call import Call, Decision, Facts, Outcome, Reason, RunRef, canonical
+from saferun.control import COST, Charge, Echo, Finding, Groups, Sign, echo, sign
+from saferun.control.amount import MICRO, micro
 from saferun.ledger import (
     MAX_INLINE,
     AnyEntry,
@@ -37,6 +40,8 @@ from saferun.store import (
     Admit,
     Append,
     Blob,
+    Fared,
+    Followed,
     Import,
     Opening,
     Pin,
@@ -44,10 +49,14 @@ from saferun.store import (
     Settle,
     Store,
     Version,
+    write_echo,
+    write_sign,
 )
 
 if TYPE_CHECKING:
     from saferun.replay import Said, TracedCall, TracedRun
+
+log = logging.getLogger("saferun")
 
 MAX_CALL_ID = 256
 """Characters of a call id. Ids come from models, so they are bounded and must be printable."""
@@ -58,28 +67,51 @@ MAX_TOOL = 200
 MAX_ABOUT = 8_192
 """Bytes kept of each of a run's prompt, plan, user and context."""
 
+MAX_GROUP = 80
+"""Characters kept of an argument that a limit counts by, for people who look at the limit."""
+
 MAX_ERROR = 2_000
 """Characters kept of a tool's exception."""
+
+
+class Prepared(NamedTuple):
+    """An admission, and how the control of loops compares the call, if it does."""
+
+    admit: Admit
+    sign: Sign | None
 
 
 def admission(
     call: Call,
     ruling: Ruling,
+    facts: Facts,
     store: Store,
     opening: Opening | None,
     *,
     patience: float,
+    groups: Groups,
+    owes: Sequence[Charge] = (),
+    followed: Followed | None = None,
     other: Ruling | None = None,
     keeps: Sequence[Version] = (),
     pin: Pin | None = None,
-) -> Admit:
+) -> Prepared:
     """The admission of a call on which policy has ruled.
 
     `patience` is how many seconds a person has to answer, should somebody have to be asked.
-    `other` is what the version says that this one is compared with; see `Admit` for the rest.
+    `groups` are those that calls of the run count in, `owes` is what its model turns have cost
+    that is counted nowhere yet, and `followed` is what is remembered of the run, for the control
+    of loops. `other` is what the version says that this one is compared with; see `Admit` for
+    the rest.
     """
     data = canonical.encode(ruling.args)
-    digest = store.keys.digest(b"\0".join((call.tool.encode(), data))).hex()
+    tool = ruling.tool
+    compared: Sign | None = None
+    if followed is not None and tool.loops is not None:
+        compared = sign(call.tool, data, store.keys.digest)
+        digest = compared.exact.hex()
+    else:
+        digest = store.keys.digest(b"\0".join((call.tool.encode(), data))).hex()
     if len(data) > plain.MAX_BYTES:
         size = f"its arguments have {len(data):,} bytes, and {plain.MAX_BYTES:,} is the most"
         ruling = _refused(ruling, size)
@@ -97,6 +129,15 @@ def admission(
     shown, blobs = _kept(redact.encoded(data, under(ruling.tool, "args")))
     given, beside = _given(call, ruling)
     blobs = (*blobs, *beside)
+    watched = None
+    finding: Finding | None = None
+    retry = False
+    if followed is not None and tool.loops is not None and compared is not None:
+        # First: what is read meanwhile is then known to the check and not taken for granted.
+        watched = followed.watched()
+        finding, retry = followed.check(
+            tool.loops, compared, facts.now, poll=tool.poll, effect=tool.effect
+        )
     entry = DecisionEntry(
         run=run_id,
         # It comes from a model, and only `key` is ever compared.
@@ -115,29 +156,80 @@ def admission(
         opaque=_types(call.opaque) if call.opaque else {},
         boot=store.boot,
         key=key.hex() if key is not None else None,
+        sign=None if compared is None or run_id is None else write_sign(compared),
         blobs=_names(blobs),
     )
     asks = ruling.verdict == "ask" and ruling.mode == "enforce"
-    return Admit(
+    admit = Admit(
         entry=entry,
         rest=encode(entry),
         boot=store.boot,
         key=key,
         opening=opening,
-        due=_counted(ruling.due(call), store),
-        request=_request(call, ruling, entry, shown, store, patience) if asks else None,
+        run=call.run,
+        watched=watched,
+        due=_due(call, ruling, facts, groups, finding, retry=retry),
+        owes=owes,
+        request=request(call, ruling, entry, shown, store, groups, patience) if asks else None,
         blobs=blobs,
         keeps=keeps,
         pin=pin,
-        compared=() if other is None else _compared(call, other, store),
+        compared=NOTHING if other is None else _compared(call, other, facts, groups),
+    )
+    return Prepared(admit, compared)
+
+
+def _due(
+    call: Call,
+    ruling: Ruling,
+    facts: Facts,
+    groups: Groups,
+    finding: Finding | None,
+    *,
+    retry: bool,
+) -> Due:
+    """What the call has to pass, its groups under the numbers that the store keeps them by."""
+    breaker, health, about = ruling.tool.breaker, 0, _NOWHERE
+    if breaker is not None:
+        health, about, _ = groups.of(_HEALTH if _has_tenant(call) else _TOOL, call, "")
+    return Due(
+        charges=_counted(ruling.due(call, facts, groups), ruling.tool),
+        breaker=breaker,
+        health=health,
+        about=about,
+        retry=retry,
+        loop=finding,
     )
 
 
-def _counted(due: Sequence[Charge], store: Store) -> list[tuple[Charge, bytes | None]]:
-    """Charges, each with the digest that its counter is kept under."""
+_NOWHERE: tuple[tuple[str, str], ...] = ()
+_TOOL, _HEALTH = ("tool",), ("tool", "tenant")
+
+
+def _has_tenant(call: Call) -> bool:
+    return call.run is not None and call.run.tenant is not None
+
+
+def _counted(due: Sequence[Charge], tool: ToolPolicy) -> list[Charge]:
+    """Charges whose groups are said without secrets."""
     return [
-        (charge, None if charge.key is None else store.keys.digest(charge.key)) for charge in due
+        msgspec.structs.replace(each, about=_about(each.about, tool))
+        if each.about and each.about[-1][0].startswith("args.")
+        else each
+        for each in due
     ]
+
+
+def _about(about: tuple[tuple[str, str], ...], tool: ToolPolicy) -> tuple[tuple[str, str], ...]:
+    return tuple(
+        (scope, _shown(scope[5:], value, tool)) if scope.startswith("args.") else (scope, value)
+        for scope, value in about
+    )
+
+
+def _shown(argument: str, value: str, tool: ToolPolicy) -> str:
+    hidden = any(path[:2] in (("args", argument), ("args", "*")) for path in tool.redact)
+    return "…" if hidden else redact.text(value)[:MAX_GROUP]
 
 
 def _other(ruling: Ruling) -> Other:
@@ -146,11 +238,11 @@ def _other(ruling: Ruling) -> Other:
     return Other(policy=ruling.policy, verdict=ruling.verdict, rules=rules)
 
 
-def _compared(call: Call, ruling: Ruling, store: Store) -> list[tuple[Charge, bytes | None]]:
-    """Counters of a version's own, apart from all that decide (threats, rule 8)."""
+def _compared(call: Call, ruling: Ruling, facts: Facts, groups: Groups) -> Due:
+    """Counters of a version's own, apart from all that decide."""
     assert ruling.policy is not None
     space = f"{ruling.policy.name}@{ruling.policy.version}"
-    return _counted(ruling.due(call, space), store)
+    return Due(charges=_counted(ruling.due(call, facts, groups, space), ruling.tool))
 
 
 def _given(call: Call, ruling: Ruling) -> tuple[msgspec.Raw | None, tuple[Blob, ...]]:
@@ -164,13 +256,34 @@ def _given(call: Call, ruling: Ruling) -> tuple[msgspec.Raw | None, tuple[Blob, 
     return msgspec.Raw(kept), blobs
 
 
+class Pending(NamedTuple):
+    """A call that was let start: all that its settlement needs to know.
+
+    `cost` is the most that it may cost, in micro-dollars. `followed` is where its end is to be
+    remembered, None where nobody looks for loops.
+    """
+
+    tool: ToolPolicy
+    admit: Admit
+    holds: tuple[Hold, ...] = ()
+    at: int = 0
+    cost: int = 0
+    followed: Followed | None = None
+
+
 def settlement(
-    decision: Decision, outcome: Outcome, store: Store, tool: ToolPolicy | None
-) -> Settle:
-    """The end of a call that was let start. Never raises: what cannot be told is left out."""
+    decision: Decision, outcome: Outcome, store: Store, pending: Pending | None
+) -> tuple[Settle, Echo | None]:
+    """The end of a call that was let start, and how the control of loops compares that.
+
+    Never raises: what cannot be told is left out.
+    """
     assert decision.seq is not None
+    compared: Echo | None = None
+    cost: int | None = None
     try:
-        entry, blobs = _outcome(decision, outcome, store, tool)
+        entry, blobs, compared = _outcome(decision, outcome, store, pending)
+        cost = entry.cost
         rest = encode(entry)
     except Exception:  # noqa: BLE001 - the effect has happened, and its end must be written
         blobs = ()
@@ -184,7 +297,7 @@ def settlement(
                 boot=store.boot,
             )
         )
-    return Settle(
+    work = Settle(
         of=decision.seq,
         status=outcome.status,
         rest=rest,
@@ -193,16 +306,50 @@ def settlement(
         approval=decision.approval_id,
         blobs=blobs,
     )
+    if pending is not None:
+        due = pending.admit.due
+        watched = pending.admit.watched
+        work = msgspec.structs.replace(
+            work,
+            holds=pending.holds,
+            at=pending.at,
+            cost=cost,
+            releasable=pending.tool.releasable,
+            fared=None if due.breaker is None else _fared(due, outcome),
+            root=None if watched is None else watched.root,
+        )
+    return work, compared
+
+
+def _fared(due: Due, outcome: Outcome) -> Fared:
+    assert due.breaker is not None
+    return Fared(
+        key=due.health,
+        breaker=due.breaker,
+        about=due.about,
+        # Who cancels says nothing about the tool; a time that ran out does.
+        failed=_failed(outcome),
+        latency=outcome.latency,
+    )
+
+
+def _failed(outcome: Outcome) -> bool | None:
+    """Whether a tool has failed, None where its end says nothing of it."""
+    if outcome.blameless or outcome.status in ("cancelled", "not_started"):
+        return None
+    return outcome.status != "ok"
 
 
 def opening(about: RunRef) -> Opening:
     """A run's first entry, and whom it is bound to."""
+    # The run that has begun it is part of it: a switch on that one holds for this one too.
+    above = () if about.parent is None else (about.parent,)
     return Opening(
         run_id=about.run_id,
         root=about.root,
         # The root is part of it: limits count there, and a child that came back as a run of its
         # own would start over.
-        identity=canonical.encode((about.agent, about.user_id, about.tenant, about.root)),
+        identity=canonical.encode((about.agent, about.user_id, about.tenant, about.root, *above)),
         entry=encode(
             RunEntry(
                 event="start",
@@ -231,7 +378,45 @@ def shown(about: RunRef) -> RunRef:
     )
 
 
-def model_turn(run_id: str, turn: ModelTurn, opening: Opening) -> Append:
+def countable(turn: ModelTurn) -> ModelTurn:
+    """A model turn as it can be kept and counted, whatever the application has put into it.
+
+    Its cost is that of its model and tokens where it says none, if that is known, rounded up to
+    micro-dollars. What is no count and no amount is left out: an entry that cannot be read again
+    would stand in the way of all that reads the ledger.
+    """
+    model = None if turn.model is None else redact.text(str(turn.model)[: 4 * MAX_TOOL])[:MAX_TOOL]
+    tokens = [
+        count if type(count) is int and 0 <= count < 1 << 63 else None
+        for count in (turn.input_tokens, turn.output_tokens)
+    ]
+    cost = None if turn.cost_usd is None else _amount(turn.cost_usd)
+    if cost is None and model is not None:
+        # What is no amount says nothing, and the tokens may.
+        cost = _amount(prices.cost(model, *tokens))
+    return msgspec.structs.replace(
+        turn, model=model, input_tokens=tokens[0], output_tokens=tokens[1], cost_usd=cost
+    )
+
+
+def _amount(cost: Any) -> float | None:
+    """A cost in dollars, rounded up to micro-dollars; None where it is none."""
+    if cost is None:
+        return None
+    if isinstance(cost, float):
+        # A subclass, such as NumPy's, is as good a number.
+        cost = float(cost)
+    try:
+        return micro(cost) / MICRO
+    except ValueError as problem:
+        log.warning("saferun: the cost of a model turn counts towards no budget: %s", problem)
+        return None
+
+
+def model_turn(
+    run_id: str, turn: ModelTurn, opening: Opening, due: Sequence[Charge], store: Store
+) -> Append:
+    """`due` is what the turn has cost, by the limits that add that up."""
     output, blobs = _kept(redact.encoded(plain.encode_result(turn.output)))
     entry = ModelEntry(
         run=run_id,
@@ -243,22 +428,22 @@ def model_turn(run_id: str, turn: ModelTurn, opening: Opening) -> Append:
         latency=turn.latency,
         blobs=_names(blobs),
     )
-    return _appended(entry, opening, blobs)
+    spent = Due(charges=due) if due else NOTHING
+    return Append([encode(entry)], store.boot, opening, blobs, spent)
 
 
-def user_message(run_id: str, text: str, opening: Opening) -> Append:
+def user_message(run_id: str, text: str, opening: Opening, boot: str) -> Append:
     shown, blobs = _kept(redact.encoded(plain.encode_result(text)))
-    return _appended(
-        UserEntry(run=run_id, text=msgspec.Raw(shown), blobs=_names(blobs)), opening, blobs
-    )
+    entry = UserEntry(run=run_id, text=msgspec.Raw(shown), blobs=_names(blobs))
+    return Append([encode(entry)], boot, opening, blobs)
 
 
-def run_end(run_id: str, error: str | None, opening: Opening) -> Append:
-    return _appended(RunEntry(event="end", run=run_id, error=error), opening)
+def run_end(run_id: str, error: str | None, opening: Opening, boot: str) -> Append:
+    return Append([encode(RunEntry(event="end", run=run_id, error=error))], boot, opening)
 
 
 def imported(run: "TracedRun", run_id: str, file: str) -> Import:
-    """A run of a trace file, under an id in the imports' own namespace (threats, rule 3).
+    """A run of a trace file, under an id in the imports' own namespace.
 
     `file` is the SHA-256 of the file in hex, which stands in the run's first entry.
     """
@@ -326,17 +511,24 @@ def under(tool: ToolPolicy, part: str) -> tuple[tuple[str, ...], ...]:
 
 
 def _outcome(
-    decision: Decision, outcome: Outcome, store: Store, tool: ToolPolicy | None
-) -> tuple[OutcomeEntry, tuple[Blob, ...]]:
+    decision: Decision, outcome: Outcome, store: Store, pending: Pending | None
+) -> tuple[OutcomeEntry, tuple[Blob, ...], Echo | None]:
     assert decision.seq is not None
+    tool = pending.tool if pending is not None else None
+    data: bytes | None = None
     result: msgspec.Raw | None = None
     blobs: tuple[Blob, ...] = ()
+    compared: Echo | None = None
     if outcome.status == "ok":
         data = plain.encode_result(outcome.result)
+        kept = data
         if len(data) > plain.MAX_BYTES:
-            data = _omitted(len(data), store.keys.digest(data).hex())
-        data, blobs = _kept(redact.encoded(data, under(tool, "result") if tool else ()))
-        result = msgspec.Raw(data)
+            kept = _omitted(len(data), store.keys.digest(data).hex())
+        kept, blobs = _kept(redact.encoded(kept, under(tool, "result") if tool else ()))
+        result = msgspec.Raw(kept)
+    if pending is not None and pending.followed is not None:
+        compared = echo(outcome.status, data, outcome.error, store.keys.digest)
+    cost = None if pending is None else _cost(pending, outcome, data)
     entry = OutcomeEntry(
         of=decision.seq,
         run=decision.run_id,
@@ -346,19 +538,43 @@ def _outcome(
         error=None if outcome.error is None else _told(outcome.error),
         latency=outcome.latency,
         boot=store.boot,
+        cost=cost,
+        over=() if pending is None or cost is None else _over(pending, cost),
+        echo=None if compared is None or decision.run_id is None else write_echo(compared),
         blobs=_names(blobs),
     )
-    return entry, blobs
+    return entry, blobs, compared
 
 
-def _request(
+def _cost(pending: Pending, outcome: Outcome, data: bytes | None) -> int | None:
+    """What the call truly cost, in micro-dollars; what was held where the tool does not say."""
+    tool = pending.tool
+    if tool.cost is None or outcome.status == "not_started":
+        return None
+    if outcome.status == "error" and tool.releasable:
+        return 0
+    if data is None or len(data) > plain.MAX_BYTES:
+        return pending.cost
+    return tool.cost.true(data, pending.cost)
+
+
+def _over(pending: Pending, cost: int) -> tuple[str, ...]:
+    """The limits that were held for less than the call cost."""
+    return tuple(
+        hold.limit.id for hold in pending.holds if hold.limit.sum == COST and cost > hold.amount
+    )
+
+
+def request(
     call: Call,
     ruling: Ruling,
     entry: DecisionEntry,
     shown: bytes,
     store: Store,
+    groups: Groups,
     patience: float,
 ) -> Request:
+    """The question to a person about a call, whose arguments are `shown`."""
     # All that an answer holds for. Anything new about the call makes it another question.
     about = (
         call.run.tenant if call.run is not None else None,
@@ -370,6 +586,7 @@ def _request(
         [reason.id for reason in ruling.reasons],
         ruling.groups,
     )
+    key, said, _ = groups.of(_TOOL if call.run is None else ASKING.per, call, ASKING.id)
     # 80 random bits: whoever could guess a request's id could answer it before it is shown.
     own = f"a-{secrets.token_hex(10)}"
     return Request(
@@ -387,11 +604,8 @@ def _request(
             reasons=ruling.reasons,
         ),
         shown=shown,
+        pace=Charge(ASKING, key, about=said),
     )
-
-
-def _appended(entry: AnyEntry, opening: Opening, blobs: tuple[Blob, ...] = ()) -> Append:
-    return Append([encode(entry)], opening, blobs)
 
 
 def _refused(ruling: Ruling, message: str) -> Ruling:

@@ -11,6 +11,7 @@ within the run stays in it, however long it takes. A run writes through the reco
 its gate gives it; it knows neither gate nor store.
 """
 
+import os
 import secrets
 import threading
 from collections.abc import Callable, Mapping
@@ -37,6 +38,53 @@ class ModelTurn(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     latency: int | None = None
 
 
+class Costs:
+    """What the model turns of a run and its children have cost so far, in micro-dollars.
+
+    Budgets are a policy's, and it may be known only after the first turns which policies guard
+    a run. So each takes what it has not counted yet, whenever it comes, and nobody takes it
+    twice. Thread-safe. What a forked child inherits stays its parent's to count.
+    """
+
+    def __init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pid = os.getpid()
+        # A signal handler may come between.
+        self._lock = threading.RLock()
+        self._total = 0
+        self._taken: dict[str, int] = {}
+
+    @property
+    def none(self) -> bool:
+        """Whether nothing has cost anything, as in most runs."""
+        return not self._total
+
+    def add(self, amount: int, counted_by: str | None) -> None:
+        """A turn has cost so much, which the budgets of that name have counted already."""
+        if self._pid != os.getpid():
+            self._begin()
+        with self._lock:
+            self._total += amount
+            if counted_by is not None:
+                self._taken[counted_by] = self._taken.get(counted_by, 0) + amount
+
+    def take(self, by: str) -> int:
+        """What the budgets called `by` have not counted yet, and are to count now."""
+        if self._pid != os.getpid():
+            self._begin()
+        with self._lock:
+            owed = self._total - self._taken.get(by, 0)
+            self._taken[by] = self._total
+            return owed
+
+    def give_back(self, by: str, amount: int) -> None:
+        """What was taken could not be counted."""
+        with self._lock:
+            self._taken[by] = self._taken.get(by, 0) - amount
+
+
 class Recorder(Protocol):
     """Where a run's own frames go. Neither may raise: recording never breaks the agent."""
 
@@ -51,9 +99,11 @@ class Run:
     """A run, entered once as a context manager, sync or async.
 
     Args:
-        agent: the agent's name.
-        user: whom it acts for: an id, or a mapping with an `id` and what else policy reads.
-        tenant: the customer or environment that limits and switches may count by.
+        agent: the agent's name; that of the parent by default.
+        user: whom it acts for: an id, or a mapping with an `id` and what else policy reads;
+            that of the parent by default.
+        tenant: the customer or environment that limits and switches may count by; that of the
+            parent by default, so that no child run steps out of them.
         prompt: what the user asked, for people who look at the run later.
         plan: what the agent means to do, likewise.
         context: values for the further inputs that the policy declares. What is known of the
@@ -98,16 +148,20 @@ class Run:
             run_id=own,
             root=above.ref.root if above is not None else own,
             parent=above.ref.run_id if above is not None else None,
-            agent=agent,
-            user=identity,
-            tenant=tenant,
+            lineage=() if above is None else (*above.ref.lineage, _link(above.ref)),
+            agent=agent or (above.ref.agent if above is not None else None),
+            user=identity or (above.ref.user if above is not None else {}),
+            tenant=tenant or (above.ref.tenant if above is not None else None),
             prompt=prompt,
             plan=plan,
             context=dict(context or {}),
         )
+        self.costs: Costs = Costs() if above is None else above.costs
         self.recorder: Recorder | None = recorder
+        # Whether that is only for want of anything that guards the run.
+        self.by_default = False
         if recorder is None and above is not None:
-            self.recorder = above.recorder
+            self.recorder, self.by_default = above.recorder, above.by_default
         self.before: Run | None = None
         # Taken at the entry and never given back: of two threads, one enters.
         self._entry = threading.Lock()
@@ -129,6 +183,8 @@ class Run:
     ) -> None:
         """Record one model turn. `latency` is in seconds, `cost_usd` in dollars.
 
+        Without `cost_usd` its cost is that of `model` and its tokens, where the extra `prices`
+        is installed and knows the model; else it is unknown, and counts towards no budget.
         Recorded after the fact, so its cost can only stop the *next* call.
         """
         turn = ModelTurn(
@@ -137,7 +193,7 @@ class Run:
             input_tokens=input_tokens,
             output_tokens=output_tokens,
             cost_usd=cost_usd,
-            latency=None if latency is None else round(latency * 1e6),
+            latency=_microseconds(latency),
         )
         self._recording().model_turn(self, turn)
 
@@ -182,10 +238,27 @@ class Run:
     ) -> None:
         self.__exit__(kind, error, trace)
 
+    def record_by(self, recorder: Recorder) -> None:
+        """Have what guards the run record it, unless somebody has said who does."""
+        if self.recorder is None or self.by_default:
+            self.recorder, self.by_default = recorder, False
+
     def _recording(self) -> Recorder:
         if self.recorder is None:
-            self.recorder = _by_default()
+            self.recorder, self.by_default = _by_default(), True
         return self.recorder
+
+
+def _link(above: RunRef) -> tuple[str, str | None]:
+    return (above.run_id, above.agent)
+
+
+def _microseconds(seconds: float | None) -> int | None:
+    try:
+        return None if seconds is None else round(seconds * 1e6)
+    except (ValueError, OverflowError, TypeError):
+        # No time is no reason to fail an agent.
+        return None
 
 
 def _no_gate() -> Recorder:

@@ -15,13 +15,15 @@ CHILD = """
 import sys
 from saferun.approval import Question
 from saferun.approval.terminal import Terminal
-from saferun.call import Reason, RunRef
+from saferun.call import Measure, Reason, RunRef
 
-def question(args, seconds=20.0):
+def question(args, seconds=20.0, measure=None):
     return Question(
         id="a-1", tool="refund", args=args, groups=("finance",), effect="write", policy=None,
         run=RunRef(run_id="r-1", root="r-1", agent="support", user={"id": "maria"}),
-        reasons=(Reason(id="big", effect="ask", source="rule", message="Above $200."),),
+        reasons=(
+            Reason(id="big", effect="ask", source="rule", message="Above $200.", measure=measure),
+        ),
         digest="d", seconds=seconds, still_open=lambda: True,
     )
 """
@@ -58,6 +60,19 @@ def test_a_person_sees_the_whole_call_and_says_yes() -> None:
     for part in ("refund", "support for maria", "A-17", "25000", "Above $200. (big)", "finance"):
         assert part in shown
     assert "approved=True" in shown
+
+
+def test_a_person_sees_how_the_control_stood_beneath_what_it_says() -> None:
+    script = (
+        "stood = Measure(control='budget', scope='tenant \x1b[2Jacme', used='$4.50', max='$5',"
+        " wants='$1')\n"
+        "print(Terminal().ask(question({}, measure=stood)))"
+    )
+    shown = talk(script, b"n\n")
+    said, below = shown[shown.index("Above $200. (big)") :].splitlines()[:2]
+    assert "budget" not in said
+    assert "budget, tenant \\u{1b}[2Jacme: $4.50 of $5, wants $1" in below
+    assert "\x1b[2J" not in shown
 
 
 def test_anything_but_yes_or_no_is_asked_again_and_no_is_no() -> None:

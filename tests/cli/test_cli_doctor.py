@@ -64,7 +64,7 @@ def test_without_a_policy_tools_are_only_observed(saferun) -> None:
     [said] = looked(saferun)["policy"]
     assert (said["state"], said["found"]) == (
         "warning",
-        "no policy: tools are only observed",
+        "no policy: tools are observed, and only loops, breakers and stops deny",
     )
 
 

@@ -1,7 +1,9 @@
 """`saferun run list` and `show`."""
 
 import io
+import re
 import sqlite3
+import threading
 import unicodedata
 
 import pytest
@@ -130,6 +132,33 @@ def test_ids_in_a_list_are_long_enough_to_tell_them_apart(saferun, policy) -> No
     assert second.startswith("r-0123456789-t ")
 
 
+@pytest.mark.parametrize("width", [24, 44, 60, 80])
+def test_a_list_names_its_runs_on_the_narrowest_screen(saferun, policy, monkeypatch, width) -> None:
+    live("r-0123456789-one")
+    live("r-0123456789-two")
+    monkeypatch.setenv("COLUMNS", str(width))
+    head, second, first = saferun("run", "list").stdout.splitlines()
+    assert first.startswith("r-0123456789-o  supp" if width < 80 else "r-0123456789-o  2")
+    assert second.startswith("r-0123456789-t  ")
+    assert ("denied" in head, "when" in head) == (width >= 44, width >= 80)
+
+
+def test_a_call_that_took_too_long_is_no_process_that_ended(saferun, policy) -> None:
+    text = """
+version: 1
+tools: {slow: {effect: write, args: {}, timeout: 10ms}}
+"""
+    gate = Gate(policy=loads(text))
+    held = threading.Event()
+    slow = guard(held.wait, name="slow", gate=gate)
+    with gate.run(run_id="r-slow"), pytest.raises(TimeoutError):
+        slow()
+    held.set()
+    gate.close()
+    page = " ".join(saferun("run", "show", "r-slow").stdout.split())
+    assert re.search(r"unknown, and it may still have happened: (\w+ )+took longer than", page)
+
+
 def test_hostile_text_stands_there_as_what_it_is(saferun, policy) -> None:
     live("r-hostile", prompt=HOSTILE, order=HOSTILE, result={HOSTILE: HOSTILE})
     page = saferun("run", "show", "r-hostile").stdout
@@ -243,9 +272,14 @@ def outcome(**about: object) -> Entry:
         ([decision(), outcome(status="error", error="ValueError: no")], "failed: ValueError: no"),
         ([decision(), outcome(status="timeout")], "result   timed out"),
         (
-            [decision(), Entry(2, 2, "recovery", {"of": 1, "status": "unknown"})],
+            [decision(), Entry(2, 2, "recovery", {"of": 1, "status": "unknown", "owner": "b-1"})],
             "result   unknown, since its process ended before it could say",
         ),
+        (
+            [decision(), outcome(status="unknown", error="OverdueError: it took longer than 2 s")],
+            "unknown, and it may still have happened: it took longer than 2 s",
+        ),
+        ([decision(), outcome(status="unknown")], "result   unknown, and it may still have"),
         ([decision(opaque={"conn": "sqlite3.Connection"})], "unread   conn, a sqlite3.Connection"),
         (
             [decision(shadow=[{"id": "later", "effect": "deny", "message": "too much"}])],

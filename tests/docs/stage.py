@@ -102,10 +102,12 @@ class Stage:
         return said
 
     def _environment(self) -> dict[str, str]:
-        kept = {key: os.environ[key] for key in ("HOME", "LANG", "TMPDIR") if key in os.environ}
+        kept = {key: os.environ[key] for key in ("LANG", "TMPDIR") if key in os.environ}
         here = str(Path(sys.executable).parent)
         return {
             **kept,
+            # What a person has there is not the examples', and what they leave not the person's.
+            "HOME": str(self.folder.with_name("home")),
             "PATH": os.pathsep.join((here, os.environ.get("PATH", os.defpath))),
             "PYTHONPATH": str(self.folder),
             "PYTHONUTF8": "1",

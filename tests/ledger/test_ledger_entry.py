@@ -9,10 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saferun.call import PolicyRef, Reason
+from saferun.call import Measure, PolicyRef, Reason
+from saferun.control.amount import MAX
 from saferun.ledger import (
     MAX_REST,
     ApprovalEntry,
+    CallEntry,
+    ControlEntry,
     DecisionEntry,
     Entry,
     EntryError,
@@ -20,6 +23,7 @@ from saferun.ledger import (
     LedgerEntry,
     ModelEntry,
     OutcomeEntry,
+    PolicyEntry,
     RecoveryEntry,
     RunEntry,
     UserEntry,
@@ -55,7 +59,22 @@ entries = st.one_of(
         mode=st.sampled_from(["enforce", "shadow", "observe"]),
         opaque=st.dictionaries(words, words),
     ),
-    st.builds(OutcomeEntry, of=numbers, status=st.sampled_from(["ok", "error"]), result=plain),
+    st.builds(
+        OutcomeEntry,
+        of=numbers,
+        status=st.sampled_from(["ok", "error"]),
+        result=plain,
+        cost=st.none() | st.integers(0, MAX),
+        over=st.lists(words).map(tuple),
+    ),
+    st.builds(
+        ControlEntry,
+        event=st.sampled_from(["stopped", "resumed", "opened", "closed"]),
+        scope=words,
+        value=st.none() | words,
+        by=words,
+        until=st.none() | numbers,
+    ),
 )
 
 OUTCOME = b'{"seq":7,"time":5,"kind":"outcome","of":3,"status":"ok"'
@@ -114,40 +133,71 @@ def test_a_tool_that_gave_null_is_told_from_one_that_gave_nothing():
     assert "result" not in read(seal(2, 0, encode(OutcomeEntry(of=1, status="error")))).fields
 
 
-@pytest.mark.parametrize(
-    "entry",
-    [
-        LedgerEntry(name="default", origin="saferun.local/default", format=1, created_by="x"),
-        RunEntry(event="start", run="r", root="r", user={"id": "maria"}, context={"env": "prod"}),
-        RunEntry(event="end", run="r", error="ValueError: no"),
-        ModelEntry(run="r", output="hi", model="m", cost_usd=0.25, latency=9),
-        UserEntry(run="r", text="hi"),
-        DecisionEntry(
-            run="r",
-            call="c",
-            tool="t",
-            args={"a": 1},
-            digest="00",
-            verdict="ask",
-            mode="shadow",
-            modified=True,
-            policy=PolicyRef(name="p", version="v"),
-            reasons=(Reason(id="x", effect="ask", source="rule", message="m", line=3),),
-            nudge="n",
-            approval="a",
-            opaque={"db": "Connection"},
-            boot="b",
-            key="k",
-            blobs={"00": 40_000},
+WHOLE = [
+    LedgerEntry(name="default", origin="saferun.local/default", format=1, created_by="x"),
+    RunEntry(event="start", run="r", root="r", user={"id": "maria"}, context={"env": "prod"}),
+    RunEntry(event="end", run="r", error="ValueError: no"),
+    ModelEntry(run="r", output="hi", model="m", cost_usd=0.25, latency=9),
+    UserEntry(run="r", text="hi"),
+    DecisionEntry(
+        run="r",
+        call="c",
+        tool="t",
+        args={"a": 1},
+        digest="00",
+        verdict="ask",
+        mode="shadow",
+        modified=True,
+        policy=PolicyRef(name="p", version="v"),
+        reasons=(
+            Reason(id="x", effect="ask", source="rule", message="m", line=3),
+            Reason(
+                id="y",
+                effect="defer",
+                source="limit",
+                message="m",
+                error="Deferred",
+                measure=Measure(
+                    control="rate", scope="user u", max="9", used="9", wants="1", frees_at=7
+                ),
+            ),
         ),
-        ApprovalEntry(id="a", event="requested", deadline=5, groups=("finance",)),
-        OutcomeEntry(of=1, tool="t", status="timeout", error="e", latency=3, boot="b"),
-        RecoveryEntry(of=1, status="unknown", owner="b", boot="c"),
-    ],
-    ids=lambda entry: type(entry).__name__,
-)
+        nudge="n",
+        approval="a",
+        opaque={"db": "Connection"},
+        boot="b",
+        key="k",
+        sign="00",
+        repeats=3,
+        blobs={"00": 40_000},
+    ),
+    ApprovalEntry(id="a", event="requested", deadline=5, groups=("finance",)),
+    OutcomeEntry(
+        of=1,
+        tool="t",
+        status="timeout",
+        error="e",
+        latency=3,
+        boot="b",
+        cost=12_500,
+        over=("run-cost",),
+        echo="t0",
+    ),
+    RecoveryEntry(of=1, status="unknown", owner="b", boot="c"),
+    CallEntry(run="import/0a/r", call="c", tool="t", args="no JSON", status="ok", cost_usd=0.5),
+    PolicyEntry(name="p", serial=1, act="publish", live="v", candidate="w", by="a", note="n"),
+    ControlEntry(event="opened", scope="tool", value="t", tenant="a", by="saferun", until=9),
+    ControlEntry(event="stopped", scope="run", value="r", run="r", by="alice", reason="why"),
+]
+
+
+@pytest.mark.parametrize("entry", WHOLE, ids=lambda entry: type(entry).__name__)
 def test_every_kind_comes_back_whole(entry):
     assert parse(seal(1, 2, encode(entry))).entry == entry
+
+
+def test_no_kind_was_left_out_of_those_that_come_back_whole():
+    assert {type(entry) for entry in WHOLE} == set(get_args(AnyEntry))
 
 
 @pytest.mark.parametrize(

@@ -8,15 +8,20 @@ import msgspec
 import pytest
 
 from ledger.book import rows_of, tree_of
+from saferun.call import Measure, Reason, Source
 from saferun.ledger import (
+    FORMAT,
     Head,
     Signer,
     Verifier,
     blob_hash,
+    encode,
     leaf_hash,
     open_checkpoint,
+    parse,
     placeholder,
     read,
+    seal,
     sign_checkpoint,
     verify,
 )
@@ -51,6 +56,29 @@ def test_every_field_of_a_kind_is_described_in_its_section(entry):
     described = re.findall(r"`(\w+)`", " ".join(re.findall(r"^\|([^|]*)\|", section, re.MULTILINE)))
     fields = {field.name for field in msgspec.structs.fields(entry)} - {"blobs"}
     assert set(described) == fields
+
+
+@pytest.mark.parametrize("inner", [Reason, Measure])
+def test_every_field_of_a_reason_is_described_where_decisions_are(inner):
+    section = DOCUMENT.split("\n### `decision`\n")[1].split("\n### ")[0]
+    fields = {field.name for field in msgspec.structs.fields(inner)}
+    assert fields <= set(re.findall(r"`(\w+)`", section))
+
+
+def test_whatever_a_reason_can_come_from_is_named_where_decisions_are():
+    section = DOCUMENT.split("\n### `decision`\n")[1].split("\n### ")[0]
+    assert set(get_args(Source)) <= set(re.findall(r"`(\w+)`", section))
+
+
+def test_the_format_on_the_page_is_the_one_that_is_written():
+    assert read(BODIES[0]).fields["format"] == FORMAT
+    assert f"It describes format {FORMAT}." in DOCUMENT
+
+
+@pytest.mark.parametrize("body", BODIES, ids=lambda body: body[:60].decode())
+def test_every_example_stands_as_saferun_would_write_it(body):
+    parsed = parse(body)
+    assert seal(parsed.seq, parsed.time, encode(parsed.entry)) == body
 
 
 def test_the_examples_are_one_ledger_that_verifies_against_the_checkpoint_on_the_page():

@@ -6,8 +6,10 @@ from hypothesis import strategies as st
 
 from ledger.book import ORIGIN, START, Book
 from saferun.ledger import (
+    FORMAT,
     CallEntry,
     Checkpoint,
+    ControlEntry,
     DecisionEntry,
     Frontier,
     Head,
@@ -19,6 +21,7 @@ from saferun.ledger import (
     placeholder,
     verify,
 )
+from saferun.ledger.kind import READABLE
 
 INTENT = DecisionEntry(tool="refund", verdict="allow")
 
@@ -193,7 +196,7 @@ def test_a_second_beginning_is_found():
     assert told(again).problem.sentence == "Entry 1 begins a ledger, which only entry 0 may."
 
 
-@pytest.mark.parametrize("known", [1, 2])
+@pytest.mark.parametrize("known", READABLE)
 def test_a_ledger_of_every_format_so_far_is_read(known):
     book = Book()
     book.bodies.clear()
@@ -208,10 +211,34 @@ def test_a_call_that_was_brought_in_is_neither_an_intent_nor_an_outcome():
     assert (report.problem, report.dangling, report.unknown) == (None, 0, 0)
 
 
+def test_a_ledger_that_was_begun_in_an_earlier_format_goes_on_in_the_newest():
+    for begun in READABLE:
+        book = Book()
+        book.bodies.clear()
+        book.write(LedgerEntry(name="default", origin=ORIGIN, format=begun, created_by="x"))
+        book.write(ControlEntry(event="stopped", scope="all", by="dana"))
+        report = verify(book.rows(), book.head())
+        assert (report.problem, report.dangling, report.unknown) == (None, 0, 0)
+
+
+def test_no_control_settles_a_call():
+    book = Book()
+    book.write(INTENT)
+    book.write(ControlEntry(event="stopped", scope="tool", value="refund", by="dana"))
+    assert verify(book.rows(), book.head()).dangling == 1
+
+
+@pytest.mark.parametrize(("verdict", "dangling"), [("allow", 1), ("defer", 0), ("deny", 0)])
+def test_what_was_put_off_is_no_intent(verdict, dangling):
+    book = Book()
+    book.write(DecisionEntry(tool="refund", verdict=verdict))
+    assert verify(book.rows(), book.head()).dangling == dangling
+
+
 def test_a_format_that_is_not_known_is_not_vouched_for():
     book = Book()
     book.bodies.clear()
-    book.write(LedgerEntry(name="default", origin=ORIGIN, format=3, created_by="later"))
+    book.write(LedgerEntry(name="default", origin=ORIGIN, format=FORMAT + 1, created_by="later"))
     report = verify(book.rows(), book.head(), external=book.checkpoint())
     assert (report.exit_code, report.problem.seq) == (1, 0)
     assert "verify with the version that wrote it" in report.problem.sentence

@@ -185,21 +185,123 @@ def test_an_argument_that_the_rule_looks_for_itself_is_there():
     assert rules(some) == []
 
 
+RUN = "{id: a, max: 5, per: run}"
+
+
+def idle(limits: str, tool: str = TOOL) -> list[str]:
+    """What is said of limits that are never reached first."""
+    return [
+        each.message
+        for each in check(text(f"{tool}limits: [{limits}]\n"))
+        if each.code == "idle-limit"
+    ]
+
+
 @pytest.mark.parametrize(
-    ("limits", "found"),
+    "limits",
     [
-        ("[{id: a, max: 5, per: run}, {id: b, max: 5, per: [run, args.currency]}]", [2]),
-        ("[{id: a, max: 5, per: run}, {id: b, max: 4, per: [run, args.currency]}]", []),
-        ("[{id: a, max: 5, per: run}, {id: b, max: 5, per: run}]", [2]),
-        ("[{id: b, max: 6, per: run}, {id: a, max: 5, per: run}]", [1]),
-        ("[{id: a, max: 5, per: run}, {id: b, max: 9, per: args.currency}]", []),
+        f"{RUN}, {{id: b, max: 5, per: [run, args.currency]}}",
+        f"{RUN}, {{id: b, max: 5, per: run}}",
+        f"{RUN}, {{id: b, max: 6, per: run}}",
+        f"{{id: b, max: 6, per: run}}, {RUN}",
+        f"{RUN}, {{id: b, max: 5, per: run, window: 1h}}",
+        f"{RUN}, {{id: b, max: 5, per: [run, tool], window: 1h}}",
+        f"{RUN}, {{id: b, max: 6, per: run, on_limit: ask}}",
+        "{id: a, max: 5, per: all, window: 1d}, {id: b, max: 5, per: args.currency, window: 1h}",
+        "{id: a, max: 5, per: user, window: 1h}, {id: b, max: 9, per: user, window: 1h}",
+        "{id: a, sum: args.amount, max: 5, per: run}, {id: b, sum: args.amount, max: 9, per: run}",
+        "{id: a, rate: 5/s, per: user}, {id: b, rate: 600/min, per: user}",
+        "{id: a, rate: 5/s, burst: 2, per: user}, {id: b, rate: 5/s, burst: 3, per: user}",
     ],
 )
-def test_a_limit_that_a_wider_one_reaches_first_is_idle(limits, found):
-    which = [
-        each.message for each in check(text(f"{TOOL}limits: {limits}\n")) if "idle" in each.code
-    ]
-    assert len(which) == len(found)
+def test_a_limit_that_another_one_reaches_no_later_is_idle(limits):
+    [only] = idle(limits)
+    assert "`a`" in only
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        f"{RUN}, {{id: b, max: 4, per: [run, args.currency]}}",
+        f"{RUN}, {{id: b, max: 9, per: [run, user]}}",
+        f"{RUN}, {{id: b, max: 9, per: [args.currency], window: 1h}}",
+        f"{RUN}, {{id: b, max: 9, per: [run, args.note]}}",
+        f"{RUN}, {{id: b, rate: 9/s, per: run}}",
+        f"{RUN}, {{id: b, sum: args.amount, max: 9, per: run}}",
+        "{id: a, max: 5, per: run, window: 1h}, {id: b, max: 9, per: run}",
+        "{id: a, max: 5, per: run, window: 60s}, {id: b, max: 5, per: run, window: 59500ms}",
+        "{id: a, max: 5, per: run, on_limit: ask}, {id: b, max: 9, per: run}",
+        "{id: a, rate: 10/s, burst: 1, per: user}, {id: b, rate: 5/s, burst: 5, per: user}",
+        "{id: a, rate: 4001/h, burst: 1, per: user}, {id: b, rate: 4003/h, burst: 1, per: user}",
+    ],
+)
+def test_a_limit_that_may_be_reached_first_is_not_idle(limits):
+    assert idle(limits) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ("max: 5, per: user", ["counts-for-good"]),
+        ("max: 5, per: [tenant, tool]", ["counts-for-good"]),
+        ("sum: cost_usd, max: 5, per: all", ["counts-for-good"]),
+        ("max: 5, per: [run, user]", []),
+        ("max: 5, per: user, window: 1d", []),
+        ("max: 5, per: user, window: forever", []),
+        ("rate: 5/s, per: user", []),
+    ],
+)
+def test_a_limit_that_is_never_free_again_is_told_for_one_tool_and_over_all(said, found):
+    assert codes(text(f"{TOOL}limits: [{{id: l, {said}}}]\n")) == found
+    assert codes(text(TOOL, head=f"limits: [{{id: l, {said}}}]\n")) == found
+
+
+@pytest.mark.parametrize(
+    ("more", "found"), [("", []), (", optional: true", ["optional-sum"]), (", default: 5", [])]
+)
+def test_a_sum_over_an_argument_that_may_be_missing_is_told(more, found):
+    tool = f"effect: read\nargs: {{a: {{type: integer{more}}}}}\n"
+    assert codes(text(f"{tool}limits: [{{id: l, sum: args.a, max: 5, per: run}}]\n")) == found
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["timeout: 5s", "cost: 1", "poll: true", "loops: off", "breaker: {}", "releasable: true"],
+)
+def test_a_setting_of_a_tool_that_is_always_denied_is_idle(said):
+    assert codes(text(f"{TOOL}default: deny\n{said}\n")) == ["idle-setting"]
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ("poll: true", []),
+        ("poll: true\nloops: off", ["idle-setting"]),
+        ("releasable: true", ["idle-setting"]),
+        ("releasable: true\nlimits: [{id: l, max: 5, per: run}]", []),
+        ("breaker: {slow_rate: 0.5}", ["idle-setting"]),
+        ("breaker: {slow_rate: 0.5, slow_after: 5s}", []),
+        ("breaker: {slow_rate: 0.5}\ntimeout: 5s", []),
+    ],
+)
+def test_a_setting_that_comes_to_nothing_is_idle(said, found):
+    assert codes(text(f"{TOOL}{said}\n")) == found
+
+
+@pytest.mark.parametrize(
+    ("cost", "found"),
+    [
+        ("args.amount", []),
+        ("size(args.note)", ["unguarded-optional"]),
+        ("has(args.note) ? size(args.note) : 0", []),
+    ],
+)
+def test_an_optional_argument_in_a_cost_is_asked_for_with_has(cost, found):
+    assert codes(text(f"{TOOL}cost: '{cost}'\n")) == found
+
+
+def test_an_input_that_only_a_cost_reads_is_used():
+    assert codes(text(f"{TOOL}cost: price\n", head="inputs: {price: number}\n")) == []
 
 
 def test_a_limit_over_all_tools_is_wider_than_those_of_each():

@@ -166,21 +166,69 @@ def test_other_people_who_may_answer_are_a_difference():
 
 
 @pytest.mark.parametrize(
-    ("new", "resets"),
+    ("old", "new"),
     [
-        ("{id: l, max: 9, per: run}", None),
-        ("{id: l, max: 5, per: [run, args.currency]}", "l"),
-        ("{id: l, max: 5, per: run, message: Enough.}", ...),
+        ("max: 5, per: run", "max: 9, per: run"),
+        ("max: 5, per: run", "max: 5, per: run, on_limit: ask"),
+        ("max: 5, per: user, window: 1h", "max: 9, per: user, window: 60min"),
+        ("sum: cost_usd, max: 5, per: run", "sum: cost_usd, max: 0.5, per: run"),
     ],
 )
-def test_a_limit_counts_on_unless_what_it_counts_by_is_another(new, resets):
+def test_a_limit_counts_on_where_only_its_bound_or_its_answer_is_another(old, new):
+    was, now = (policy(f"{REFUND}limits: [{{id: l, {said}}}]\n") for said in (old, new))
+    assert change(diff(was, now)).resets is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("max: 5, per: run", "max: 5, per: [run, args.currency]"),
+        ("max: 5, per: [user, run]", "max: 5, per: [run, user]"),
+        ("max: 5, per: user", "max: 5, per: user, window: 1h"),
+        ("max: 5, per: user, window: 1h", "max: 5, per: user, window: 2h"),
+        ("max: 5, per: run", "sum: args.amount, max: 5, per: run"),
+        ("sum: cost_usd, max: 5, per: run", "sum: args.amount, max: 5, per: run"),
+        ("max: 5, per: user, window: 1s", "rate: 5/s, per: user"),
+        ("rate: 5/s, per: user", "rate: 6/s, per: user"),
+        ("rate: 5/s, per: user", "rate: 5/s, burst: 2, per: user"),
+    ],
+)
+def test_a_limit_whose_count_is_another_begins_again_and_is_named(old, new):
+    was, now = (policy(f"{REFUND}limits: [{{id: l, {said}}}]\n") for said in (old, new))
+    told = change(diff(was, now))
+    assert told.resets == "l"
+    assert told.message.endswith("its counters begin again")
+
+
+def test_a_limit_in_other_words_is_no_difference():
     was = policy(f"{REFUND}limits: [{{id: l, max: 5, per: run}}]\n")
-    now = policy(f"{REFUND}limits: [{new}]\n")
-    difference = diff(was, now)
-    if resets is ...:
-        assert not difference
-    else:
-        assert change(difference).resets == resets
+    now = policy(f"{REFUND}limits: [{{id: l, max: 5, per: run, message: Enough.}}]\n")
+    assert not diff(was, now)
+
+
+def test_a_limit_that_moves_to_another_tool_counts_on():
+    each = "version: 1\nname: p\ntools:\n  a: {effect: read%s}\n  b: {effect: read%s}\n"
+    said = ", limits: [{id: l, max: 5, per: run}]"
+    told = change(diff(loads(each % (said, "")), loads(each % ("", said))))
+    assert (told.tool, told.resets) == ("b", None)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("max: 5, per: [run, user]", "at most 5 per run and user"),
+        (
+            "sum: cost_usd, max: 2.5, per: user, window: 1d",
+            "at most 2.5 US dollars per user in 1 day",
+        ),
+        ("sum: args.amount, max: 2000, per: all", "at most 2,000 of args.amount per all"),
+        ("rate: 10/5min, burst: 3, per: tool", "10 in 5 minutes and 3 at once per tool"),
+        ("max: 5, per: run, on_limit: ask", "at most 5 per run (on_limit ask)"),
+    ],
+)
+def test_every_kind_of_limit_is_put_into_words(said, told):
+    message = change(diff(policy(), policy(f"{REFUND}limits: [{{id: l, {said}}}]\n"))).message
+    assert message.endswith(f": {told}")
 
 
 def test_a_limit_under_another_id_is_a_new_one_that_counts_from_nothing():
@@ -203,10 +251,59 @@ def test_another_mode_has_counters_of_its_own():
     [
         ("redact: [args.order_id]\n", "redact"),
         ("idempotent: true\n", "idempotent"),
+        ("poll: true\n", "poll"),
+        ("releasable: true\n", "releasable"),
+        ("cost: 2\n", "cost"),
+        ("loops: off\n", "loops"),
+        ("breaker: {min_calls: 5}\n", "breaker"),
     ],
 )
 def test_a_setting_that_decides_no_call_is_told(more, code):
     assert change(diff(policy(), policy(REFUND + more))).code == code
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("", "loops: off\n", "the loops of all tools: on before, off now"),
+        ("loops: {cycle: 4}\n", "", "the loops of all tools: cycle 4 before, 3 now"),
+        (
+            "",
+            "loops: {poll_for: 10min}\n",
+            "the loops of all tools: poll_for 1 hour before, 10 minutes now",
+        ),
+        (
+            "",
+            "breaker: {spike_floor: 2.5}\n",
+            "the breaker of all tools: spike_floor $1 before, $2.5 now",
+        ),
+        ("", "breaker: {spike: off}\n", "the breaker of all tools: spike 5 before, off now"),
+    ],
+)
+def test_a_control_of_all_tools_is_told_once_and_not_for_each(old, new, message):
+    assert change(diff(policy(head=old), policy(head=new))).message == message
+
+
+def test_a_control_of_one_tool_is_told_where_it_goes_another_way():
+    was, now = (policy(f"{REFUND}loops: {{cycle: {cycle}}}\n") for cycle in (4, 5))
+    assert change(diff(was, now)).message == "the loops of `refund`: cycle 4 before, 5 now"
+
+
+def test_a_timeout_is_told_with_what_is_slow_from_now_on():
+    told = [each.message for each in diff(policy(), policy(f"{REFUND}timeout: 30s\n")).changes]
+    assert told == [
+        "the timeout of `refund`: none before, 30 seconds now",
+        "the breaker of `refund`: slow_after off before, 15 seconds now",
+    ]
+
+
+def test_a_cost_is_told_as_it_stands():
+    was, now = (
+        policy(f"{REFUND}cost: {said}\n")
+        for said in ("0.02", "{most: args.amount, from: result.cost}")
+    )
+    told = change(diff(was, now)).message
+    assert told == "the cost of `refund`: $0.02 before, at most args.amount, from result.cost now"
 
 
 def test_a_tool_that_comes_or_goes_is_told():

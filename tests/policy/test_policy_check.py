@@ -15,7 +15,7 @@ def test_all_errors_are_told_at_once_in_the_order_of_the_file():
 version: 1
 mode: shaddow
 limits:
-  - {id: l, max: 0, per: run, window: 1h}
+  - {id: l, max: 0, per: run, windwo: 1h}
 tools:
   refund:
     effect: wirte
@@ -30,7 +30,7 @@ tools:
     assert [(each.line, each.code) for each in found] == [
         (2, "value"),
         (4, "value"),
-        (4, "unsupported"),
+        (4, "unknown-key"),
         (7, "value"),
         (9, "unknown-key"),
         (10, "schema"),
@@ -49,7 +49,7 @@ def test_a_finding_is_what_it_says():
             code="unknown-key",
             message=(
                 "`tool` is not a key here, but one of version, name, default, mode, urgent, "
-                "include, inputs, definitions, limits, tools, scopes "
+                "include, inputs, definitions, limits, loops, breaker, tools, scopes "
                 "is; did you mean `tools`?"
             ),
             path="p.yaml",
@@ -101,7 +101,7 @@ def test_a_pattern_that_matches_anywhere_is_worth_a_warning(pattern, found):
 @pytest.mark.parametrize(("more", "found"), [("", 0), (", optional: true", 1), (", default: x", 0)])
 def test_a_limit_by_an_argument_that_may_be_missing_is_worth_a_warning(more, found):
     tool = f"effect: read\nargs: {{a: {{type: string{more}}}}}\n"
-    limits = "limits: [{id: l, max: 1, per: args.a}]\n"
+    limits = "limits: [{id: l, max: 1, per: [run, args.a]}]\n"
     assert [line.split(": ")[1] for line in warnings(text(tool + limits))] == (
         ["optional-scope"] * found
     )

@@ -16,7 +16,7 @@ from docs.pages import ROOT, blocks, pages
 from saferun.policy import editor, form, part, schema
 from saferun.policy.form import sql, units
 from saferun.policy.gather import gather
-from saferun.policy.parse import document, limit, parse, rule, tool, whole
+from saferun.policy.parse import cost, document, limit, parse, rule, setting, tool, whole
 from saferun.policy.source import read
 
 SCHEMA = editor.schema()
@@ -35,7 +35,14 @@ inputs: {user.tier: string, region: string}
 definitions:
   order_id: {type: string, maxLength: 40, default: A-1}
 limits:
-  - {id: calls, max: 50, per: run, message: Enough., disclose: false}
+  - {id: calls, max: 50, per: run, message: Enough., disclose: false, sum: cost_usd, window: 1h}
+  - {id: pace, rate: 10/5min, burst: 3, per: [tenant, tool], on_limit: defer}
+loops: {same_result: 4, spaced_result: off, same_error: 3, transient_error: 6, masked: 10, cycle: 3,
+  barren: 12, lifetime: 40, changing: 50, poll_burst: 10, poll_for: 1h, retries: 0, denials: 3,
+  asks: 2}
+breaker: {failure_rate: 0.5, slow_rate: 1, slow_after: 10s, min_calls: 20, open_for: 30s,
+  open_max: 10min, jitter: 0, probes: 2, successes: 3, lease: 1min, spike: off, spike_floor: 2.5,
+  retry_share: 0.1, retry_min: 0}
 tools:
   refund:
     effect: write
@@ -57,6 +64,13 @@ tools:
       - {id: less, set: {note: low}, clamp: {amount: {minimum: 1, maximum: 50 USD}}}
     limits:
       - {id: per-order, max: 1, per: [run, args.order_id]}
+      - {id: refunded, sum: args.amount, max: 2000 USD, per: user, window: 1d}
+    loops: off
+    breaker: {slow_after: off, spike: 3}
+    poll: true
+    timeout: 1h30m
+    cost: {most: double(args.amount) * 0.01, from: result.usage.cost_usd}
+    releasable: true
     redact: [args.note, result.*]
     idempotent: false
     opaque: [session]
@@ -108,6 +122,9 @@ KEYWORDS = {*schema._ABOUT, *form.FORMS, "unit", "use"} - {"written"}
         (at("$defs", "rule"), rule._RULE),
         (at("$defs", "for"), rule._FOR),
         (at("$defs", "clamp"), rule._CLAMP),
+        (at("$defs", "loops"), setting.LOOPS),
+        (at("$defs", "breaker"), setting.BREAKER),
+        (at("$defs", "tool", "properties", "cost"), cost._COST),
         (at("$defs", "schema"), KEYWORDS),
         (at("$defs", "fragment"), KEYWORDS),
         (at("$defs", "definition"), {*KEYWORDS, "default"}),
@@ -122,6 +139,9 @@ KEYWORDS = {*schema._ABOUT, *form.FORMS, "unit", "use"} - {"written"}
         "rule",
         "for",
         "clamp",
+        "loops",
+        "breaker",
+        "cost",
         "schema",
         "fragment",
         "definition",
@@ -141,6 +161,7 @@ def test_each_part_has_the_keys_that_the_parser_reads_and_no_others(shape, keys)
         (at("$defs", "tool", "properties", "default", "enum"), rule.ANSWERS),
         (at("$defs", "tool", "properties", "effect", "enum"), tool._EFFECTS),
         (at("$defs", "rule", "properties", "mode", "enum"), whole.MODES),
+        (at("$defs", "limit", "properties", "on_limit", "enum"), limit.ON_LIMIT),
         (at("$defs", "schema", "properties", "format", "enum"), schema._FORMATS),
         (at("$defs", "schema", "properties", "type", "anyOf")[0]["enum"], schema._ANY),
         (at("$defs", "schema", "properties", "unit", "enum"), units._EVERY_WORD),
@@ -159,6 +180,7 @@ def test_each_part_has_the_keys_that_the_parser_reads_and_no_others(shape, keys)
         "tool-default",
         "effect",
         "rule-mode",
+        "on-limit",
         "format",
         "type",
         "unit",
@@ -327,6 +349,17 @@ def test_a_policy_needs_one():
         ("tools: {t: {rules: [{deny: true}]}}", "['tools', 't', 'rules', 0]"),
         ("tools: {t: {limits: [{id: l, max: 0, per: run}]}}", "['tools', 't', 'limits', 0, 'max']"),
         ("limits: [{id: l, max: 1, per: args.a}]", "['limits', 0, 'per']"),
+        ("limits: [{id: l, per: run}]", "['limits', 0]"),
+        ("limits: [{id: l, max: 1, rate: 1/s, per: run}]", "['limits', 0]"),
+        ("limits: [{id: l, rate: 10, per: run}]", "['limits', 0, 'rate']"),
+        ("limits: [{id: l, max: 1, per: run, window: 60}]", "['limits', 0, 'window']"),
+        ("limits: [{id: l, max: 1, per: run, sum: args.a}]", "['limits', 0, 'sum']"),
+        ("loops: true", "['loops']"),
+        ("loops: {cycle: 1}", "['loops', 'cycle']"),
+        ("breaker: {failure_rate: 0}", "['breaker', 'failure_rate']"),
+        ("tools: {t: {timeout: 30}}", "['tools', 't', 'timeout']"),
+        ("tools: {t: {cost: {from: result.a}}}", "['tools', 't', 'cost']"),
+        ("tools: {t: {cost: -1}}", "['tools', 't', 'cost']"),
         ("scopes: [{for: {}, tools: {}}]", "['scopes', 0, 'for']"),
         ("inputs: {region: text}", "['inputs', 'region']"),
     ],
@@ -373,6 +406,7 @@ PIECES = st.sampled_from(
         *(*WORDS, *schema._ANY, *schema._FORMATS, *document._TYPES),
         *("any", "run", "args.amount", "", " ", "b c", "ä", "mcp.*", "^a$", "(?i)a", "/srv"),
         *("200 USD", "- $5", "1h30m", "acme.com", "*.acme.com"),
+        *("off", "10/min", "cost_usd", "result.a", "args.amount * 2"),
         *(None, True, False, 0, 1, -1, 5, 2.5, 2**63),
     ]
 )

@@ -7,7 +7,7 @@ import pytest
 
 from saferun.policy import lint, part, schema
 from saferun.policy.form import FORMS
-from saferun.policy.parse import document, limit, rule, tool
+from saferun.policy.parse import cost, document, limit, rule, setting, tool
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "policy.md").read_text(encoding="utf-8")
 
@@ -21,14 +21,19 @@ PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "policy.md").read_tex
         rule._RULE,
         rule._FOR,
         limit._LIMIT,
-        limit._LATER_SCOPES,
+        limit.SCOPES,
+        limit.ON_LIMIT,
+        setting.LOOPS,
+        setting.BREAKER,
+        cost._COST,
         part._LATER,
         FORMS,
         schema._ABOUT,
         schema._FORMATS,
     ],
     ids=[
-        *("file", "scope", "tool", "rule", "for", "limit", "later scopes", "later", "forms"),
+        *("file", "scope", "tool", "rule", "for", "limit", "scopes of limits"),
+        *("on limit", "loops", "breaker", "cost", "later", "forms"),
         *("keywords", "formats"),
     ],
 )

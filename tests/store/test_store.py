@@ -7,20 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from saferun.admission import Due
 from saferun.call import Call, RunRef
-from saferun.control import Limit, charges
+from saferun.control import Limit
 from saferun.errors import StoreError
 from saferun.ledger import RunEntry, encode, read
 from saferun.store import Append, Opening, Reader, Store
-from storing import admit, audit, kinds, settle
+from storing import admit, audit, due, kinds, settle
 
 
-def due(store: Store, call: Call, maximum: int, per: str = "args.to"):
-    limit = Limit(id="mails", max=maximum, per=(per,), tool=call.tool)
-    return [
-        (c, None if c.key is None else store.keys.digest(c.key))
-        for c in charges([limit], call, "test")
-    ]
+def mails(maximum: int) -> Limit:
+    return Limit(id="mails", max=maximum, per=("run", "args.to"), tool="send_email")
 
 
 def mail(to: str, run: str = "r-1") -> Call:
@@ -67,18 +64,20 @@ def test_a_limit_lets_exactly_its_maximum_through_and_a_denial_moves_nothing(
 ) -> None:
     call = mail("lead@acme.test")
     verdicts = [
-        store.commit(admit(store, opening=opening(), due=due(store, call, 2))).verdict
+        store.commit(admit(store, opening=opening(), due=due(store, call, mails(2)))).verdict
         for _ in range(5)
     ]
     assert verdicts == ["allow", "allow", "deny", "deny", "deny"]
-    wider = store.commit(admit(store, opening=opening(), due=due(store, call, 3)))
+    wider = store.commit(admit(store, opening=opening(), due=due(store, call, mails(3))))
     assert wider.verdict == "allow"
 
 
 def test_limits_are_all_checked_before_any_is_moved(store: Store) -> None:
-    narrow, wide = due(store, mail("a@x.test"), 1), due(store, mail("b@x.test"), 2)
+    narrow = due(store, mail("a@x.test"), mails(1))
+    wide = due(store, mail("b@x.test"), mails(2))
+    both = Due(charges=[*wide.charges, *narrow.charges])
     assert store.commit(admit(store, due=narrow)).verdict == "allow"
-    assert store.commit(admit(store, due=wide + narrow)).verdict == "deny"
+    assert store.commit(admit(store, due=both)).verdict == "deny"
     assert [store.commit(admit(store, due=wide)).verdict for _ in range(3)] == [
         "allow",
         "allow",
@@ -156,7 +155,7 @@ def test_what_rides_is_written_soon_when_nothing_else_comes(store: Store, file: 
             super().apply(tx)
             written.set()
 
-    store.ride(Told([encode(RunEntry(event="end", run="r-1"))]))
+    store.ride(Told([encode(RunEntry(event="end", run="r-1"))], store.boot))
     assert written.wait(10)
 
 

@@ -233,3 +233,41 @@ def test_a_read_only_file_is_said_to_be_one(open_store, file: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert "f.db cannot be written; give this user write access" in done.stderr
+
+
+def test_a_signal_handler_that_interrupts_a_commit_is_not_kept_waiting_for_it(tmp_path) -> None:
+    script = """
+import os, signal, sys
+from saferun.store import Store
+from saferun.errors import StoreError
+from saferun.ledger import UserEntry, encode
+from saferun.store import Append
+
+store = Store(f"sqlite:///{sys.argv[1]}/a.db", durability="process")
+said = []
+
+class Interrupted(Append):
+    def apply(self, tx):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return super().apply(tx)
+
+def stop(*_):
+    try:
+        store.commit(Append([encode(UserEntry(run="r", text="x"))], store.boot))
+    except StoreError as problem:
+        said.append(str(problem))
+    store.close()
+
+store.boot
+signal.signal(signal.SIGTERM, stop)
+store.commit(Interrupted([encode(UserEntry(run="r", text="x"))], store.boot))
+print(said)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert "committing in this very thread" in done.stdout

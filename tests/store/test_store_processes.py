@@ -21,24 +21,31 @@ from storing import admit, audit, kinds, settle
 CROWD = """
 import sys, threading
 from saferun.call import Call, RunRef
-from saferun.control import Limit, charges
-from saferun.store import Store
+from saferun.control import COST, Breaker, Limit
+from saferun.store import Fared, Store
 sys.path.insert(0, sys.argv[4])
-from storing import admit, settle
+from storing import admit, due, settle
 
 store = Store(f"sqlite:///{sys.argv[1]}", durability=sys.argv[2])
-calls, limit = int(sys.argv[3]), Limit(id="cap", max=int(sys.argv[5]), per=("run",))
+calls, most = int(sys.argv[3]), int(sys.argv[5])
 call = Call(tool="refund", args={}, run=RunRef(run_id="r-1", root="r-1"))
-(charge,) = charges([limit], call, "crowd")
-due = [(charge, store.keys.digest(charge.key))]
+# Each call is held for three and costs one: only who gives back exactly comes to the maximum.
+limits = (
+    Limit(id="cap", max=most, per=("run",)),
+    Limit(id="money", max=most + 2 * 128, per=("all",), sum=COST),
+)
+tool = store.group(b"refund")
+passes = due(store, call, *limits, cost=3, breaker=Breaker(), health=tool)
+fared = Fared(key=tool, breaker=Breaker(), about=(), failed=False)
 allowed = []
 
 def work():
     for _ in range(calls):
-        admitted = store.commit(admit(store, due=due))
+        admitted = store.commit(admit(store, due=passes))
         if admitted.starts:
             allowed.append(admitted.seq)
-            store.commit(settle(store, admitted.seq))
+            ends = {"holds": admitted.holds, "at": admitted.at, "cost": 1, "fared": fared}
+            store.commit(settle(store, admitted.seq, **ends))
 
 threads = [threading.Thread(target=work) for _ in range(16)]
 [thread.start() for thread in threads]

@@ -11,7 +11,7 @@ import pytest
 from publishing import Published
 from saferun.errors import StoreError
 from saferun.policy import assignment
-from saferun.store import Enrol, Pin, Reader, Store, Version, Vouch, sqlite
+from saferun.store import Enrol, Pin, Reader, Store, Version, Vouch
 from saferun.store.versions import PIN
 from storing import audit, kinds
 
@@ -126,21 +126,6 @@ def test_a_person_has_one_secret(store: Store) -> None:
     for work in (Enrol("alice", b"b" * 16), Vouch("alice", b"b" * 16), Vouch("bob", b"")):
         with pytest.raises(StoreError, match="secret"):
             store.commit(work)
-
-
-def test_a_store_of_the_first_schema_is_brought_up_to_date(
-    store: Store, file: Path, open_store: Callable[..., Store]
-) -> None:
-    store.close()
-    with contextlib.closing(sqlite3.connect(file)) as old, old:
-        for table in ("version", "assignment", "pin", "person", "family"):
-            old.execute(f"DROP TABLE {table}")
-        old.execute("PRAGMA user_version = 1")
-    shop = Published(open_store())
-    shop.publish(ALLOWS)
-    assert len(shop.history()) == 1
-    with contextlib.closing(sqlite3.connect(file)) as new:
-        assert new.execute("PRAGMA user_version").fetchone() == (sqlite.VERSION,)
 
 
 def test_a_version_is_kept_once(store: Store, file: Path) -> None:

@@ -29,6 +29,7 @@ from saferun.approval.question import Question, Vote
 
 _DEVICE = "/dev/tty"
 _NAME = 80
+_FIGURES = 400
 _VALUE = 2_000
 """Characters of one argument that fit a screen. A longer one cannot be approved here."""
 
@@ -76,7 +77,7 @@ def _asked(question: Question, fd: int, screen: TextIO, until: float) -> Vote | 
     whole = _show(console, question)
     by = _user()
     if not whole:
-        # Nobody can approve what they cannot see (threats, rule 17).
+        # Nobody can approve what they cannot see.
         console.print(
             "[yellow]Not every argument can be shown whole, so it cannot be approved here.[/]"
         )
@@ -118,6 +119,9 @@ def _show(console: Console, question: Question) -> bool:
         table.add_row(Text(inert(name, _NAME)), Text(inert(text, _VALUE), style="bold"))
     for reason in question.reasons:
         table.add_row("because", Text(inert(f"{reason.message} ({reason.id})", 400)))
+        if reason.measure is not None:
+            # Whoever lets a call go beyond a limit has to know how far.
+            table.add_row("", Text(inert(reason.measure.said(), _FIGURES)))
     if question.groups:
         table.add_row("needs", Text(inert(", ".join(question.groups), 200)))
     title = Text(f" {inert(question.tool, 80)} asks for approval ", style="bold yellow")

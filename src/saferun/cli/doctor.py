@@ -5,6 +5,7 @@ It looks and changes nothing: it makes no store and no key, and asks nobody.
 
 import os
 import platform
+import shlex
 import shutil
 import stat
 import sys
@@ -18,6 +19,7 @@ import msgspec
 
 from saferun import config
 from saferun.approval.inert import inert
+from saferun.cli.control.switch import by_whom
 from saferun.cli.options import JsonOption, StoreOption, contents, near, settings
 from saferun.cli.screen import (
     ALLOWED,
@@ -122,7 +124,7 @@ def _policies(chosen: Config) -> Iterator[Check]:
         yield Check(
             "policy",
             "warning",
-            "no policy: tools are only observed",
+            "no policy: tools are observed, and only loops, breakers and stops deny",
             "Name one as `policy` in saferun.toml, or where a tool is wrapped.",
         )
         return
@@ -224,9 +226,49 @@ def _opened(chosen: Config, reader: "Reader") -> Iterator[Check]:
     yield Check("ledger", "ok", f"{health.origin}, {entries}")
     calls = f"{health.open_calls:,} without an outcome, {health.waiting:,} waiting for a person"
     yield Check("calls", "ok", calls)
+    yield from _controls(reader)
     yield _checkpoint(health.entries, health.checkpoint)
     yield from _keys(path.parent / "keys", health.ledger)
     yield _clock(reader, health.entries)
+
+
+MOST_CONTROLS = 20
+"""Switches, and breakers, that are told one by one."""
+
+
+def _controls(reader: "Reader") -> Iterator[Check]:
+    """What is stopped, and which breakers are not closed."""
+    from saferun.store.usage import Bounds, usage
+
+    found = usage(reader, Bounds(reader, lambda _: None), most=1)
+    ailing = [tool for tool in found.breakers if tool.state != "closed"]
+    by_people, circled = found.by_people, found.by_itself
+    for switch in by_people[:MOST_CONTROLS]:
+        stopped, options = "everything", "--all"
+        if switch.value is not None:
+            stopped = f"{switch.scope} {inert(switch.value, 80)}"
+            options = f"--{switch.scope} {shlex.quote(switch.value)}"
+        said = f"{stopped} is stopped, by {by_whom(switch)}"
+        advice = f"`saferun control resume {options}` lets it go on."
+        yield Check("stopped", "warning", said, advice)
+    if circled:
+        many = counted(len(circled), "run is", "runs are")
+        advice = (
+            "`saferun control status` lists the newest, `saferun run show RUN` says why, and"
+            " `saferun control resume --run RUN` lets one go on."
+        )
+        yield Check("stopped", "warning", f"{many} stopped for going in circles", advice)
+    advice = "`saferun control status` says since when, and how it fares."
+    for tool in ailing[:MOST_CONTROLS]:
+        whom = "" if tool.tenant is None else f" for {inert(tool.tenant, 80)}"
+        said = f"{inert(tool.tool, 80)}{whom} is left alone: {tool.state} after failures"
+        yield Check("breaker", "warning", said, advice)
+    more = sum(max(0, len(each) - MOST_CONTROLS) for each in (by_people, ailing))
+    if more:
+        advice = "`saferun control status` tells more of them."
+        yield Check("controls", "warning", f"and {more:,} more", advice)
+    if not found.stopped and not ailing:
+        yield Check("controls", "ok", "nothing is stopped, and no breaker is open")
 
 
 def _checkpoint(entries: int, newest: int | None) -> Check:

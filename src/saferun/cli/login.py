@@ -68,13 +68,21 @@ def credential(person: str | None, store: "Store") -> tuple[str, bytes]:
     """
     if person is None:
         found = sorted(path.stem for path in _folder().glob("*.secret"))
+        if not found:
+            raise CannotError(
+                "It takes a person's secret, and nobody is logged in here; run"
+                " saferun login NAME --new with your own name first."
+            )
         if len(found) != 1:
-            who = f"{' and '.join(found)} are" if found else "nobody is"
+            who = f"{' and '.join(found)} are"
             raise CannotError(f"Say who you are with --as PERSON: {who} logged in here.")
         [person] = found
     path = _file(person)
     if not path.exists():
-        raise CannotError(f"{person} is not logged in here; run saferun login {person}.")
+        raise CannotError(
+            f"{person} is not logged in here; run saferun login {person}, with --new where the"
+            " store does not know you yet."
+        )
     return person, _credential(store, person, _read(path))
 
 

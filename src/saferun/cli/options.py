@@ -43,10 +43,15 @@ def store_file(store: str | None) -> Path:
     return config.sqlite_path(settings(store).store)
 
 
-def meant(given: str, known: Sequence[str]) -> str:
+def meant(given: str, known: Sequence[str], most: int = 1) -> str:
     """The end of a sentence on a name that nobody knows: what it may have been meant for."""
-    close = difflib.get_close_matches(given, known, 1)
-    return f"; did you mean {close[0]!r}?" if close else "."
+    # To `difflib`, a letter in other case is as wrong as any other.
+    alike = [name for name in known if name.casefold() == given.casefold()]
+    close = alike[:most] or difflib.get_close_matches(given, known, most)
+    if not close:
+        return "."
+    *first, last = map(repr, close)
+    return f"; did you mean {', '.join(first)}{' or ' if first else ''}{last}?"
 
 
 def near(path: Path) -> str:

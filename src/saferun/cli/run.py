@@ -12,7 +12,9 @@ from saferun.approval.inert import inert
 from saferun.cli.options import CannotError, JsonOption, StoreOption, meant, store_file
 from saferun.cli.run_import import bring_in
 from saferun.cli.screen import (
+    ALLOWED,
     ASKED,
+    DEFERRED,
     DENIED,
     IMPORTED,
     MODEL,
@@ -94,6 +96,8 @@ def show(
     """Show one run frame by frame: what was said, decided and done."""
     with _history(store) as reader:
         told = _told(reader, _named(reader, run), whole=full)
+        if not as_json:
+            told.turns = _turns(reader, told.story)
     if as_json:
         document(_in_full(told))
     else:
@@ -105,10 +109,14 @@ app.command("import")(bring_in)
 
 
 class _Told(msgspec.Struct):
-    """A run's story, and the numbers of its entries that could not be read."""
+    """A run's story, and the numbers of its entries that could not be read.
+
+    `turns` are the switches that were turned, where any has stopped a call of the run.
+    """
 
     story: "RunStory"
     unreadable: list[int]
+    turns: list["Entry"] = []
 
 
 @contextlib.contextmanager
@@ -128,6 +136,29 @@ def _told(reader: "Reader", run_id: str, *, whole: bool = False) -> _Told:
 
     unreadable: list[int] = []
     return _Told(story(run_id, _entries(reader, run_id, unreadable, whole=whole)), unreadable)
+
+
+def _turns(reader: "Reader", story: "RunStory") -> "list[Entry]":
+    """What was stopped and resumed that may have stopped a call of the run, in its order."""
+    stops = {stop for frame in story.frames for stop in map(_stop, _reasons(frame)) if stop}
+    if not stops:
+        return []
+    # The turns of what is no run stand under a name that no run has.
+    places = {"", *(value for scope, value in stops if scope == "run")}
+    entries = (each for place in places for each in _entries(reader, place, [], whole=False))
+    return sorted((each for each in entries if each.kind == "control"), key=lambda each: each.seq)
+
+
+def _reasons(frame: "Frame") -> tuple[Mapping[str, Any], ...]:
+    return tuple(frame.decision.get("reasons", ())) if frame.decision is not None else ()
+
+
+def _stop(reason: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The scope and value of the switch that a reason is about, None where it is about none."""
+    if reason.get("source") != "stop":
+        return None
+    scope, _, value = str((reason.get("measure") or {}).get("scope")).partition(" ")
+    return scope, value.strip()
 
 
 def _entries(
@@ -165,7 +196,7 @@ def _named(reader: "Reader", given: str) -> str:
 
 
 class _Short(msgspec.Struct):
-    """A run in one line. Times are in microseconds, as in the ledger."""
+    """A run in one line. Times are in microseconds, as in the ledger, and `cost` in millionths."""
 
     run_id: str
     began: int | None
@@ -177,6 +208,9 @@ class _Short(msgspec.Struct):
     frames: int
     denied: int
     asked: int
+    deferred: int
+    cost: int
+    stopped: bool
     error: str | None
     imported: str | None
     unreadable: list[int]
@@ -190,6 +224,8 @@ class _Short(msgspec.Struct):
     def took(self) -> str:
         if self.imported is not None:
             return IMPORTED.word
+        if self.stopped:
+            return "stopped"
         # A run that did not say that it ended goes on, or its process came to its end first.
         return "open" if self.duration is None else span(self.duration)
 
@@ -209,6 +245,9 @@ def _in_short(told: _Told) -> _Short:
         frames=len(story.frames),
         denied=story.denied,
         asked=story.asked,
+        deferred=story.deferred,
+        cost=story.cost,
+        stopped=story.stopped,
         error=story.error,
         imported=about.get("imported"),
         unreadable=told.unreadable,
@@ -225,6 +264,10 @@ def _in_full(told: _Told) -> dict[str, Any]:
     }
 
 
+_FIRST_TO_GO = ("frames", "when", "asked", "denied", "took")
+"""The columns of a list that a narrow screen can do without, in the order in which it does."""
+
+
 def _print_list(console: "Console", listed: list[_Short]) -> None:
     from rich.table import Table
     from rich.text import Text
@@ -232,28 +275,42 @@ def _print_list(console: "Console", listed: list[_Short]) -> None:
     if not listed:
         console.print("No runs yet. A run begins with its first guarded call.")
         return
-    table = Table.grid(padding=(0, 2, 0, 0), expand=True)
-    # An imported run's id is long, and it has to be whole to be named.
-    table.add_column(overflow="fold", max_width=36)
-    table.add_column(no_wrap=True, style="dim")
-    table.add_column(no_wrap=True, ratio=1, overflow="ellipsis")
-    for _ in range(4):
-        table.add_column(no_wrap=True, justify="right")
-    heads = ("run", "when", "who", "frames", "denied", "asked", "took")
-    table.add_row(*(Text(head, style="dim") for head in heads))
     ids = [each.run_id for each in listed]
-    for each in listed:
-        table.add_row(
-            Text(_beginning(each.run_id, ids)),
-            moment(each.began),
-            Text(each.who),
-            f"{each.frames:,}",
-            _tally(each.denied, DENIED),
-            _tally(each.asked, ASKED),
-            each.took,
-        )
+    columns: dict[str, list[Text]] = {
+        "run": [Text(_beginning(run_id, ids)) for run_id in ids],
+        "when": [Text(moment(each.began), "dim") for each in listed],
+        "who": [Text(each.who) for each in listed],
+        "frames": [Text(f"{each.frames:,}") for each in listed],
+        "denied": [_tally(each.denied, DENIED) for each in listed],
+        "asked": [_tally(each.asked, ASKED) for each in listed],
+        "took": [Text(each.took) for each in listed],
+    }
+    columns = {head: [Text(head, "dim"), *cells] for head, cells in columns.items()}
+    for head in _FIRST_TO_GO:
+        if _least(columns) > console.width:
+            del columns[head]
+    table = Table.grid(padding=(0, 2, 0, 0), expand=True)
+    for head in columns:
+        if head == "run":
+            # An imported run's id is long, and it has to be whole to be named.
+            table.add_column(overflow="fold", max_width=36)
+        elif head in ("when", "who"):
+            ratio = 1 if head == "who" else None
+            table.add_column(no_wrap=True, ratio=ratio, overflow="ellipsis")
+        else:
+            table.add_column(no_wrap=True, justify="right")
+    for row in zip(*columns.values(), strict=True):
+        table.add_row(*row)
     console.print(table)
     _warn(console, [seq for each in listed for seq in each.unreadable])
+
+
+def _least(columns: "Mapping[str, list[Text]]") -> int:
+    """Columns of the screen that a list needs, with what stands between its own."""
+    widths = {head: max(cell.cell_len for cell in cells) for head, cells in columns.items()}
+    # These two may be broken or cut.
+    widths |= {"run": min(widths["run"], ID), "who": min(widths["who"], ID)}
+    return sum(widths.values()) + 2 * (len(widths) - 1)
 
 
 def _beginning(run_id: str, every: list[str]) -> str:
@@ -315,12 +372,14 @@ class _Page:
             parts.append(f"child of {inert(about['parent'])}")
         self._say(Text(" · ".join(filter(None, parts))))
         counts = Text(counted(len(story.frames), "frame"))
-        for many, mark in ((short.denied, DENIED), (short.asked, ASKED)):
+        tallies = [(short.denied, DENIED), (short.asked, ASKED)]
+        if short.deferred:
+            tallies.append((short.deferred, DEFERRED))
+        for many, mark in tallies:
             said = f"{mark.icon} {many:,} {mark.word}" if many else f"0 {mark.word}"
             counts.append(" · ").append(said, mark.style if many else "dim")
-        cost = sum(frame.said.get("cost_usd") or 0 for frame in story.frames)
-        if cost:
-            counts.append(f" · ${cost:,.4f}")
+        if short.cost:
+            counts.append(f" · ${short.cost / 1e6:,.4f}")
         for name, version in sorted(_policies(story)):
             counts.append(f" · {inert(name)} @ {inert(version[:12])}", "dim")
         self._say(counts)
@@ -339,6 +398,10 @@ class _Page:
         if frame.kind == "call":
             yield self._head(frame, inert(_asked(frame)["tool"], 60), _words(frame))
             yield from self._call(frame)
+        elif frame.kind == "control":
+            by = inert(str(frame.said.get("by")), 80)
+            yield self._head(frame, "the run", f"{inert(str(frame.said.get('event')))} by {by}")
+            yield from self._row("because", inert(str(frame.said.get("reason") or ""), SPEECH))
         else:
             yield self._head(frame, frame.kind, _spent(frame.said))
             key = "output" if frame.kind == "model" else "text"
@@ -373,15 +436,45 @@ class _Page:
         for reason in decision.get("reasons", ()):
             named = inert(reason["id"])
             # What the head has just named is not named again below it.
-            which = "" if head.endswith(f"denied by {named}") and label else f"{named}: "
+            which = (
+                "" if head.endswith(f"{_mark(frame).word} by {named}") and label else f"{named}: "
+            )
             line = f" (line {reason['line']})" if reason.get("line") else ""
             yield from self._row(label, which + inert(reason["message"], SPEECH) + line)
+            yield from self._row("", self._figures(reason, frame.seq))
             label = ""
         for reason in decision.get("shadow", ()):
             said = f"{inert(reason['id'])} would {reason['effect']}: {inert(reason['message'])}"
             yield from self._row("shadow", said)
+        if decision.get("nudge"):
+            yield from self._row("nudge", inert(str(decision["nudge"]), SPEECH))
+        if decision.get("repeats"):
+            again = counted(decision["repeats"], "time")
+            yield from self._row(
+                "again", f"refused {again} more before this, with no entry of its own"
+            )
         yield from self._person(frame)
         yield from self._row("result", self._result(frame))
+        yield from self._row("cost", _cost(frame))
+
+    def _figures(self, reason: Mapping[str, Any], seq: int) -> str:
+        """How the control stood that spoke, and by whom a switch was turned that did."""
+        figures, stop = _figures(reason), _stop(reason)
+        if not figures or stop is None:
+            return figures
+        turned = next(
+            (
+                each
+                for each in reversed(self._told.turns)
+                if each.seq < seq and stop == (each.fields.get("scope"), _stopped(each.fields))
+            ),
+            None,
+        )
+        if turned is None or turned.fields.get("event") != "stopped":
+            return f"{figures}; `saferun control status` says by whom, while it is"
+        by, why = turned.fields.get("by"), turned.fields.get("reason")
+        said = f"{figures}: by {inert(str(by), 80)} since {moment(turned.time)}"
+        return f"{said}: {inert(str(why), SPEECH)}" if why else said
 
     def _arguments(self, decision: Mapping[str, Any]) -> "Iterator[Text]":
         from rich.cells import cell_len, set_cell_size
@@ -447,9 +540,12 @@ class _Page:
             return self._speech(outcome, "result")
         if frame.decision is None:
             return "none in the file"
+        limit = None if self._full else SPEECH
+        if outcome["status"] == "unknown":
+            return _unknown(outcome, limit)
         error = outcome.get("error")
         said = _ENDS[outcome["status"]]
-        return f"{said}: {inert(error, None if self._full else SPEECH)}" if error else said
+        return f"{said}: {inert(error, limit)}" if error else said
 
     def _speech(self, fields: Mapping[str, Any], key: str) -> str:
         """What a model, a user or a tool said: text as it is, anything else as JSON."""
@@ -474,6 +570,26 @@ class _Page:
             yield from beside(self._console, lead, said)
 
 
+def _figures(reason: Mapping[str, Any]) -> str:
+    """How the control stood that spoke; nothing where none did."""
+    from saferun.call import Measure
+
+    try:
+        return inert(msgspec.convert(reason.get("measure"), Measure).said(), SPEECH)
+    except (msgspec.ValidationError, ValueError, OverflowError):
+        return ""
+
+
+def _cost(frame: "Frame") -> str:
+    """What a call cost, and which limits were held for less than that."""
+    outcome = frame.outcome or {}
+    if outcome.get("cost") is None:
+        return ""
+    over = ", ".join(inert(limit) for limit in outcome.get("over", ()))
+    said = f"${outcome['cost'] / 1e6:,.6f}".rstrip("0").rstrip(".")
+    return f"{said}, more than was held by {over}" if over else said
+
+
 def _name(name: str, limit: int | None) -> str:
     """The name of an argument, in quotes unless it is one word: names may come from a model."""
     return inert(name, limit) if _WORD.fullmatch(name) else shown(name, limit)
@@ -483,9 +599,26 @@ _ENDS = {
     "error": "failed",
     "timeout": "timed out",
     "cancelled": "was cancelled",
-    "unknown": "unknown, since its process ended before it could say",
     "not_started": "never started",
 }
+
+
+def _unknown(outcome: Mapping[str, Any], limit: int | None) -> str:
+    """Why nobody knows whether a call happened."""
+    if outcome.get("owner") is not None:
+        # Only whoever closes the calls of a process that is gone says whose they were.
+        return "unknown, since its process ended before it could say"
+    said, error = "unknown, and it may still have happened", outcome.get("error")
+    return f"{said}: {inert(error.removeprefix(_OVERDUE), limit)}" if error else said
+
+
+_OVERDUE = "OverdueError: "
+"""How the text of an outcome begins where the tool took longer than its `timeout`."""
+
+
+def _stopped(fields: Mapping[str, Any]) -> str:
+    """The value of a switch as a reason has it: without the space at its ends."""
+    return str(fields.get("value") or "").strip()
 
 
 def _asked(frame: "Frame") -> Mapping[str, Any]:
@@ -494,6 +627,8 @@ def _asked(frame: "Frame") -> Mapping[str, Any]:
 
 
 def _mark(frame: "Frame") -> Mark:
+    if frame.kind == "control":
+        return DENIED if frame.said.get("event") == "stopped" else ALLOWED
     if frame.kind != "call":
         return MODEL if frame.kind == "model" else USER
     decision = frame.decision
@@ -523,7 +658,7 @@ def _words(frame: "Frame") -> str:
         return f"{word}, {answers[-1]['event']}{by}"
     if verdict == "ask":
         return f"{word}, no answer so far"
-    if verdict == "deny":
+    if verdict in ("deny", "defer"):
         reasons = decision.get("reasons", ())
         return f"{word} by {inert(reasons[0]['id'])}" if reasons else word
     return word

@@ -15,12 +15,12 @@ import msgspec
 
 from saferun.call import Mode, PolicyRef, Reason, Status, Verdict
 
-FORMAT = 2
+FORMAT = 3
 """The format that the first entry of a ledger names. Fields may be added within a format;
 a new kind, or a new meaning of an old field, is a new format. Format 2 added the kinds
-`call` and `policy`."""
+`call` and `policy`, format 3 the kind `control`."""
 
-READABLE = (1, 2)
+READABLE = (1, 2, 3)
 """The formats that this version reads. A ledger keeps the number that it began with, and goes
 on in the newest: an old reader meets a kind that it does not know, and says so."""
 
@@ -35,6 +35,7 @@ Kind: TypeAlias = Literal[
     "recovery",
     "call",
     "policy",
+    "control",
 ]
 
 RunEvent: TypeAlias = Literal["start", "end"]
@@ -42,6 +43,8 @@ RunEvent: TypeAlias = Literal["start", "end"]
 ApprovalEvent: TypeAlias = Literal[
     "requested", "approved", "rejected", "expired", "cancelled", "stale"
 ]
+
+ControlEvent: TypeAlias = Literal["stopped", "resumed", "opened", "closed"]
 
 PolicyAct: TypeAlias = Literal["publish", "promote", "rollback"]
 
@@ -129,7 +132,10 @@ class DecisionEntry(_Entry, frozen=True, kw_only=True, tag="decision"):
     it compares arguments and does not give them away. `approval` is the request that this
     decision makes (`ask`) or uses up. `boot` names the process, `key` the call among
     repetitions of itself. `shadow` is what rules said that are only tried out, and `other`
-    what the version said that the deciding one is compared with.
+    what the version said that the deciding one is compared with. `sign` are keyed digests of
+    the call as the control of loops compares it, and
+    `repeats` counts how often the same call was refused since the last such entry
+    without one of its own.
     """
 
     run: str | None = None
@@ -150,6 +156,8 @@ class DecisionEntry(_Entry, frozen=True, kw_only=True, tag="decision"):
     opaque: Mapping[str, str] = {}
     boot: str | None = None
     key: str | None = None
+    sign: str | None = None
+    repeats: int = 0
 
 
 class ApprovalEntry(_Entry, frozen=True, kw_only=True, tag="approval"):
@@ -177,7 +185,9 @@ class OutcomeEntry(_Entry, frozen=True, kw_only=True, tag="outcome"):
     """What came of a call: it settles the decision at entry `of`.
 
     `result` is missing where the tool gave none; a tool that gave null has `null`.
-    `latency` is in microseconds.
+    `latency` is in microseconds. `cost` is what it truly cost, in micro-dollars, where anybody
+    knows, and `over` names the limits that were held for less than that. `echo` are keyed
+    digests of the outcome as the control of loops compares it.
     """
 
     of: int
@@ -188,6 +198,9 @@ class OutcomeEntry(_Entry, frozen=True, kw_only=True, tag="outcome"):
     error: str | None = None
     latency: int = 0
     boot: str | None = None
+    cost: int | None = None
+    over: tuple[str, ...] = ()
+    echo: str | None = None
 
 
 class RecoveryEntry(_Entry, frozen=True, kw_only=True, tag="recovery"):
@@ -238,6 +251,24 @@ class PolicyEntry(_Entry, frozen=True, kw_only=True, tag="policy"):
     note: str
 
 
+class ControlEntry(_Entry, frozen=True, kw_only=True, tag="control"):
+    """Something was stopped or resumed, or a breaker has opened or closed.
+
+    `scope` and `value` say what: an agent, a tool, a tenant, a user, a run, or `all`. A breaker
+    is a tool's, for one `tenant`, and open `until` then, in microseconds since 1970, UTC. `by`
+    is the person, or `saferun` where a control did it by itself.
+    """
+
+    event: ControlEvent
+    scope: str
+    value: str | None = None
+    tenant: str | None = None
+    run: str | None = None
+    by: str
+    reason: str | None = None
+    until: int | None = None
+
+
 AnyEntry: TypeAlias = (
     LedgerEntry
     | RunEntry
@@ -249,4 +280,5 @@ AnyEntry: TypeAlias = (
     | RecoveryEntry
     | PolicyEntry
     | CallEntry
+    | ControlEntry
 )

@@ -45,10 +45,11 @@ def _weight(entry: ToolPolicy) -> tuple[int, ...]:
 
 
 def _reads(document: Document) -> Iterator[tuple[str, ...]]:
-    """The paths that any condition of the policy looks at."""
+    """The paths that any condition of the policy, or any cost, looks at."""
     for tool in document.tools:
         for rule in tool.rules:
             yield from rule.when.reads if rule.when is not None else ()
+        yield from tool.cost.reads if tool.cost is not None else ()
 
 
 def _tool(document: Document, tool: Tool, otherwise: Reason | None) -> ToolPolicy:
@@ -67,6 +68,12 @@ def _tool(document: Document, tool: Tool, otherwise: Reason | None) -> ToolPolic
         limits=document.limits + tool.limits,
         redact=tool.redact,
         idempotent=tool.idempotent,
+        loops=tool.loops,
+        breaker=tool.breaker,
+        poll=tool.poll,
+        timeout=tool.timeout,
+        cost=tool.cost,
+        releasable=tool.releasable,
         opaque=tool.opaque,
         paths=frozenset(_paths(tool)),
         matchers=matchers,
@@ -112,7 +119,14 @@ def _otherwise(tool: Tool) -> Reason | None:
 
 def _stranger(document: Document) -> Tool:
     """A tool that the policy does not list: nothing is known of it, so the worst is assumed."""
-    return Tool(name="default", effect="destructive", args=None, default=document.default)
+    return Tool(
+        name="default",
+        effect="destructive",
+        args=None,
+        default=document.default,
+        loops=document.loops,
+        breaker=document.breaker,
+    )
 
 
 def _strange(document: Document) -> Reason | None:

@@ -6,15 +6,19 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import msgspec
 
 from saferun.call import Call, Effect
-from saferun.control import Limit
+from saferun.control import Breaker, Limit, Loops
+from saferun.control.amount import micro
 
 if TYPE_CHECKING:
-    from saferun.policy.expression import Expression
+    from saferun.policy.expression import Expression, Quantity
 
 Answer: TypeAlias = Literal["allow", "ask", "deny"]
 """What a rule or a `default` may say. Only controls defer."""
 
 UNSET = msgspec.UNSET
+
+_NOISE = 9
+"""Decimals of a dollar after which the arithmetic of an expression is no longer trusted."""
 
 
 class Argument(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,11 +132,60 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     line: int | None = None
 
 
+class Cost(msgspec.Struct, frozen=True, kw_only=True):
+    """What a call of a tool costs, in US dollars.
+
+    `most` is the most that it may come to, which is held while it runs: micro-dollars, or an
+    expression over what conditions may speak of, whose number is dollars. `source` leads to
+    the true cost in the tool's result, in dollars; None where `most` is what it costs.
+    """
+
+    most: "int | Quantity"
+    source: tuple[str, ...] | None = None
+
+    @property
+    def reads(self) -> frozenset[tuple[str, ...]]:
+        """The paths that it looks at, as conditions have them."""
+        return frozenset() if isinstance(self.most, int) else self.most.reads
+
+    def true(self, result: bytes, held: int) -> int:
+        """What a call truly cost, in micro-dollars, by its result as JSON.
+
+        A result is not to be believed that names no price: then it cost what was `held`.
+        """
+        if self.source is None:
+            return held
+        value: Any = msgspec.json.decode(result)
+        for step in self.source:
+            value = value.get(step) if isinstance(value, dict) else None
+        try:
+            return micro(value)
+        except ValueError:
+            return held
+
+    def of(self, values: Mapping[str, Any]) -> int:
+        """The most that a call may cost, in micro-dollars, by what conditions read of it.
+
+        Raises EvaluationError where it cannot be told, and ValueError where it is no amount:
+        less than nothing, or beyond what can be counted.
+        """
+        if isinstance(self.most, int):
+            return self.most
+        # 3 * 0.1 is 0.30000000000000004 to a computer. Amounts are rounded up, and without
+        # this one would come out a millionth above a limit that it just meets.
+        return micro(round(self.most.of(values), _NOISE))
+
+
 class Tool(msgspec.Struct, frozen=True, kw_only=True):
     """What a policy says about one tool, or about all whose names begin alike (`mcp.*`).
 
     `args` is None where they are not checked (`any`). `scope` is None where the entry holds
     for everyone. `path` is where the entry stands in the file's values.
+
+    `loops` and `breaker` have what the policy says for all tools where this one says nothing,
+    and are None where that control is off. `poll` says that the tool is asked again and again
+    until something changes. `timeout` is in microseconds, None for no end. `releasable` says
+    that an error of the tool means that nothing happened.
     """
 
     name: str
@@ -145,6 +198,12 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     limits: tuple[Limit, ...] = ()
     redact: tuple[tuple[str, ...], ...] = ()
     idempotent: bool = False
+    loops: Loops | None = Loops()
+    breaker: Breaker | None = Breaker()
+    poll: bool = False
+    timeout: int | None = None
+    cost: Cost | None = None
+    releasable: bool = False
     opaque: frozenset[str] = frozenset()
     disclose: bool = True
     message: str | None = None
@@ -162,7 +221,8 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     `version` is the hash of its canonical form, in hexadecimal, and `value` that form's value:
     what the file says with its includes and lists in place, so that it can be kept and read
     again anywhere. `inputs` maps what conditions may speak of, as dotted names, to JSON Schemas.
-    `tools` has every entry, also those of scopes, in the order of the file.
+    `tools` has every entry, also those of scopes, in the order of the file. `loops` and
+    `breaker` hold for tools that no entry is about, and are None where that control is off.
     """
 
     name: str
@@ -173,4 +233,6 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     urgent: bool = False
     inputs: Mapping[str, dict[str, Any]] = msgspec.field(default_factory=dict)
     limits: tuple[Limit, ...] = ()
+    loops: Loops | None = Loops()
+    breaker: Breaker | None = Breaker()
     tools: tuple[Tool, ...] = ()

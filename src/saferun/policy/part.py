@@ -7,19 +7,12 @@ left open.
 
 from typing import Any, TypeVar
 
+from saferun.policy import form
 from saferun.policy.schema import meant
 from saferun.policy.source import Path, Source
 from saferun.policy.wording import found, named
 
 _LATER = {
-    "sum": "a limit counts calls within one run; bound what one call may ask for under `args`",
-    "window": "a limit counts calls within one run",
-    "cost": "a limit counts calls within one run",
-    "on_limit": "a limit that is reached denies the call",
-    "loops": "a limit with `per: run` stops a run that repeats itself",
-    "poll": "give a tool that is polled a limit that is wide enough",
-    "breaker": "a limit bounds how often a failing tool is called",
-    "timeout": "give the tool a timeout of its own",
     "sensitive": "use `redact`, which keeps nothing of the value",
 }
 """Words of later versions, and what does their work today as far as anything does."""
@@ -88,6 +81,20 @@ class Part:
         if key in self:
             self.fault((key,), "type", f"expected a sentence; {found(said)}")
         return None
+
+    def duration(self, key: str) -> int | None:
+        """A stretch of time in microseconds, such as `30s`; ten years are the longest."""
+        if key not in self:
+            return None
+        try:
+            length = form.parse_duration(self._values[key])
+        except ValueError as problem:
+            self.fault((key,), "value", str(problem))
+            return None
+        if length > form.LONGEST:
+            what = f"expected ten years at most, as `3650d`; {found(self._values[key])}"
+            self.fault((key,), "value", what)
+        return length
 
     def mapping(self, key: str) -> dict[str, Any]:
         return self._held(key, dict, "a mapping")

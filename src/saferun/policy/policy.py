@@ -12,8 +12,9 @@ import msgspec
 from msgspec.structs import replace
 
 from saferun.call import Call, Facts, Mode, PolicyRef, Reason, Verdict, canonical
-from saferun.control import Charge, charges
+from saferun.control import Charge, Groups, charges
 from saferun.policy.document import Document
+from saferun.policy.names import values
 from saferun.policy.tool import RulePolicy, Seen, ToolPolicy
 from saferun.policy.wording import named
 
@@ -47,17 +48,30 @@ class Ruling(msgspec.Struct, frozen=True, kw_only=True):
     shadow: tuple[Reason, ...] = ()
     missing: tuple[str, ...] = ()
 
-    def due(self, call: Call, space: str | None = None) -> tuple[Charge, ...]:
-        """What the call would count towards: by what will run, a default that is filled in too.
+    def due(
+        self, call: Call, facts: Facts, groups: Groups, space: str | None = None
+    ) -> list[Charge]:
+        """What the call would count towards: by what will run, filled-in defaults too.
 
-        `space` sets counters apart. Without it they are those of the policy's name, since a
-        version's successors count on where it stops.
+        `groups` are those of the call's run. `space` sets counters apart. Without it they are
+        those of the policy's name, since a version's successors count on where it stops.
         """
-        if not self.tool.limits:
-            return ()
+        limits = self.tool.limits
+        if not limits:
+            return []
         if space is None:
             space = f"{self.policy.name if self.policy is not None else ''}/{self.mode}"
-        return charges(self.tool.limits, replace(call, args=self.args), space)
+        final = call if self.args is call.args else replace(call, args=self.args)
+        return charges(limits, final, space, self.cost(final, facts), groups)
+
+    def cost(self, call: Call, facts: Facts = _NONE) -> int | None:
+        """The most that the call may come to cost, in micro-dollars; None where nobody can tell."""
+        if self.tool.cost is None:
+            return 0
+        try:
+            return self.tool.cost.of(values(call, self.args, facts))
+        except Exception:  # noqa: BLE001 - a limit on what cannot be told denies
+            return None
 
 
 class Policy(msgspec.Struct, frozen=True, eq=False, kw_only=True):

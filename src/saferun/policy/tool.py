@@ -7,8 +7,8 @@ import msgspec
 from msgspec.structs import replace
 
 from saferun.call import Call, Effect, Facts, Reason
-from saferun.control import Limit
-from saferun.policy.document import Rule, Tool
+from saferun.control import Breaker, Limit, Loops
+from saferun.policy.document import Cost, Rule, Tool
 from saferun.policy.names import missing, values
 from saferun.policy.reading import floats_in, look, written_alike
 from saferun.policy.wording import complaint, listed, named, place
@@ -127,7 +127,9 @@ class RulePolicy(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 class ToolPolicy(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """What a policy says about one tool, compiled.
 
-    `limits` holds the tool's own and those over all tools. `redact` holds paths as
+    `limits` holds the tool's own and those over all tools. `loops` and `breaker` are None where
+    that control is off, `timeout` is in microseconds and None for no end, and `cost` is None for
+    a tool that costs nothing. `redact` holds paths as
     tuples of steps, such as `("args", "card_number")`; the step `*` is any key or
     position. `opaque` names the arguments that are never taken down or decided on, and
     `paths` those that are paths, or lists of them, to be resolved before they are.
@@ -148,6 +150,12 @@ class ToolPolicy(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     limits: tuple[Limit, ...] = ()
     redact: tuple[tuple[str, ...], ...] = ()
     idempotent: bool = False
+    loops: Loops | None = Loops()
+    breaker: Breaker | None = Breaker()
+    poll: bool = False
+    timeout: int | None = None
+    cost: Cost | None = None
+    releasable: bool = False
     opaque: frozenset[str] = frozenset()
     paths: frozenset[str] = frozenset()
     matchers: "Mapping[str, Matcher] | None" = None

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from saferun.call import Call, RunRef, Verdict, canonical
+from saferun.call import Call, Outcome, RunRef, Verdict, canonical
 from saferun.ledger import Blobs, Entry
 from saferun.policy import Policy
 from saferun.rehearsal import Rehearsal, Rehearsed, Told
@@ -154,8 +154,11 @@ def _traced(rehearsal: Rehearsal, run: TracedRun, about: RunRef) -> Iterator[Red
     now = START
     for step in run.steps:
         if isinstance(step, Said):
+            turn = Call(tool="", args={}, run=about)
             if step.cost_usd is not None:
-                rehearsal.spend(about.root, step.cost_usd, now)
+                rehearsal.spend(turn, step.cost_usd, now)
+            if step.by == "user":
+                rehearsal.told(turn, now)
             continue
         call = Call(
             tool=step.tool,
@@ -167,6 +170,7 @@ def _traced(rehearsal: Rehearsal, run: TracedRun, about: RunRef) -> Iterator[Red
         told = rehearsal.decide(call, now)
         if step.ran:
             _said_yes(rehearsal, call, told, now)
+            rehearsal.end(call, told, Outcome(status="ok", result=step.result), now)
         yield _redecided(
             call,
             step.index,
@@ -224,7 +228,7 @@ class _History:
     """A ledger being read, and what is known at each of its entries.
 
     Calls that were brought in from elsewhere are rehearsed on their own: what an imported file
-    says happened counts towards nothing that really did (threats, rule 3).
+    says happened counts towards nothing that really did.
     """
 
     def __init__(self, lived: Rehearsal, imported: Rehearsal, given: Given, blobs: Blobs) -> None:
@@ -235,6 +239,7 @@ class _History:
         self._runs: dict[str, RunRef] = {}
         self._counted: Counter[str | None] = Counter()
         self._asked: dict[str, tuple[Call, Rehearsed] | None] = {}
+        self._begun: dict[int, tuple[Call, Rehearsed]] = {}
 
     def take(
         self, entry: Entry, *, wanted: Callable[[RunRef | None], bool], since: int
@@ -244,21 +249,27 @@ class _History:
         if entry.kind == "run" and fields["event"] == "start":
             self._runs[fields["run"]] = self._given.fill(_run(fields))
         elif entry.kind == "model" and now >= since:
-            run = self._runs.get(fields.get("run", ""))
-            if run is not None and fields.get("cost_usd") is not None:
-                self._lived.spend(run.root, fields["cost_usd"], now)
+            if fields.get("cost_usd") is not None:
+                self._lived.spend(self._turn(fields), fields["cost_usd"], now)
+        elif entry.kind == "user":
+            self._lived.told(self._turn(fields), now)
+        elif entry.kind in ("outcome", "recovery"):
+            self._ended(fields, now)
         elif entry.kind == "decision" and fields.get("approval") in self._asked:
-            self._answered(fields, now)
+            self._answered(entry)
         elif entry.kind in ("decision", "call"):
             taken = self._taken(entry)
             if now >= since and wanted(taken.call.run):
                 rehearsal = self._imported if entry.kind == "call" else self._lived
-                return self._decided(rehearsal, taken, now, fields.get("approval"))
+                return self._decided(rehearsal, taken, entry)
         return None
 
-    def _decided(
-        self, rehearsal: Rehearsal, taken: _Taken, now: int, approval: str | None
-    ) -> Redecided:
+    def _turn(self, fields: Mapping[str, Any]) -> Call:
+        """What stands for a step of a run that is no call."""
+        return Call(tool="", args={}, run=self._runs.get(fields.get("run", "")))
+
+    def _decided(self, rehearsal: Rehearsal, taken: _Taken, entry: Entry) -> Redecided:
+        now, approval = entry.time, entry.fields.get("approval")
         if taken.unread:
             return Redecided(
                 run_id=taken.call.run.run_id if taken.call.run is not None else None,
@@ -275,17 +286,37 @@ class _History:
         told = rehearsal.decide(taken.call, now)
         if taken.ran:
             _said_yes(rehearsal, taken.call, told, now)
+            self._begun[entry.seq] = (taken.call, told)
+            if entry.kind == "call":
+                # A call that was brought in came with its end.
+                self._ended({**entry.fields, "of": entry.seq}, now, rehearsal)
         elif approval is not None:
             self._asked[approval] = (taken.call, told)
         return _redecided(
             taken.call, taken.index, told, recorded=taken.recorded, before=taken.before
         )
 
-    def _answered(self, fields: Mapping[str, Any], now: int) -> None:
+    def _answered(self, entry: Entry) -> None:
         """A person has answered about a call that is decided already: it starts now, or never."""
-        waiting = self._asked.pop(fields["approval"])
-        if waiting is not None and fields["verdict"] == "allow":
-            _said_yes(self._lived, *waiting, now)
+        waiting = self._asked.pop(entry.fields["approval"])
+        if waiting is not None and entry.fields["verdict"] == "allow":
+            _said_yes(self._lived, *waiting, entry.time)
+            self._begun[entry.seq] = waiting
+
+    def _ended(
+        self, fields: Mapping[str, Any], now: int, rehearsal: Rehearsal | None = None
+    ) -> None:
+        """What came of a call then is what comes of it now, where it would have started."""
+        begun = self._begun.pop(fields["of"], None)
+        if begun is None:
+            return
+        outcome = Outcome(
+            status=fields["status"],
+            result=large.found(fields, "result", self._blobs) if "result" in fields else None,
+            error=fields.get("error"),
+            latency=fields.get("latency", 0),
+        )
+        (rehearsal or self._lived).end(*begun, outcome, now)
 
     def _taken(self, entry: Entry) -> _Taken:
         fields = entry.fields

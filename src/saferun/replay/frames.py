@@ -11,11 +11,13 @@ import msgspec
 
 from saferun.ledger import Entry
 
-Kind: TypeAlias = Literal["model", "user", "call"]
+Kind: TypeAlias = Literal["model", "user", "call", "control"]
 
 
 class Frame(msgspec.Struct, kw_only=True):
     """One step: a model turn, a message of the user's, or a call with all that came of it.
+
+    Or the run was stopped, or resumed, between two of them: that is of the kind `control`.
 
     `seq` is the ledger entry that it begins with and `at` its time in microseconds since 1970,
     UTC. For a call, `decision` holds the decision's fields, `approvals` what became of a request
@@ -52,6 +54,23 @@ class RunStory(msgspec.Struct, kw_only=True):
         return sum(bool(frame.approvals) for frame in self.frames)
 
     @property
+    def deferred(self) -> int:
+        return sum(_verdict(frame) == "defer" for frame in self.frames)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the run is stopped now; what it is part of may be, which is not said here."""
+        turns = [frame.said.get("event") for frame in self.frames if frame.kind == "control"]
+        return bool(turns) and turns[-1] == "stopped"
+
+    @property
+    def cost(self) -> int:
+        """What its model turns and its calls are known to have cost, in micro-dollars."""
+        turns = (frame.said.get("cost_usd") for frame in self.frames if frame.kind == "model")
+        calls = (frame.outcome.get("cost") for frame in self.frames if frame.outcome is not None)
+        return round(sum(cost or 0 for cost in turns) * 1e6) + sum(cost or 0 for cost in calls)
+
+    @property
     def calls(self) -> int:
         return sum(frame.kind == "call" for frame in self.frames)
 
@@ -73,6 +92,8 @@ def story(run_id: str, entries: Iterable[Entry]) -> RunStory:
             _frame(told, "model", entry).said = fields
         elif entry.kind == "user":
             _frame(told, "user", entry).said = fields
+        elif entry.kind == "control":
+            _frame(told, "control", entry).said = fields
         elif entry.kind == "call":
             made = _frame(told, "call", entry)
             made.said = _part(fields, "tool", "call", "args", "blobs")

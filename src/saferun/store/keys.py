@@ -76,7 +76,7 @@ class Keys:
         return _read(file, given) if given or file.exists() else None
 
     def digest(self, data: bytes) -> bytes:
-        """16 bytes that only holders of the key can compare with a guess (threats, rule 19)."""
+        """16 bytes that only holders of the key can compare with a guess."""
         keyed = self._digest.copy()
         keyed.update(data)
         return keyed.digest()

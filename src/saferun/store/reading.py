@@ -4,13 +4,17 @@ Long readers keep SQLite from reusing its log, so everything here reads in pages
 transaction of its own.
 """
 
+import contextlib
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self, TypeAlias
 
+import msgspec
+
+from saferun.control import Switch
 from saferun.errors import StoreError
 from saferun.ledger import (
     Checkpoint,
@@ -42,6 +46,41 @@ class Health(NamedTuple):
     waiting: int
     size: int
     checkpoint: int | None
+
+
+class Group(NamedTuple):
+    """What the controls keep of one group: of one user by one policy, say, or of one tool.
+
+    `time` is when it moved last. `about` says the group as pairs of a scope and its value, and
+    `states` has what is kept, by the names of limits and `admission.HEALTH`.
+    """
+
+    key: int
+    time: int
+    about: list[tuple[str, str]]
+    states: dict[str, Any]
+
+
+Named: TypeAlias = Literal["agent", "user", "tenant"]
+
+
+def _at(scope: Named) -> str:
+    """Where the identity of a run has that name."""
+    return f"$[{('agent', 'user', 'tenant').index(scope)}]"
+
+
+_ABOUT = msgspec.msgpack.Decoder(list[tuple[str, str]])
+_KEPT = msgspec.msgpack.Decoder(dict[str, Any])
+_HELD = msgspec.msgpack.Decoder(list[tuple[int, str, int]])
+
+
+@contextlib.contextmanager
+def _undamaged(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (msgspec.MsgspecError, TypeError):
+        # A rewritten row may hold any type that SQLite has.
+        raise StoreError(f"What the controls keep in {path} was changed; see a backup.") from None
 
 
 class Reader:
@@ -87,10 +126,14 @@ class Reader:
         row = self._one("SELECT size, frontier FROM head WHERE seq = -1")
         return Head(0, Frontier().encode()) if row is None else Head(row[0], row[1])
 
-    def rows(self, upto: int | None = None) -> Iterator[tuple[int, Any, Any]]:
-        """Entries by ascending number as `ledger.verify` takes them, up to number `upto`."""
-        # From the lowest number that there can be: a row before the first was put there.
-        last, stop = -(1 << 63), upto if upto is not None else 1 << 62
+    def rows(
+        self, upto: int | None = None, *, after: int = -(1 << 63)
+    ) -> Iterator[tuple[int, Any, Any]]:
+        """Entries by ascending number as `ledger.verify` takes them, up to number `upto`.
+
+        From the lowest number that there can be: a row before the first was put there.
+        """
+        last, stop = after, upto if upto is not None else 1 << 62
         while True:
             page = self._all(
                 "SELECT seq, body, leaf FROM entry WHERE seq > ? AND seq < ? ORDER BY seq LIMIT ?",
@@ -126,9 +169,26 @@ class Reader:
         return [row[0] for row in found]
 
     def frames(self, run_id: str) -> list[int]:
-        """The numbers of a run's entries, as far as the index goes; see `index`."""
+        """The numbers of a run's entries, as far as the index goes; see `index`.
+
+        Under `""`, which is no run's id, are those at which something else than a run was
+        stopped or resumed.
+        """
         found = self._all("SELECT seq FROM frame WHERE run_id = ? ORDER BY seq", run_id)
         return [row[0] for row in found]
+
+    def first_entry(self, root: str) -> int:
+        """The number of the first entry of a run and its children; the next one for a new run."""
+        row = self._one(
+            "SELECT min(seq) FROM (SELECT seq FROM run WHERE run_id = ?"
+            " UNION ALL SELECT seq FROM family WHERE root = ?)",
+            *(root, root),
+        )
+        return self.head().size if row is None or row[0] is None else int(row[0])
+
+    def children(self, root: str) -> list[str]:
+        """The ids of all runs that have begun within a run, or within a child of it."""
+        return [row[0] for row in self._all("SELECT run_id FROM child WHERE root = ?", root)]
 
     def known(self, run_id: str) -> bool:
         return self._one("SELECT 1 FROM run WHERE run_id = ?", run_id) is not None
@@ -178,6 +238,80 @@ class Reader:
     def knows(self, person: str) -> bool:
         """Whether a person is known by a secret."""
         return self._one("SELECT 1 FROM person WHERE name = ?", person) is not None
+
+    def switches(self) -> list[Switch]:
+        """What is stopped, the oldest first."""
+        found = "SELECT scope, value, by, reason, since FROM switch ORDER BY since, scope, value"
+        names = ("scope", "value", "by", "reason", "since")
+        rows = [dict(zip(names, row, strict=True)) for row in self._controls(found)]
+        with _undamaged(self.path):
+            return [msgspec.convert({**row, "value": row["value"] or None}, Switch) for row in rows]
+
+    def now(self) -> int:
+        """Microseconds since 1970, UTC, and never before what the ledger has as its last time."""
+        row = self._one("SELECT time FROM head WHERE seq = -1")
+        return max(time.time_ns() // 1000, 0 if row is None else row[0])
+
+    def groups(self) -> Iterator[Group]:
+        """What the controls keep, group by group, in no order that means anything.
+
+        Raises StoreError where it was changed.
+        """
+        last = -(1 << 63)
+        while True:
+            found = "SELECT key, time, about, data FROM control WHERE key > ? ORDER BY key LIMIT ?"
+            page = self._controls(found, last, _PAGE)
+            for key, moved, about, data in page:
+                with _undamaged(self.path):
+                    group = Group(key, moved, _ABOUT.decode(about), _KEPT.decode(data))
+                yield group
+            if len(page) < _PAGE:
+                return
+            last = page[-1][0]
+
+    def held(self) -> dict[tuple[int, str], int]:
+        """What calls that are under way may come to, by group and the name of the limit."""
+        total: dict[tuple[int, str], int] = {}
+        for (held,) in self._controls("SELECT held FROM head WHERE seq >= 0 AND held IS NOT NULL"):
+            with _undamaged(self.path):
+                for key, name, amount in _HELD.decode(held):
+                    total[key, name] = total.get((key, name), 0) + amount
+        return total
+
+    def names(self, scope: Named, name: str) -> bool:
+        """Whether any run was for that agent, user or tenant."""
+        # A run that was brought in is bound to its file, which is no list of so many.
+        found = self._one(
+            "SELECT 1 FROM run WHERE json_valid(CAST(identity AS TEXT))"
+            " AND json_array_length(CAST(identity AS TEXT)) IN (4, 5)"
+            " AND json_extract(CAST(identity AS TEXT), ?) = ? LIMIT 1",
+            *(_at(scope), name),
+        )
+        return found is not None
+
+    def named(self, scope: Named) -> list[str]:
+        """Agents, users or tenants that runs were for, a thousand of them at most."""
+        found = self._all(
+            "SELECT DISTINCT json_extract(CAST(identity AS TEXT), ?) FROM run"
+            " WHERE json_valid(CAST(identity AS TEXT))"
+            " AND json_array_length(CAST(identity AS TEXT)) IN (4, 5) LIMIT 1000",
+            _at(scope),
+        )
+        return [name for (name,) in found if isinstance(name, str)]
+
+    def agent(self, run_id: str) -> str | None:
+        """The agent that a run is bound to, None where it said none or nobody knows the run."""
+        found = self._one(
+            "SELECT json_extract(CAST(identity AS TEXT), ?) FROM run WHERE run_id = ?"
+            " AND json_valid(CAST(identity AS TEXT))",
+            *(_at("agent"), run_id),
+        )
+        return found[0] if found is not None and isinstance(found[0], str) else None
+
+    def _controls(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """Rows of what the controls keep; none in a store from before there were any."""
+        version = self._one("PRAGMA user_version")
+        return self._all(statement, *values) if version is not None and version[0] >= 3 else []
 
     def health(self) -> Health:
         newest = self._one("SELECT max(size) FROM checkpoint")
@@ -269,16 +403,22 @@ def _index_page(
 
 def _run_of(body: bytes) -> str | None:
     try:
-        run = read(body).fields.get("run")
+        entry = read(body)
+        run = entry.fields.get("run")
+        if run is None and entry.kind == "control" and entry.fields["event"] in _TURNS:
+            return ""
     except Exception:  # noqa: BLE001 - a rewritten entry is for `ledger verify` to report
         return None
     return run if isinstance(run, str) else None
 
 
+_TURNS = ("stopped", "resumed")
+
+
 def checkpoint(path: Path, signer: Signer) -> bytes:
     """A signed note on the ledger as it is now: the newest one, or a new one where it has grown.
 
-    Only what is synced to disk is signed (threats, rule 21): the log is synced first, since a
+    Only what is synced to disk is signed: the log is synced first, since a
     store with `process` durability may have answered for entries that are not on disk yet.
     Raises StoreError where the ledger no longer holds what its own last checkpoint vouched for.
     """

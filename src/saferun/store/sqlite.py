@@ -10,7 +10,7 @@ from pathlib import Path
 from saferun.config import Durability
 from saferun.errors import StoreError
 
-VERSION = 2
+VERSION = 3
 """Of the schema, in `PRAGMA user_version`. Migrations below lead up to it one by one."""
 
 APPLICATION = 0x5352_4E31
@@ -81,6 +81,40 @@ _MIGRATIONS: dict[int, str] = {
 
     -- Who may publish, by the keyed digest of a secret that only they have.
     CREATE TABLE person (name TEXT PRIMARY KEY, credential BLOB NOT NULL) WITHOUT ROWID;
+    """,
+    3: """
+    -- What the controls keep, by group: the limits of one user, say, or the health of one tool.
+    -- They move with nearly every commit, so they stand with what does so too, below row -1:
+    -- where groups are few they share its page.
+    -- `seq` is a keyed digest of the group there, `about` says it for people, `time` is when it
+    -- moved last. Counters of before counted within one run only, and cannot be told apart: they
+    -- begin anew.
+    DROP TABLE counter;
+    ALTER TABLE head ADD COLUMN about BLOB;
+    ALTER TABLE head ADD COLUMN data BLOB;
+    CREATE VIEW control AS SELECT seq AS key, time, about, data FROM head WHERE seq < -1;
+
+    -- What is stopped. The head row counts the turns, so that nobody has to look here each time.
+    CREATE TABLE switch (
+        scope TEXT NOT NULL, value TEXT NOT NULL, by TEXT NOT NULL, reason TEXT,
+        since INTEGER NOT NULL, PRIMARY KEY (scope, value)
+    ) WITHOUT ROWID;
+    ALTER TABLE head ADD COLUMN switches INTEGER NOT NULL DEFAULT 0;
+
+    -- What a call that is open may come to cost, for people who look at what is spoken for.
+    ALTER TABLE head ADD COLUMN held BLOB;
+
+    -- The ids of all that a request asks a person to override.
+    ALTER TABLE approval ADD COLUMN overrides TEXT NOT NULL DEFAULT '';
+
+    -- The process that has seen all of a run: its memory of it is what the loop control asks.
+    -- The head row counts how often one has taken over a run from another.
+    CREATE TABLE trail (root TEXT PRIMARY KEY, boot TEXT NOT NULL) WITHOUT ROWID;
+    ALTER TABLE head ADD COLUMN takeovers INTEGER NOT NULL DEFAULT 0;
+
+    -- The children of a run, for whoever reads what the whole family has done.
+    CREATE TABLE child (root TEXT NOT NULL, run_id TEXT NOT NULL, PRIMARY KEY (root, run_id))
+        WITHOUT ROWID;
     """,
 }
 

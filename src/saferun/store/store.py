@@ -10,7 +10,6 @@ import os
 import secrets
 import sqlite3
 import threading
-import time
 import weakref
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -20,8 +19,10 @@ from saferun.config import Durability, sqlite_path
 from saferun.errors import StoreError
 from saferun.ledger import FORMAT, Frontier, LedgerEntry, Signer, encode, leaf_hash, seal
 from saferun.store import sqlite
+from saferun.store.clock import Clock
 from saferun.store.keys import Keys
 from saferun.store.locks import Boot, FileLock
+from saferun.store.trails import Trails
 from saferun.store.work import Recover
 from saferun.store.writer import Work, Writer
 
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from saferun.store.tasks import Turns
 
 T = TypeVar("T")
+
+MAX_NUMBERS = 10_000
+"""Groups whose numbers are kept at hand; one that was forgotten is only digested again."""
 
 
 class Store:
@@ -60,12 +64,14 @@ class Store:
         self.path = sqlite_path(url)
         self.durability: Durability = durability
         self.outcomes_ride = durability == "process" if outcomes_ride is None else outcomes_ride
-        self._clock = clock or (lambda: time.time_ns() // 1000)
+        self._clock = Clock(clock)
         self._writer = Writer(self.path, durability, self._clock)
         self._turns: Turns | None = None
         self._boot: Boot | None = None
         self._booting = threading.Lock()
         self.origin, self.keys = self._prepare(ledger)
+        self.trails = Trails(self)
+        self._numbers: dict[bytes, int] = {}
         _open_stores.add(self)
         self.recovered = self._recover()
 
@@ -100,7 +106,21 @@ class Store:
 
     def now(self) -> int:
         """Microseconds since 1970, UTC, and never before what the ledger has as its last time."""
-        return max(self._clock(), self._writer.last)
+        return self._clock.now(self._writer.last)
+
+    def group(self, key: bytes) -> int:
+        """The number that a group of the controls is kept under.
+
+        A keyed digest of it: an order number or an address can be guessed.
+        """
+        number = self._numbers.get(key)
+        if number is None:
+            if len(self._numbers) >= MAX_NUMBERS:
+                self._numbers.clear()
+            # Below what else there is in the table that keeps them; 62 bits tell them apart.
+            number = -2 - (int.from_bytes(self.keys.digest(key)[:8]) >> 2)
+            self._numbers[key] = number
+        return number
 
     def flush(self) -> None:
         """Commit what rides, now."""
@@ -136,7 +156,7 @@ class Store:
                 connection = sqlite.connect(self.path, self.durability)
                 try:
                     sqlite.migrate(connection)
-                    return _founded(connection, self.path, ledger, self._clock())
+                    return _founded(connection, self.path, ledger, self._clock.now(0))
                 finally:
                     connection.close()
             finally:
@@ -208,6 +228,7 @@ def _after_in_child() -> None:
     for store in list(_open_stores):
         store._writer.after_fork_in_child()  # noqa: SLF001
         store._turns = None  # noqa: SLF001
+        store.trails.forget()
         store._booting = threading.Lock()  # noqa: SLF001
         if store._boot is not None:  # noqa: SLF001
             store._boot.abandon()  # noqa: SLF001

@@ -20,6 +20,10 @@ PIN = 86_400_000_000
 """Microseconds that a run keeps the version that it began with."""
 
 
+class WrongSecretError(StoreError):
+    """A secret that is not the person's, in one sentence."""
+
+
 class Version(msgspec.Struct, frozen=True):
     """One version of a policy, as `Policy.canonical` has it."""
 
@@ -148,12 +152,15 @@ class Vouch(msgspec.Struct, frozen=True):
 
 
 def vouch(tx: Transaction, person: str, credential: bytes) -> None:
-    """Hold a person's secret against what is kept of it, in constant time."""
+    """Hold a person's secret against what is kept of it, in constant time.
+
+    Raises WrongSecretError where it is another.
+    """
     row = tx.read("SELECT credential FROM person WHERE name = ?", person)
     kept = b"" if row is None else msgspec.convert(row[0], bytes)
     # Compared in either case: how long it takes does not tell who is known here.
     if not hmac.compare_digest(kept, credential) or row is None:
-        raise StoreError(
+        raise WrongSecretError(
             f"That secret is not {person}'s in this store; run saferun login {person}."
         )
 

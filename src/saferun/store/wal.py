@@ -33,7 +33,7 @@ FULL = 3_000
 
 _CHUNK = 1024 * 1024
 
-Alone: TypeAlias = Callable[[], AbstractContextManager[None]]
+Alone: TypeAlias = Callable[[], AbstractContextManager[object]]
 
 
 class Wal:
@@ -64,6 +64,10 @@ class Wal:
                 self._checkpoint(alone)
             finally:
                 self._owner.release()
+
+    def unsuspended(self) -> AbstractContextManager[object]:
+        """A block that `suspend` waits for: what opens the file beside calls is done in one."""
+        return self._tending
 
     def suspend(self) -> None:
         """Wait for what is under way, let go of the files, and begin nothing until `resume`.

@@ -17,6 +17,7 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Generic, Protocol, TypeVar
@@ -24,7 +25,9 @@ from typing import Generic, Protocol, TypeVar
 from saferun.config import Durability
 from saferun.errors import StoreError
 from saferun.store import sqlite
+from saferun.store.clock import Clock
 from saferun.store.locks import FileLock
+from saferun.store.pruning import Pruning
 from saferun.store.transaction import Memory, Transaction
 from saferun.store.wal import EVERY, Wal
 
@@ -69,8 +72,13 @@ class Item(Generic[T]):
             self._signal.put(None)
 
     def wait(self) -> None:
+        """Wait to be woken, a second at most.
+
+        The turn may have gone to an item whose thread was interrupted, and waits no more.
+        """
         assert self._signal is not None
-        self._signal.get()
+        with suppress(Empty):
+            self._signal.get(timeout=1)
 
     def answer(self) -> T:
         if self.error is not None:
@@ -81,7 +89,7 @@ class Item(Generic[T]):
 class Writer:
     """Commits work to one SQLite file. Thread-safe; see the module for how."""
 
-    def __init__(self, path: Path, durability: Durability, clock: Callable[[], int]) -> None:
+    def __init__(self, path: Path, durability: Durability, clock: Clock) -> None:
         self._path = path
         self._durability: Durability = durability
         self._clock = clock
@@ -89,12 +97,16 @@ class Writer:
 
     def _begin(self) -> None:
         """The state of a fresh process: at the start, and in a forked child."""
-        self._mutex = threading.Lock()
+        # Never taken twice: `_mine` is asked first. A signal handler may come between any two
+        # steps in Python; that this lock and its owner change in one is why it is this one.
+        self._mutex = threading.RLock()
+        self._mine: Callable[[], bool] = self._mutex._is_owned  # type: ignore[attr-defined]  # noqa: SLF001
         self._queue: deque[Item[object]] = deque()
         self._memory = Memory()
         self._connection: sqlite3.Connection | None = None
         self._lock: FileLock | None = None
         self._wal = Wal(self._path, self._durability)
+        self._pruning = Pruning(self._path)
         self._inbox: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._keeper: threading.Thread | None = None
         self._hiring = threading.Lock()
@@ -104,6 +116,9 @@ class Writer:
 
     def commit(self, work: Work[T]) -> T:
         """Have work done and durable; returns its result or raises what it raised."""
+        if self._mine():
+            # A signal handler has come between: what it waits for could never be done.
+            raise StoreError("The store is committing in this very thread; call again later.")
         item = Item(work)
         self.enqueue(item)
         try:
@@ -125,15 +140,23 @@ class Writer:
     def finish(self, item: Item[T]) -> None:
         """Wait for queued work, committing for everybody queued if nobody else does."""
         while not item.done:
-            if self._mutex.acquire(blocking=False):
+            taken = False
+            try:
+                taken = self._mutex.acquire(blocking=False)
+                # Whoever holds the mutex may have committed this item just before.
+                if taken and not item.done:
+                    self._drain()
+            finally:
+                # By one call, and nothing before it: an interrupt that came between a question
+                # and this would leave the mutex held for good.
                 try:
-                    # Whoever holds the mutex may have committed this item just before.
-                    if not item.done:
-                        self._drain()
-                finally:
                     self._mutex.release()
+                except RuntimeError:
+                    # It was not taken.
+                    pass
+                else:
                     self._hand_over()
-            else:
+            if not taken:
                 item.wait()
 
     def ride(self, work: Work[object]) -> None:
@@ -159,7 +182,7 @@ class Writer:
 
     def try_now(self, items: list[Item[T]]) -> bool:
         """Commit queued items on this thread if no other thread or process is writing."""
-        if not self._mutex.acquire(blocking=False):
+        if self._mine() or not self._mutex.acquire(blocking=False):
             return False
         try:
             if not self._opened()[1].try_acquire():
@@ -200,7 +223,11 @@ class Writer:
             try:
                 # Taken only now: whatever came while the file lock was awaited goes with it.
                 while self._queue and len(batch) < BATCH:
-                    batch.append(self._queue.popleft())
+                    # Noted before it leaves the queue, where only who has the mutex takes from:
+                    # an interrupt between the two loses nobody's work.
+                    if not self._queue[0].done:
+                        batch.append(self._queue[0])
+                    self._queue.popleft()
                 self._commit(connection, batch)
             finally:
                 lock.release()
@@ -261,12 +288,14 @@ class Writer:
                 problem = said
         if not batch:
             while self._queue:
-                batch.append(self._queue.popleft())
+                batch.append(self._queue[0])
+                self._queue.popleft()
         for item in reversed(batch):
             item.result = None
             item.error = None
             if item.rides:
-                self._queue.appendleft(item)
+                if not (self._queue and self._queue[0] is item):
+                    self._queue.appendleft(item)
             else:
                 item.error = problem
                 item.done = True
@@ -280,25 +309,27 @@ class Writer:
         if self._keeper is None and self._hiring.acquire(blocking=False):
             try:
                 if self._keeper is None:
-                    self._keeper = threading.Thread(
-                        target=self._keep, name="saferun-store", daemon=True
-                    )
-                    self._keeper.start()
+                    keeper = threading.Thread(target=self._keep, name="saferun-store", daemon=True)
+                    keeper.start()
+                    # Only once it is there: a start that was interrupted is tried again.
+                    self._keeper = keeper
             finally:
                 self._hiring.release()
 
     def _tend(self) -> None:
         self._wal.tend(self._alone)
+        with self._wal.unsuspended():
+            self._pruning.go_on(self._alone)
 
     @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _alone(self) -> Iterator[sqlite3.Connection]:
         """Keep every writer out, of this process and of all others."""
         try:
             with self._mutex:
-                lock = self._opened()[1]
+                connection, lock = self._opened()
                 lock.acquire()
                 try:
-                    yield
+                    yield connection
                 finally:
                     lock.release()
         finally:
@@ -327,6 +358,8 @@ class Writer:
 
     def flush(self) -> None:
         """Commit what rides. On return, nothing that was queued before is still under way."""
+        if self._mine():
+            return
         with self._mutex:
             left = len(self._queue) + 1
             # Batch by batch; what a failing store cannot take stays queued.
@@ -363,6 +396,10 @@ class Writer:
     def close(self) -> None:
         """Commit what rides and let go of the file. Idempotent."""
         if self.closed:
+            return
+        if self._mine():
+            # From a signal handler that has interrupted a commit: as soon as that is over.
+            self._call_keeper(self.close)
             return
         self.flush()
         self._wal.suspend()

@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from saferun.call import Call, Past, RunRef
+from saferun.call import Call, Outcome, Past, RunRef
 
 Expected: TypeAlias = Literal["allow", "ask", "deny", "defer"]
 
@@ -63,6 +63,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
     `after` is how long after the call before it is made, in microseconds, each of the times.
     With `approve`, a person who is asked says yes. `cost_usd` is what model turns cost before.
+    `outcome` is what comes of it where it is let through; with None it is still under way.
     """
 
     tool: str
@@ -72,6 +73,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     after: int = 0
     approve: bool = False
     cost_usd: float = 0.0
+    outcome: Outcome | None = None
     line: int | None = None
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from saferun.call import Outcome
 from saferun.policy.form import parse_duration
 from saferun.policy.part import Part
 from saferun.policy.source import MAX_BYTES, Source, TooManyFaultsError, read
@@ -33,7 +34,10 @@ _FILE = ("policy", "given", "cases")
 _CASE = ("name", "call", "calls", "set", "without", "expect", "table")
 _ROW = ("name", "set", "without", "expect")
 _CALL = ("tool", "args")
-_STEP = ("tool", "args", "times", "after", "approve", "cost_usd", "expect")
+_STEP = (
+    *("tool", "args", "times", "after", "approve", "cost_usd", "expect"),
+    *("result", "error"),
+)
 _EXPECT = ("verdict", "rules", "groups", "args", "control", "message", "missing")
 
 
@@ -175,6 +179,7 @@ class _Reading:
             after=_after(part),
             approve=approve,
             cost_usd=float(spent),
+            outcome=_outcome(part),
             line=part.line,
         )
 
@@ -211,6 +216,15 @@ def _tool(part: Part) -> str:
         return tool
     part.fault(("tool",), "value", f"expected the name of a tool; {found(tool)}")
     return ""
+
+
+def _outcome(part: Part) -> Outcome | None:
+    """What comes of a call, where the file says so."""
+    if "result" in part and "error" in part:
+        part.fault(("error",), "value", "a call gives a `result` or an `error`, and not both")
+    if "error" in part:
+        return Outcome(status="error", error=part.sentence("error"))
+    return Outcome(status="ok", result=part["result"]) if "result" in part else None
 
 
 def _after(part: Part) -> int:

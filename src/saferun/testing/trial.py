@@ -48,7 +48,7 @@ def attempt(policy: Policy, case: Case, observe: Observer | None = None) -> Fail
         now += step.after
         call = case.situation.call(step.tool, step.args)
         if step.cost_usd:
-            rehearsal.spend(_root(call), step.cost_usd, now)
+            rehearsal.spend(call, step.cost_usd, now)
         facts = rehearsal.facts(call, now)
         told = rehearsal.decide(call, now)
         if observe is not None:
@@ -66,6 +66,8 @@ def attempt(policy: Policy, case: Case, observe: Observer | None = None) -> Fail
             )
         if step.approve and told.verdict == "ask":
             rehearsal.approve(call, told, now)
+        if step.outcome is not None:
+            rehearsal.end(call, told, step.outcome, now)
     return None
 
 
@@ -86,6 +88,8 @@ def compare(expect: Expectation, told: Rehearsed) -> Iterator[Difference]:
         yield Difference("control", expect.control, told.control or "none")
     if expect.message is not None:
         said = [reason.message for reason in told.reasons]
+        if told.nudge is not None:
+            said.append(told.nudge)
         if not any(expect.message in message for message in said):
             yield Difference("message", f"… {expect.message} …", "; ".join(said) or "none")
     if expect.missing is not None and set(expect.missing) != set(told.missing):
@@ -131,11 +135,6 @@ def _each(steps: Sequence[Step]) -> Iterator[Step]:
     for step in steps:
         for _ in range(step.times):
             yield step
-
-
-def _root(call: Call) -> str:
-    assert call.run is not None
-    return call.run.root
 
 
 def _names(names: Sequence[str]) -> str:

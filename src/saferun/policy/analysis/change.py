@@ -1,26 +1,34 @@
 """Settings of a policy that are other ones now, and the counters that begin again with them.
 
-A limit counts under a key of the policy's name and mode, its own id, its tool and the values
-that it counts by (see `control.charges`). Counters outlive versions, and a version in which any
-of these is another one starts at nothing.
+A limit counts under a key of the policy's name and mode, the values that it counts by, and its
+own name, which has in it whatever would make it another count (see `control.Limit`). Counters
+outlive versions, and a version in which any of these is another one starts at nothing.
 """
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from saferun.control import Limit
+from saferun.control import COST, Breaker, Limit, Loops
+from saferun.control.amount import said
+from saferun.control.limit import duration
 from saferun.policy.analysis.difference import Change
-from saferun.policy.document import Tool
+from saferun.policy.document import Cost, Document, Tool
 from saferun.policy.policy import Policy
 from saferun.policy.wording import named
 
-_APART = frozenset(("id", "message", "line", "disclose"))
+_APART = frozenset(("id", "message", "line", "disclose", "name"))
 """What a limit says that has no part in what it counts and how far."""
+
+_TIMES = frozenset(("poll_for", "slow_after", "open_for", "open_max", "lease"))
+_MONEY = frozenset(("spike_floor",))
 
 
 class _Entry(NamedTuple):
+    """An entry, what it is called, and what its policy says for all tools."""
+
     name: str
     tool: Tool
+    policy: Document
 
 
 def changes(old: Policy, new: Policy) -> Iterator[Change]:
@@ -37,6 +45,9 @@ def changes(old: Policy, new: Policy) -> Iterator[Change]:
         yield Change(
             code="urgent", message=f"the policy is{'' if now.urgent else ' not'} urgent now"
         )
+    for code in ("loops", "breaker"):
+        for told in _settings(getattr(was, code), getattr(now, code)):
+            yield Change(code=code, message=f"the {code} of all tools: {told}")
     before, after = _entries(old), _entries(new)
     for name in dict.fromkeys((*before, *after)):
         yield from _entry(before.get(name), after.get(name))
@@ -49,7 +60,7 @@ def _entries(policy: Policy) -> dict[str, _Entry]:
     found = {}
     for tool in policy.document.tools:
         scope = f" for {tool.scope.sentence()}" if tool.scope is not None else ""
-        found[f"{tool.name}{scope}"] = _Entry(f"{named(tool.name)}{scope}", tool)
+        found[f"{tool.name}{scope}"] = _Entry(f"{named(tool.name)}{scope}", tool, policy.document)
     return found
 
 
@@ -67,16 +78,61 @@ def _entry(was: _Entry | None, now: _Entry | None) -> Iterator[Change]:
         ("default", "default"),
         ("redact", "redactions"),
         ("idempotent", "`idempotent`"),
+        ("poll", "`poll`"),
+        ("releasable", "`releasable`"),
         ("opaque", "opaque arguments"),
     ):
         one, other = getattr(was.tool, code), getattr(now.tool, code)
         if one != other:
             message = f"the {what} of {now.name}: {_said(one)} before, {_said(other)} now"
             yield Change(code=code, tool=now.tool.name, message=message)
+    for code, say in (("timeout", _time), ("cost", _cost)):
+        before, after = say(getattr(was.tool, code)), say(getattr(now.tool, code))
+        if before != after:
+            message = f"the {code} of {now.name}: {before} before, {after} now"
+            yield Change(code=code, tool=now.tool.name, message=message)
+    for code in ("loops", "breaker"):
+        # What the policy says for all tools is told once, and not again for each.
+        everywhere = set(_settings(getattr(was.policy, code), getattr(now.policy, code)))
+        for told in _settings(getattr(was.tool, code), getattr(now.tool, code)):
+            if told not in everywhere:
+                message = f"the {code} of {now.name}: {told}"
+                yield Change(code=code, tool=now.tool.name, message=message)
     one, other = (sorted(rule.id for rule in each.tool.rules if rule.shadow) for each in (was, now))
     if one != other:
         message = f"the rules of {now.name} in shadow: {_said(one)} before, {_said(other)} now"
         yield Change(code="shadow", tool=now.tool.name, message=message)
+
+
+def _settings(was: Loops | Breaker | None, now: Loops | Breaker | None) -> Iterator[str]:
+    """Each setting that is another one now, as `same_result 6 before, 4 now`."""
+    if was is None or now is None:
+        if was is not now:
+            yield f"{'off' if was is None else 'on'} before, {'off' if now is None else 'on'} now"
+        return
+    for field in was.__struct_fields__:
+        one, other = getattr(was, field), getattr(now, field)
+        if one != other:
+            yield f"{field} {_setting(field, one)} before, {_setting(field, other)} now"
+
+
+def _setting(field: str, value: Any) -> str:
+    if value is None:
+        return "off"
+    if field in _TIMES:
+        return duration(value)
+    return f"${said(value)}" if field in _MONEY else f"{value:g}"
+
+
+def _time(microseconds: int | None) -> str:
+    return "none" if microseconds is None else duration(microseconds)
+
+
+def _cost(cost: Cost | None) -> str:
+    if cost is None:
+        return "none"
+    most = f"${said(cost.most)}" if isinstance(cost.most, int) else " ".join(cost.most.text.split())
+    return most if cost.source is None else f"at most {most}, from result.{'.'.join(cost.source)}"
 
 
 def _said(value: Any) -> str:
@@ -115,12 +171,12 @@ def _limits(
             yield Change(code="limit-added", tool=tool, message=fresh, resets=name)
         else:
             (was, _), (now, tool) = before[name], after[name]
-            moved = _differing(was, now)
-            resets = name if space or not moved <= {"max"} else None
-            if not moved and resets is None:
+            anew = space or was.name != now.name or was.per != now.per
+            if not anew and not _differing(was, now):
                 continue
-            again = "; its counters begin again" if resets else ""
+            again = "; its counters begin again" if anew else ""
             message = f"the limit {named(name)}: {_bound(was)} before, {_bound(now)} now{again}"
+            resets = name if anew else None
             yield Change(code="limit", tool=tool, message=message, resets=resets)
 
 
@@ -134,4 +190,13 @@ def _differing(was: Limit, now: Limit) -> set[str]:
 
 def _bound(limit: Limit) -> str:
     """`at most 20 per run and args.order_id`, whatever the limit tells the model."""
-    return f"at most {limit.max} per {' and '.join(limit.per)}"
+    if limit.burst is not None:
+        bound = f"{limit.max} in {duration(limit.window or 0)} and {limit.burst} at once"
+    else:
+        bound = f"at most {limit.max if limit.sum is None else said(limit.max)}"
+    if limit.sum is not None:
+        bound += " US dollars" if limit.sum == COST else f" of {limit.sum}"
+    bound += f" per {' and '.join(limit.per)}"
+    if limit.window is not None and limit.burst is None:
+        bound += f" in {duration(limit.window)}"
+    return bound if limit.on_limit == "deny" else f"{bound} (on_limit {limit.on_limit})"

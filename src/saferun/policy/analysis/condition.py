@@ -1,19 +1,19 @@
 """Conditions that never hold, and those that trip over what may be missing."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from itertools import pairwise, product
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 from saferun.policy.analysis.note import Note
-from saferun.policy.document import UNSET, Rule, Tool
+from saferun.policy.document import UNSET, Tool
 from saferun.policy.names import names
 from saferun.policy.source import Path
 from saferun.policy.wording import listed
 
 if TYPE_CHECKING:
-    from saferun.policy.expression import Expression, Type
+    from saferun.policy.expression import Expression, Quantity, Type
 
 MAX_TRIED = 5_000
 """Combinations of values, at about a microsecond each."""
@@ -30,7 +30,7 @@ constant the value lies, and so a value on each side stands for all of them."""
 
 
 def condition_notes(tool: Tool, at: Path, inputs: Mapping[str, dict[str, Any]]) -> Iterator[Note]:
-    """What is worth saying about the conditions of an entry, which stands at `at`."""
+    """What is worth saying about the conditions and the cost of an entry, which stands at `at`."""
     types = names(tool.args, inputs)
     for position, rule in enumerate(tool.rules):
         if rule.when is None:
@@ -40,12 +40,17 @@ def condition_notes(tool: Tool, at: Path, inputs: Mapping[str, dict[str, Any]]) 
             why = "this condition holds for no values at all: what it asks for contradicts itself"
             yield Note("never-holds", why, path)
             continue
-        left_out = _unguarded(tool, rule)
-        if left_out:
-            name = left_out[0]
-            which = listed(f"`args.{each}`" for each in left_out)
-            why = f"{which} may be left out, and the rule then denies since it cannot be evaluated"
-            yield Note("unguarded-optional", f"{why}; ask `has(args.{name})` first", path)
+        if left_out := _unguarded(tool, rule.when, rule.args or ()):
+            yield _left_out(left_out, "the rule then denies since it cannot be evaluated", path)
+    most = tool.cost.most if tool.cost is not None else 0
+    if not isinstance(most, int) and (left_out := _unguarded(tool, most)):
+        yield _left_out(left_out, "a call whose cost is not known is denied", (*at, "cost"))
+
+
+def _left_out(names: list[str], then: str, path: Path) -> Note:
+    which = listed(f"`args.{each}`" for each in names)
+    why = f"{which} may be left out, and {then}; ask `has(args.{names[0]})` first"
+    return Note("unguarded-optional", why, path)
 
 
 def never_holds(when: "Expression", types: Mapping[str, "Type"]) -> bool:
@@ -110,21 +115,22 @@ def _holds(when: "Expression", known: Mapping[tuple[str, ...], Any]) -> bool:
         return True
 
 
-def _unguarded(tool: Tool, rule: Rule) -> list[str]:
-    """The arguments that a condition looks at, that may be missing, and that it does not test."""
-    if rule.when is None:
-        return []
-    text = "".join(rule.when.text.split())
+def _unguarded(tool: Tool, said: "Expression | Quantity", given: Container[str] = ()) -> list[str]:
+    """The arguments that an expression looks at, that may be missing, and that it does not test.
+
+    `given` are there whenever it is asked.
+    """
+    text = "".join(said.text.split())
     return sorted(
         {
             path[1]
-            for path in rule.when.reads
+            for path in said.reads
             if path[0] == "args"
             and len(path) > 1
             and (argument := (tool.args or {}).get(path[1])) is not None
             and not argument.required
             and argument.default is UNSET
-            and path[1] not in (rule.args or {})
+            and path[1] not in given
             and f"has(args.{path[1]}" not in text
         }
     )

@@ -3,13 +3,12 @@
 from collections.abc import Iterator
 
 from saferun.control import Limit
+from saferun.control.rate import FINEST
+from saferun.control.window import SLICES
 from saferun.policy.analysis.note import Note
 from saferun.policy.document import UNSET, Tool
 from saferun.policy.source import Path
 from saferun.policy.wording import named
-
-_OWN = frozenset(("id", "max", "per", "tool", "message", "disclose", "line"))
-"""What two limits may say differently and still count the same calls."""
 
 
 def limit_notes(tool: Tool, at: Path, wider: tuple[Limit, ...]) -> Iterator[Note]:
@@ -17,20 +16,20 @@ def limit_notes(tool: Tool, at: Path, wider: tuple[Limit, ...]) -> Iterator[Note
 
     `wider` holds the limits over all tools, which every call counts towards as well.
     """
-    denied = _always_denied(tool)
+    denied = always_denied(tool)
     for position, limit in enumerate(tool.limits):
         path: Path = (*at, "limits", position)
-        others = (*wider, *tool.limits[:position], *tool.limits[position + 1 :])
         if denied is not None:
             yield Note("idle-limit", f"this limit never counts a call, since {denied}", path)
-        elif (first := _earlier(tool, limit, others, position)) is not None:
-            what = (
-                f"{named(first.id)} (line {first.line}) allows at most {first.max} of these calls"
-            )
-            yield Note("idle-limit", f"this limit is never reached first: {what} and more", path)
+            continue
+        earlier = (*wider, *tool.limits[:position])
+        later = tool.limits[position + 1 :]
+        if (first := _first(tool, limit, earlier, later)) is not None:
+            what = f"{named(first.id)} (line {first.line}) stops these calls no later"
+            yield Note("idle-limit", f"this limit is never reached first: {what}", path)
 
 
-def _always_denied(tool: Tool) -> str | None:
+def always_denied(tool: Tool) -> str | None:
     """Why no call of an entry is ever let through, None where one may be."""
     heard = [rule for rule in tool.rules if not rule.shadow and rule.answer is not None]
     for rule in heard:
@@ -41,31 +40,67 @@ def _always_denied(tool: Tool) -> str | None:
     return None
 
 
-def _earlier(tool: Tool, limit: Limit, others: tuple[Limit, ...], position: int) -> Limit | None:
-    """A limit that counts at least the same calls together and is reached no later."""
-    for other in others:
-        if not set(other.per) <= set(limit.per) or other.max > limit.max:
+def _first(
+    tool: Tool, limit: Limit, earlier: tuple[Limit, ...], later: tuple[Limit, ...]
+) -> Limit | None:
+    """A limit that is reached no later than this one, whatever is called.
+
+    Of two that are always reached together, only the later one is in vain.
+    """
+    for other in (*earlier, *later):
+        if not _no_later(tool, other, limit):
             continue
-        if _rest(other) != _rest(limit) or not _countable(tool, limit):
-            continue
-        alike = set(other.per) == set(limit.per) and other.max == limit.max
-        # Of two that are the same, the later one is in vain.
-        if not alike or other not in tool.limits or tool.limits.index(other) < position:
+        if other not in later or not _no_later(tool, limit, other):
             return other
     return None
 
 
-def _countable(tool: Tool, limit: Limit) -> bool:
-    """Whether every call has what the limit counts by; one that has not is denied by it."""
-    return all(
-        not scope.startswith("args.")
-        or (
-            (argument := (tool.args or {}).get(scope.removeprefix("args."))) is not None
-            and (argument.required or argument.default is not UNSET)
-        )
-        for scope in limit.per
+def _no_later(tool: Tool, other: Limit, limit: Limit) -> bool:
+    """Whether `other` stops every call that `limit` stops, and at least as firmly."""
+    more = _scopes(limit) - _scopes(other)
+    return (
+        _scopes(other) <= _scopes(limit)
+        # A call that has not what it is counted by is denied, and `other` would not do that.
+        and all(_always_there(tool, scope) for scope in more)
+        and other.on_limit in ("deny", limit.on_limit)
+        and other.sum == limit.sum
+        and (_slower(other, limit) if limit.burst is not None else _fewer(other, limit))
     )
 
 
-def _rest(limit: Limit) -> list[object]:
-    return [getattr(limit, name) for name in limit.__struct_fields__ if name not in _OWN]
+def _fewer(other: Limit, limit: Limit) -> bool:
+    """Whether a bound is no higher, over a time that is no shorter."""
+    if other.burst is not None or other.max > limit.max:
+        return False
+    if other.window is None or other.window == limit.window:
+        return True
+    # A window may be longer than it says, by one of its slices.
+    return limit.window is not None and other.window * SLICES >= limit.window * (SLICES + 1)
+
+
+def _slower(other: Limit, limit: Limit) -> bool:
+    """Whether a rate is no faster, and lets no more through at once.
+
+    By the definition of the algorithm: a call waits where some stretch of calls up to it has
+    come too fast, and a stretch that is too fast for one pace is so for every slower one.
+    """
+    if limit.burst is None or other.burst is None or other.burst > limit.burst:
+        return False
+    if (other.max, other.window) == (limit.max, limit.window):
+        return True
+    if max(other.max, limit.max) > FINEST:
+        # These may be rounded, each in its own way.
+        return False
+    return other.max * (limit.window or 1) <= limit.max * (other.window or 1)
+
+
+def _scopes(limit: Limit) -> frozenset[str]:
+    return frozenset(limit.per) - {"all"}
+
+
+def _always_there(tool: Tool, scope: str) -> bool:
+    """Whether every call has what a limit counts by."""
+    argument = (tool.args or {}).get(scope.removeprefix("args."))
+    if not scope.startswith("args.") or argument is None:
+        return scope == "tool"
+    return argument.required or argument.default is not UNSET

@@ -28,11 +28,12 @@ def _unused_inputs(source: Source, document: Document) -> Iterator[Note]:
         if rule.when is not None
         for path in rule.when.reads
     }
+    read |= {path for tool in document.tools if tool.cost is not None for path in tool.cost.reads}
     for name in document.inputs:
         steps = tuple(name.split("."))
         used = any(path[: len(steps)] == steps or steps[: len(path)] == path for path in read)
         if not used and _own(source, ("inputs", name)):
-            why = f"no condition looks at {named(name)}"
+            why = f"no condition and no cost looks at {named(name)}"
             yield Note("unused-input", why, ("inputs", name))
 
 

@@ -7,7 +7,8 @@ left to `check`.
 
 import json
 
-from saferun.policy.editor.file import INCLUDABLE, KEYS, LIMIT, LIMIT_OVER_ALL, SCOPE, TOOL
+from saferun.policy.editor.control import BREAKER, LIMIT, LIMIT_OVER_ALL, LOOPS
+from saferun.policy.editor.file import INCLUDABLE, KEYS, SCOPE, TOOL
 from saferun.policy.editor.keyword import ARGUMENT, DEFINITION, FRAGMENT, PART
 from saferun.policy.editor.rule import CLAMP, FOR, RULE
 from saferun.policy.editor.shape import Schema, closed
@@ -30,6 +31,8 @@ def schema() -> Schema:
             "tool": TOOL,
             "toolLimit": LIMIT,
             "limit": LIMIT_OVER_ALL,
+            "loops": LOOPS,
+            "breaker": BREAKER,
             "scope": SCOPE,
             "for": FOR,
             "rule": RULE,

@@ -1,6 +1,7 @@
-"""The policy file, its tools, and its limits."""
+"""The policy file and its tools."""
 
 from saferun.policy.editor import name
+from saferun.policy.editor.control import BREAKER, COST, LOOPS, duration
 from saferun.policy.editor.shape import (
     Schema,
     any_of,
@@ -19,54 +20,8 @@ from saferun.policy.parse.whole import MODES
 EFFECTS = ("read", "write", "destructive")
 INPUTS = ("string", "integer", "number", "boolean", "int", "double", "bool")
 
-_COUNTED: Schema = {"type": "string", "pattern": r"^(run$|args\.)"}
 _REDACTED: Schema = {"type": "string", "pattern": r"^(args|result)(\.[^.]+)+$"}
 
-
-def _limit(per: Schema) -> Schema:
-    return closed(
-        "How many calls of one run, those of its child runs among them, are allowed.",
-        {
-            "id": {**name.ID, "examples": ["refunds-per-order"]},
-            "max": {
-                "description": "How many calls are allowed.",
-                "type": "integer",
-                "minimum": 1,
-                "examples": [50],
-            },
-            "per": per,
-            "message": name.sentence(
-                "What people and the model read. Without it, the limit is put into words.",
-                "One refund for each order.",
-            ),
-            "disclose": flag(
-                "Whether the threshold may be told to the model. A limit of a tool is as open "
-                "about it as the tool, unless it says so itself.",
-                default=True,
-            ),
-        },
-        required=("id", "max", "per"),
-    )
-
-
-LIMIT_OVER_ALL = _limit(
-    by_type(
-        "What is counted. Over all tools, that is the calls of a run.",
-        {"type": "string", "pattern": "^run$"},
-        many("Alone.", {"const": "run"}, minItems=1, maxItems=1),
-        examples=["run"],
-    )
-)
-
-LIMIT = _limit(
-    by_type(
-        "What is counted: the calls of a `run`, or those with one value of an argument. With a "
-        "list, each combination of values is counted by itself.",
-        _COUNTED,
-        many("Each combination of these.", _COUNTED, minItems=1, uniqueItems=True),
-        examples=["run", "args.order_id", ["run", "args.order_id"]],
-    )
-)
 
 TOOL = closed(
     "What holds for calls of one tool, or of all whose names begin alike.",
@@ -91,9 +46,31 @@ TOOL = closed(
             examples=[[{"id": "by-hand", "deny": True, "args": {"currency": {"const": "GBP"}}}]],
         ),
         "limits": many(
-            "How many calls are allowed. All limits are checked before any is moved.",
+            "How many calls are allowed, or how much of something. All limits are checked "
+            "before any is moved.",
             use("toolLimit"),
             examples=[[{"id": "once-per-order", "max": 1, "per": "args.order_id"}]],
+        ),
+        "loops": {
+            **use("loops", "When this tool is called in circles, on top of what holds for all."),
+            "examples": LOOPS["examples"],
+        },
+        "breaker": {
+            **use("breaker", "When this tool is left alone, on top of what holds for all."),
+            "examples": BREAKER["examples"],
+        },
+        "poll": flag(
+            "Whether the tool is meant to be asked again and again until something changes.",
+            default=False,
+        ),
+        "timeout": duration(
+            "After what time a call counts as failed, and is not waited for any more.", "30s"
+        ),
+        "cost": COST,
+        "releasable": flag(
+            "Whether an error of the tool means that nothing happened. What the call had counted "
+            "towards limits is then given back.",
+            default=False,
         ),
         "redact": many(
             "What is never kept, in no form: `args.` or `result.` and the names that lead to it, "
@@ -184,6 +161,14 @@ KEYS: dict[str, Schema] = {
         use("limit"),
         examples=[[{"id": "calls", "max": 50, "per": "run"}]],
     ),
+    "loops": {
+        **use("loops", "When an agent that goes in circles is stopped, whatever the tool."),
+        "examples": LOOPS["examples"],
+    },
+    "breaker": {
+        **use("breaker", "When a tool that fails is left alone, whichever it is."),
+        "examples": BREAKER["examples"],
+    },
     "tools": by_name(
         "The tools that are listed, each under the name that it is guarded by. A name that ends "
         "in `*` is all that begin so; the most specific entry counts.",

@@ -34,7 +34,7 @@ OTHER_UNITS = (
 )
 """Other words for a unit. They stand last, so that an editor offers the short ones first."""
 
-_QUANTITY = r"^\s*-?(\s*[$€£₹]\s*[0-9]+(\.[0-9]+)?|(\s*[0-9]+(\.[0-9]+)?\s*[A-Za-z]+)+)\s*$"
+QUANTITY = r"^\s*-?(\s*[$€£₹]\s*[0-9]+(\.[0-9]+)?|(\s*[0-9]+(\.[0-9]+)?\s*[A-Za-z]+)+)\s*$"
 _DOMAIN = r"^[^\s/:@]+$|^\[[0-9A-Fa-f:.]+\]$"
 _FOLDER = r"^/"
 _COUNT: Schema = {"type": "integer", "minimum": 0}
@@ -46,7 +46,7 @@ _VALUES: Schema = {"type": "array", "items": _VALUE, "minItems": 1}
 def bound(meaning: str, *examples: Any, **more: Any) -> Schema:
     """A number, or beside a `unit` a text such as `200 USD`."""
     written = f"{meaning} Beside a `unit` it may be written with one: `200 USD`, `1h30m`, `10 MB`."
-    number = {"type": ["number", "string"], **more, "pattern": _QUANTITY}
+    number = {"type": ["number", "string"], **more, "pattern": QUANTITY}
     return {"description": written, **number, "examples": list(examples)}
 
 

@@ -1,4 +1,4 @@
-"""`when:` conditions: a strict, typed subset of CEL, compiled once to Python closures.
+"""`when:` and `cost:`: a strict, typed subset of CEL, compiled once to Python closures.
 
 A condition is cut into tokens, read into a tree, checked against the types of the names that
 it may speak of, and compiled. Each step refuses what the next one could not bear, so that a
@@ -9,7 +9,12 @@ says so and why.
 """
 
 from saferun.policy.expression.error import EvaluationError, ExpressionError
-from saferun.policy.expression.expression import Expression, compile_expression
+from saferun.policy.expression.expression import (
+    Expression,
+    Quantity,
+    compile_expression,
+    compile_quantity,
+)
 from saferun.policy.expression.types import (
     BOOL,
     DOUBLE,
@@ -41,7 +46,9 @@ __all__ = [
     "ListOf",
     "MapOf",
     "ObjectOf",
+    "Quantity",
     "Type",
     "compile_expression",
+    "compile_quantity",
     "from_schema",
 ]

@@ -98,7 +98,10 @@ _ABSENT = {
 
 
 def check(root: Node, names: Mapping[str, Type]) -> Types:
-    """The type of every part. Raises ExpressionError at the first that does not fit."""
+    """The type of every part of a condition.
+
+    Raises ExpressionError at the first that does not fit.
+    """
     checker = _Checker(names)
     whole = checker.of(root)
     if whole not in (BOOL, DYN):
@@ -106,6 +109,18 @@ def check(root: Node, names: Mapping[str, Type]) -> Types:
             f"a condition is true or false, and this is {worded(whole)}; compare it with something",
             root.start,
         )
+    return checker.types
+
+
+def check_number(root: Node, names: Mapping[str, Type]) -> Types:
+    """The type of every part of an expression that comes to a number.
+
+    Raises ExpressionError at the first that does not fit.
+    """
+    checker = _Checker(names)
+    whole = checker.of(root)
+    if whole not in (*NUMBERS, DYN):
+        raise ExpressionError(f"a number is wanted here, and this is {worded(whole)}", root.start)
     return checker.types
 
 

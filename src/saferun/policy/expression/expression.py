@@ -1,4 +1,4 @@
-"""A condition, compiled: asked whether it holds, why, and what it depends on."""
+"""A condition or a quantity, compiled: asked what it comes to, why, and what it depends on."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 
 from saferun.call import Clause
-from saferun.policy.expression.check import check
-from saferun.policy.expression.compile import Compiler, Truth, frame
-from saferun.policy.expression.error import ExpressionError
+from saferun.policy.expression.check import check, check_number
+from saferun.policy.expression.compile import Compiler, Run, Truth, frame
+from saferun.policy.expression.error import EvaluationError, ExpressionError
 from saferun.policy.expression.explain import Leaf, explained
 from saferun.policy.expression.parse import parse
 from saferun.policy.expression.threshold import thresholds
@@ -89,3 +89,38 @@ def compile_expression(text: str, names: Mapping[str, Type]) -> Expression:
         _leaves=explained(text, root, compiler),
         _constants=tuple(thresholds(root, compiler)),
     )
+
+
+class Quantity(msgspec.Struct, frozen=True, eq=False):
+    """An expression that comes to a number. Immutable, and safe to share between threads."""
+
+    text: str
+    reads: frozenset[FieldPath]
+    """The paths that it may read, each as long as it is static: `("args", "pages")`."""
+
+    _run: Run
+    _framed: bool
+
+    def __repr__(self) -> str:
+        return f"Quantity({self.text!r})"
+
+    def of(self, values: Mapping[str, Any]) -> int | float:
+        """What it comes to for these values, given by name. The number is finite.
+
+        Raises EvaluationError as `Expression.holds` does, and where it comes to no number.
+        """
+        number = self._run(frame(values) if self._framed else values)
+        if type(number) is int or type(number) is float:
+            return number
+        raise EvaluationError("the expression comes to what is no number")
+
+
+def compile_quantity(text: str, names: Mapping[str, Type]) -> Quantity:
+    """Read, check and compile an expression whose value is a number.
+
+    Raises ExpressionError as `compile_expression` does.
+    """
+    root = parse(text)
+    compiler = Compiler(text, check_number(root, names))
+    run = compiler.of(root)
+    return Quantity(text=text, reads=reads(root), _run=run, _framed=compiler.framed)

@@ -16,12 +16,13 @@ from saferun.policy.form.listed import Among, Forbid, among_faults, forbid_fault
 from saferun.policy.form.plain import Plain, plain
 from saferun.policy.form.sql import Sql, sql_faults
 from saferun.policy.form.under import Under, under_faults
-from saferun.policy.form.units import KEPT, expand, parse_duration, unit_fault
+from saferun.policy.form.units import KEPT, LONGEST, expand, parse_duration, unit_fault
 from saferun.policy.form.url import Url, url_faults
 
 __all__ = [
     "FORMS",
     "KEPT",
+    "LONGEST",
     "SAME_VALUE",
     "Form",
     "Plain",

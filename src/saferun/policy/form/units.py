@@ -21,6 +21,9 @@ from saferun.policy.wording import found, listed, meant, named
 FaultSink: TypeAlias = Callable[[tuple[str | int, ...], str], None]
 """Is told the steps from the schema to what is wrong, and what that is."""
 
+LONGEST = 3650 * 86_400 * 10**6
+"""The longest stretch of time that a policy may say anything about, in microseconds: ten years."""
+
 BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
 KEPT = "written"
 """Where a schema keeps how its numbers were written. No policy may say it itself."""
@@ -292,12 +295,12 @@ def _of_words(text: str, said: str, unit: _Unit) -> Fraction:
 def _converted(text: str, number: Fraction, said: _Unit, unit: _Unit) -> Fraction:
     if said.kind != unit.kind:
         raise _Misunderstood(
-            f"the argument counts {unit.name}, and {named(text)} is {_KINDS[said.kind]}; "
+            f"{named(text)} is {_KINDS[said.kind]}, and what is counted here is {unit.name}; "
             f"write it as in `{_example(unit)}`"
         )
     if said.currency and unit.currency and said.currency != unit.currency:
         raise _Misunderstood(
-            f"the argument counts {unit.currency}, and {named(text)} is another currency; "
+            f"{named(text)} is another currency, and what is counted here is {unit.currency}; "
             f"write it as in `{_example(unit)}`"
         )
     for part, other in ((said, unit), (unit, said)):

@@ -12,6 +12,7 @@ from saferun.policy.names import OWN, RUN
 from saferun.policy.parse.limit import limits
 from saferun.policy.parse.rule import ANSWERS, scope
 from saferun.policy.parse.schema import Schemas
+from saferun.policy.parse.setting import breaker, loops
 from saferun.policy.parse.tool import tool
 from saferun.policy.parse.whole import MODES, Whole, matches
 from saferun.policy.part import Part
@@ -29,6 +30,8 @@ _FILE = (
     "inputs",
     "definitions",
     "limits",
+    "loops",
+    "breaker",
     "tools",
     "scopes",
 )
@@ -76,6 +79,8 @@ def _document(source: Source, stem: str) -> Document:
     schemas = Schemas(whole, file.mapping("definitions"))
     schemas.examine_all()
     over_all = limits(whole, file, None)
+    whole.loops = loops(file, whole.loops)
+    whole.breaker = breaker(file, whole.breaker)
     everyone: list[Tool] = [
         tool(whole, schemas, ("tools", each), body, None)
         for each, body in file.mapping("tools").items()
@@ -91,6 +96,8 @@ def _document(source: Source, stem: str) -> Document:
         urgent=file.flag("urgent", default=False),
         inputs=whole.inputs,
         limits=over_all,
+        loops=whole.loops,
+        breaker=whole.breaker,
         tools=(*everyone, *(each for _, each in some)),
     )
 
@@ -100,6 +107,10 @@ def version(value: Mapping[str, Any]) -> str:
     return sha256(canonical.encode(value)).hexdigest()
 
 
+_OURS = ("default", "approval", "asks", "breaker", "gate", "loops", "run", "stop")
+"""Ids under which SafeRun itself speaks. What a person overrules goes by its id."""
+
+
 def _reserved(file: Part) -> Iterable[str]:
     """What SafeRun says under an id of its own, no rule shall seem to have said."""
     tools = [*file.mapping("tools")]
@@ -107,7 +118,7 @@ def _reserved(file: Part) -> Iterable[str]:
         held = each.get("tools") if isinstance(each, dict) else None
         tools += held if isinstance(held, dict) else ()
     own = [f"{name}.{what}" for name in ("default", *tools) for what in ("args", "default")]
-    return ("default", *own)
+    return (*_OURS, *own)
 
 
 def _policy_name(file: Part, stem: str) -> str:

@@ -30,7 +30,7 @@ _RULE = (
 )
 _FOR = ("user", "tenant", "agent", "environment")
 _CLAMP = ("minimum", "maximum")
-_NUMBERS = frozenset(("integer", "number"))
+NUMBERS = frozenset(("integer", "number"))
 
 
 class Owner(NamedTuple):
@@ -167,7 +167,7 @@ def _clamp(part: Part, name: str, body: Any, owner: Owner) -> Clamp:
     if argument is None:
         source.fault(at, "value", unknown(name, owner.args or ()))
         return Clamp()
-    if known is None or not known <= _NUMBERS:
+    if known is None or not known <= NUMBERS:
         source.fault(at, "value", "only a number can be brought into a range; use `set`")
         return Clamp()
     ends = Part(source, at, body, _CLAMP)

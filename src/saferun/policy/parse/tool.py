@@ -5,9 +5,11 @@ from typing import Any
 from saferun.call import Effect
 from saferun.policy.document import Argument, Scope, Tool
 from saferun.policy.names import names
+from saferun.policy.parse.cost import cost
 from saferun.policy.parse.limit import limits
 from saferun.policy.parse.rule import ANSWERS, Owner, rule
 from saferun.policy.parse.schema import Schemas, fits
+from saferun.policy.parse.setting import breaker, loops
 from saferun.policy.parse.whole import Whole, unknown, words
 from saferun.policy.part import Part
 from saferun.policy.source import Path
@@ -20,6 +22,12 @@ _TOOL = (
     "rules",
     "limits",
     "redact",
+    "loops",
+    "breaker",
+    "poll",
+    "timeout",
+    "cost",
+    "releasable",
     "idempotent",
     "opaque",
     "disclose",
@@ -44,6 +52,7 @@ def tool(whole: Whole, schemas: Schemas, path: Path, body: Any, scope: Scope | N
         if opaque in (args or ()):
             both = f"{named(opaque)} stands under `args` too, and what is opaque is never checked"
             part.fault(("opaque", at), "value", both)
+    timeout = part.duration("timeout")
     return Tool(
         name=name,
         path=path,
@@ -58,6 +67,12 @@ def tool(whole: Whole, schemas: Schemas, path: Path, body: Any, scope: Scope | N
         limits=limits(whole, part, owner),
         redact=_redact(part, owner),
         idempotent=part.flag("idempotent", default=False),
+        loops=loops(part, whole.loops),
+        breaker=breaker(part, whole.breaker, timeout),
+        poll=part.flag("poll", default=False),
+        timeout=timeout,
+        cost=cost(part, owner),
+        releasable=part.flag("releasable", default=False),
         opaque=frozenset(owner.opaque),
         disclose=owner.disclose,
         message=part.sentence("message"),

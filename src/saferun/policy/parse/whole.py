@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypeAlias
 
+from saferun.control import Breaker, Loops
 from saferun.policy.part import Part
 from saferun.policy.schema import meant
 from saferun.policy.source import Path, Source
@@ -17,12 +18,18 @@ _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class Whole:
-    """One policy while it is read. `inputs` holds what conditions may speak of, as schemas."""
+    """One policy while it is read.
+
+    `inputs` holds what conditions may speak of, as schemas; `loops` and `breaker` what it says
+    of them for all tools, None where they are off.
+    """
 
     def __init__(self, source: Source, mode: Mode, reserved: Iterable[str]) -> None:
         self.source = source
         self.mode = mode
         self.inputs: Mapping[str, dict[str, Any]] = {}
+        self.loops: Loops | None = Loops()
+        self.breaker: Breaker | None = Breaker()
         self._ids = set(reserved)
 
     def id(self, part: Part) -> str:

@@ -1,0 +1,493 @@
+"""Whether a call is let through, in one transaction with all that this moves."""
+
+import re
+import secrets
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from saferun import admission
+from saferun.admission import NOTHING, Admission, Due, Hold, State
+from saferun.call import Mode, Outcome, Reason, RunRef, Verdict
+from saferun.control import Charge, Switch
+from saferun.ledger import (
+    DecisionEntry,
+    EntryError,
+    Other,
+    OutcomeEntry,
+    RecoveryEntry,
+    encode,
+    parse,
+)
+from saferun.store.transaction import NOBODY, Intent, Transaction
+from saferun.store.versions import Pin, Pinned, Version
+from saferun.store.work.answer import Request, move
+from saferun.store.work.append import Blob, Opening
+from saferun.store.work.turn import BY_ITSELF, turned
+
+Again: TypeAlias = Literal["version", "trail", "request"]
+"""Why nothing was decided yet: the run keeps another version of the policy, its past has to be
+read anew, or a control wants a person asked and no question was prepared."""
+
+
+AGGREGATED = 60_000_000
+"""Microseconds in which the same call of what is stopped is refused without another entry."""
+
+
+AT_MOST = 500
+"""Entries since a run was read that are looked through for more of it, under the write lock."""
+
+
+class Admitted(msgspec.Struct, frozen=True):
+    """The store's answer to `Admit`: see `saferun.call.Decision` for the fields.
+
+    `pinned` is the version that the run keeps, where `Admit` wanted to know. With `again`,
+    nothing was decided, `seq` is -1, and the call comes back with what it lacked. `holds` is
+    what was counted of the call, and `at` when, in microseconds since 1970, UTC. `paid` says
+    that what the run owed is counted.
+    """
+
+    seq: int
+    verdict: Verdict
+    reasons: tuple[Reason, ...]
+    starts: bool
+    approval_id: str | None = None
+    outcome: Outcome | None = None
+    pinned: Pinned | None = None
+    mode: Mode | None = None
+    nudge: str | None = None
+    frees_at: int | None = None
+    again: Again | None = None
+    holds: tuple[Hold, ...] = ()
+    at: int = 0
+    paid: bool = False
+
+
+class Watched(msgspec.Struct, frozen=True):
+    """The run of a call as this process remembers it, for the control of loops.
+
+    `fresh` says that it remembers nothing, and `whole` that it has just read all of it, up to
+    entry `upto`: that of the run and its children, which are `runs`.
+    """
+
+    root: str
+    fresh: bool = False
+    whole: bool = False
+    upto: int = -1
+    runs: frozenset[str] = frozenset()
+
+    def stale(self, tx: Transaction, boot: str) -> bool:
+        """Whether the run has a past that this process does not know."""
+        if self.whole:
+            return False
+        follower = tx.follower(self.root)
+        return follower is not None and (self.fresh or follower != boot)
+
+    def overtaken(self, tx: Transaction, boot: str) -> bool:
+        """Whether somebody else may have written of the run since it was read."""
+        if not self.whole:
+            return False
+        since = tx.rows("SELECT body FROM entry WHERE seq > ? LIMIT ?", self.upto, AT_MOST + 1)
+        return len(since) > AT_MOST or any(
+            not _written_by(boot, body)
+            for (body,) in since
+            if isinstance(body, bytes) and run_of(body) in self.runs
+        )
+
+
+_RUN = re.compile(rb'"run":("(?:[^"\\]|\\.)*+")')
+
+
+def run_of(body: bytes) -> str | None:
+    """The run that an entry may be of: its own `run` stands before all that it quotes."""
+    found = _RUN.search(body)
+    try:
+        return None if found is None else str(msgspec.json.decode(found[1]))
+    except msgspec.MsgspecError:
+        return None
+
+
+class _Standing(msgspec.Struct, frozen=True):
+    """A request that was made for this call before, and what it is worth now."""
+
+    id: str
+    before: State
+    now: State
+    overrides: frozenset[str]
+
+
+class Admit(msgspec.Struct, frozen=True, kw_only=True):
+    """Let a call through or not: controls, approval, intent and answer in one commit.
+
+    `entry` carries the policy's verdict, `rest` the same already encoded. `due` is what the
+    call has to pass, its groups by the numbers that they are kept under. `key` is the call
+    among its own repetitions, None where it came without an id and cannot be repeated.
+
+    `keeps` are the versions of policies that may not have decided before. `pin` is the version
+    that has ruled, where it is not yet known which one the run keeps. `compared` is what the
+    call would count towards under `entry.other`, on counters that decide nothing. `nobody` is
+    said where a person should be asked and there is none. `owes` is what was spent before and
+    is counted now, whatever becomes of the call.
+    """
+
+    entry: DecisionEntry
+    rest: bytes
+    boot: str
+    key: bytes | None = None
+    opening: Opening | None = None
+    run: RunRef | None = None
+    watched: Watched | None = None
+    due: Due = NOTHING
+    request: Request | None = None
+    nobody: Reason | None = None
+    blobs: Sequence[Blob] = ()
+    keeps: Sequence[Version] = ()
+    pin: Pin | None = None
+    compared: Due = NOTHING
+    owes: Sequence[Charge] = ()
+
+    def apply(self, tx: Transaction) -> Admitted:
+        for version in self.keeps:
+            version.write(tx)
+        if self.key is not None:
+            recorded = _recorded(tx, self.key)
+            if recorded is not None:
+                return recorded
+        if self.opening is not None and not self.opening.admits(tx):
+            return self._decide(tx, self._foreign(tx))
+        if self.pin is None:
+            return self._admitted(tx)
+        pinned = self.pin.settled(tx)
+        if pinned.version != self.pin.version:
+            return msgspec.structs.replace(_undecided("version"), pinned=pinned)
+        return msgspec.structs.replace(self._admitted(tx), pinned=pinned)
+
+    def _admitted(self, tx: Transaction) -> Admitted:
+        if self.watched is not None and self.watched.stale(tx, self.boot):
+            return _undecided("trail")
+        entry, asks = self.entry, False
+        verdict, standing = entry.verdict, None
+        if self.request is not None:
+            standing = self._standing(tx, self.request)
+            if verdict == "ask" and entry.mode == "enforce":
+                # Tried as what it becomes if a person says yes.
+                verdict, asks = "allow", True
+        if standing is not None and standing.now == "approved":
+            tried = self._tried(tx, verdict, standing.overrides)
+            if tried.verdict == "ask":
+                # Something has come to object since: who is asked anew is told all there is.
+                tried = self._tried(tx, verdict, _NO_IDS)
+        else:
+            tried = self._tried(tx, verdict, _NO_IDS)
+        if tried.verdict == "ask" and tried.mode == "enforce":
+            return self._ask(tx, tried, standing)
+        # Once a person was asked it is their answer that holds, whatever has freed itself since.
+        if tried.verdict == "allow" and (asks or standing is not None):
+            return self._ask(tx, tried, standing)
+        return self._decide(tx, tried)
+
+    def _foreign(self, tx: Transaction) -> Admission:
+        """The answer to a run id of somebody else's; what is stopped is refused as ever."""
+        return admission.admit(
+            "deny",
+            (_FOREIGN_RUN,),
+            NOTHING,
+            tx.group,
+            tx.now,
+            mode=self.entry.mode,
+            stopped=self._stopped(tx) if tx.switches else None,
+        )
+
+    def _tried(self, tx: Transaction, verdict: Verdict, overridden: frozenset[str]) -> Admission:
+        return admission.admit(
+            verdict,
+            self.entry.reasons,
+            self.due,
+            self._after_debts(tx) if self.owes else tx.group,
+            tx.now,
+            mode=self.entry.mode,
+            call=tx.size,
+            stopped=self._stopped(tx) if tx.switches else None,
+            overridden=overridden,
+        )
+
+    def _after_debts(self, tx: Transaction) -> admission.States:
+        """The groups as they will be once what is owed is counted."""
+        paid: dict[Any, dict[str, Any]] = {}
+        for key, name, state, _ in admission.counted(self.owes, tx.group, tx.now):
+            paid.setdefault(key, {})[name] = state
+        return lambda key: {**tx.group(key), **paid[key]} if key in paid else tx.group(key)
+
+    def _pay(self, tx: Transaction) -> None:
+        """Count what is owed, with the entry that says what became of the call."""
+        for owed in admission.counted(self.owes, tx.group, tx.now):
+            tx.put(*owed)
+
+    def _stopped(self, tx: Transaction) -> Switch | None:
+        found = (each for each in tx.switches if each.stops(self.entry.tool, self.run))
+        return next(found, None)
+
+    def _standing(self, tx: Transaction, asked: Request) -> _Standing | None:
+        columns = "SELECT id, state, binding, deadline, overrides FROM approval"
+        row = tx.read(f"{columns} WHERE id = ?", asked.id)
+        if row is None and self.key is not None:
+            row = tx.read(
+                f"{columns} WHERE call = ? AND state IN ('pending', 'approved') LIMIT 1", self.key
+            )
+        if row is None:
+            return None
+        found, state, binding, deadline, overrides = msgspec.convert(
+            row, tuple[str, State, bytes, int, str]
+        )
+        stands = admission.standing(
+            state, binding=binding, asked=asked.binding, deadline=deadline, now=tx.now
+        )
+        return _Standing(found, state, stands, frozenset(overrides.split()))
+
+    def _ask(self, tx: Transaction, tried: Admission, standing: _Standing | None) -> Admitted:
+        if self.nobody is not None:
+            # What the control has to say to the model is still the first thing it is told.
+            denied = (
+                msgspec.structs.replace(each, effect="deny") if each.effect == "ask" else each
+                for each in tried.reasons
+            )
+            reasons = (*denied, self.nobody)
+            return self._decide(tx, msgspec.structs.replace(tried, verdict="deny", reasons=reasons))
+        if self.request is None:
+            return _undecided("request")
+        if standing is None:
+            return self._request(tx, self.request.id, tried.reasons)
+        if standing.now == "approved" and tried.verdict == "ask":
+            # A control has come to object since: that is new, and nobody has answered it.
+            move(tx, standing.id, "stale", self.request.entry)
+            return self._request(tx, _request_id(), tried.reasons)
+        if standing.now == "pending":
+            return Admitted(
+                -1, "ask", tried.reasons, starts=False, approval_id=standing.id, mode="enforce"
+            )
+        if standing.now == "approved":
+            tx.write("UPDATE approval SET state = 'executing' WHERE id = ?", standing.id)
+            return self._decide(tx, tried, approval=standing.id)
+        if standing.now != standing.before:
+            move(tx, standing.id, standing.now, self.request.entry)
+        refused = Admission("deny", (admission.refusal(standing.now), *tried.reasons))
+        return self._decide(tx, refused, approval=standing.id)
+
+    def _request(self, tx: Transaction, own: str, reasons: tuple[Reason, ...]) -> Admitted:
+        assert self.request is not None
+        asked = self.request
+        paced = admission.asking(asked.pace, tx.group, tx.now)
+        if isinstance(paced, Admission):
+            reasons = (*paced.reasons, *reasons)
+            return self._decide(tx, msgspec.structs.replace(paced, reasons=reasons))
+        self._pay(tx)
+        tx.put(*paced)
+        deadline = tx.now + asked.deadline
+        other, _ = self._other(tx)
+        entry = msgspec.structs.replace(
+            self.entry, verdict="ask", mode="enforce", reasons=reasons, approval=own, other=other
+        )
+        seq = tx.append(encode(entry))
+        self._keep_blobs(tx)
+        told = msgspec.structs.replace(asked.entry, id=own, deadline=deadline, reasons=reasons)
+        tx.append(encode(told))
+        tx.write(
+            "INSERT INTO approval (id, state, call, binding, deadline, request, overrides)"
+            " VALUES (?, 'pending', ?, ?, ?, ?, ?)",
+            *(own, self.key, asked.binding, deadline, asked.shown),
+            " ".join(reason.id for reason in reasons),
+        )
+        return Admitted(
+            seq, "ask", reasons, starts=False, approval_id=own, mode="enforce", paid=True
+        )
+
+    def _decide(self, tx: Transaction, tried: Admission, approval: str | None = None) -> Admitted:
+        verdict, reasons, mode = tried.verdict, tried.reasons, tried.mode
+        halted = bool(reasons) and reasons[0].source == "stop"
+        repeats = 0
+        if halted:
+            last = tx.halted(self._same(), AGGREGATED)
+            if last is not None:
+                return Admitted(last, verdict, reasons, starts=False, mode=mode)
+            repeats = tx.repeats(self._same())
+        other, moves = self._other(tx)
+        # First what is owed: the states that move with the call have it in them.
+        self._pay(tx)
+        for moved in (*tried.moves, *moves) if moves else tried.moves:
+            tx.put(*moved)
+        seq = tx.append(self._rest(tried, approval, other, repeats))
+        if halted:
+            tx.halt(self._same(), seq)
+        if self.watched is not None:
+            self._follow(tx, tried)
+        self._keep_blobs(tx)
+        starts = verdict == "allow" or mode != "enforce"
+        holds: tuple[Hold, ...] = ()
+        if starts:
+            holds = admission.holds(self.due) if verdict == "allow" and self.due.charges else ()
+            tx.open(Intent(seq, self.boot, self.key, approval, _spoken_for(holds)))
+        # What has started is on record, whatever would have been denied for now.
+        if self.key is not None and (starts or not _passes(tried)):
+            tx.write("INSERT INTO call (key, decision) VALUES (?, ?)", self.key, seq)
+        return Admitted(
+            seq,
+            verdict,
+            reasons,
+            starts,
+            approval,
+            mode=mode,
+            nudge=tried.nudge,
+            frees_at=tried.frees_at,
+            holds=holds,
+            at=tx.now,
+            paid=True,
+        )
+
+    def _rest(
+        self, tried: Admission, approval: str | None, other: Other | None, repeats: int
+    ) -> bytes:
+        """The entry but for its number and time; what most calls are was encoded before."""
+        entry = self.entry
+        if (
+            tried.verdict == entry.verdict
+            and tried.reasons == entry.reasons
+            and tried.mode == entry.mode
+            and tried.nudge is None
+            and approval is None
+            and other is entry.other
+        ):
+            return self.rest
+        return encode(
+            msgspec.structs.replace(
+                entry,
+                verdict=tried.verdict,
+                reasons=tried.reasons,
+                mode=tried.mode,
+                approval=approval,
+                nudge=tried.nudge,
+                other=other,
+                repeats=repeats,
+            )
+        )
+
+    def _same(self) -> tuple[str, ...]:
+        run, entry = self.run, self.entry
+        root = run.root if run is not None else ""
+        key = "" if self.key is None else self.key.hex()
+        return (root, entry.tool, entry.digest or "", key)
+
+    def _follow(self, tx: Transaction, tried: Admission) -> None:
+        """Note that this process has seen all of the run, and stop it if it has to be."""
+        assert self.watched is not None
+        root = self.watched.root
+        if _FOREIGN_RUN in tried.reasons:
+            # It was not asked what this process has seen, which is nothing of the run.
+            return
+        # Two that go on with a run at once would send each other back without end. So the call
+        # is decided on what was read, and the next one reads what has come since.
+        follower = NOBODY if self.watched.overtaken(tx, self.boot) else self.boot
+        if tx.follower(root) != follower:
+            tx.follow(root, follower)
+        if tried.stops:
+            switch = Switch(scope="run", value=root, by=BY_ITSELF, reason="loops")
+            if tx.turn(switch, on=True):
+                tx.append(encode(turned(switch, "stopped")))
+
+    def _other(self, tx: Transaction) -> tuple[Other | None, tuple[admission.Move, ...]]:
+        """What the version that is compared would have said here, and what it moves."""
+        other = self.entry.other
+        if other is None or not self.compared.asks:
+            return other, ()
+        tried = admission.admit(other.verdict, (), self.compared, tx.group, tx.now)
+        if tried.verdict == other.verdict:
+            return other, tried.moves
+        rules = (*(reason.id for reason in tried.reasons), *other.rules)
+        return msgspec.structs.replace(other, verdict=tried.verdict, rules=rules), ()
+
+    def _keep_blobs(self, tx: Transaction) -> None:
+        for blob in self.blobs:
+            blob.write(tx)
+
+
+_NO_IDS: frozenset[str] = frozenset()
+
+
+def _passes(tried: Admission) -> bool:
+    """Whether a denial holds only for now: the same call may come again, and is decided anew."""
+    if tried.verdict == "allow" or not tried.reasons:
+        return False
+    first = tried.reasons[0]
+    return first.effect == "defer" or tried.frees_at is not None or first.source == "stop"
+
+
+def _undecided(again: Again) -> Admitted:
+    return Admitted(-1, "deny", (), starts=False, again=again)
+
+
+def _request_id() -> str:
+    # 80 random bits: whoever could guess a request's id could answer it before it is shown.
+    return f"a-{secrets.token_hex(10)}"
+
+
+def _spoken_for(holds: Sequence[Hold]) -> bytes | None:
+    """What a call may come to cost, or to sum up, for people who look at what is spoken for."""
+    sums = [(hold.key, hold.limit.name, hold.amount) for hold in holds if hold.limit.sum]
+    return msgspec.msgpack.encode(sums) if sums else None
+
+
+def _recorded(tx: Transaction, key: bytes) -> Admitted | None:
+    """The decision that this very call has got before, with its outcome if it has one."""
+    row = tx.read("SELECT decision, outcome FROM call WHERE key = ?", key)
+    if row is None:
+        return None
+    seq, settled = row
+    assert isinstance(seq, int)
+    decision = parse(tx.body(seq)).entry
+    assert isinstance(decision, DecisionEntry)
+    outcome = None
+    if settled is not None:
+        last = parse(tx.body(settled)).entry
+        assert isinstance(last, OutcomeEntry | RecoveryEntry)
+        outcome = Outcome(status=last.status)
+        if isinstance(last, OutcomeEntry):
+            outcome = Outcome(
+                status=last.status,
+                result=_whole(tx, last),
+                error=last.error,
+                latency=last.latency,
+            )
+    return Admitted(
+        seq,
+        decision.verdict,
+        decision.reasons,
+        starts=False,
+        approval_id=decision.approval,
+        outcome=outcome,
+        mode=decision.mode,
+    )
+
+
+def _written_by(boot: str, body: bytes) -> bool:
+    try:
+        return getattr(parse(body).entry, "boot", None) == boot
+    except EntryError:
+        return False
+
+
+def _whole(tx: Transaction, entry: OutcomeEntry) -> object:
+    """A recorded result, from beside the entry where it was too large to stand in it."""
+    for name in entry.blobs:
+        row = tx.read("SELECT data FROM blob WHERE hash = ?", bytes.fromhex(name))
+        if row is not None:
+            assert isinstance(row[0], bytes)
+            return msgspec.json.decode(row[0])
+    return entry.result
+
+
+_FOREIGN_RUN = Reason(
+    id="run",
+    effect="deny",
+    source="gate",
+    message="this run id belongs to another agent, user, tenant or parent run",
+)
