@@ -9,6 +9,18 @@ from saferun.control import Groups, Limit, charges
 from saferun.ledger import DecisionEntry, OutcomeEntry, Report, encode, read, verify
 from saferun.store import Admit, Reader, Settle, Store
 
+NOON = 1_763_942_400_000_000
+
+
+class Clock:
+    """The time, as a test sets it, in microseconds since 1970, UTC."""
+
+    def __init__(self) -> None:
+        self.now = NOON
+
+    def __call__(self) -> int:
+        return self.now
+
 
 def admit(store: Store, **about: Any) -> Admit:
     entry = DecisionEntry(

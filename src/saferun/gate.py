@@ -32,7 +32,7 @@ from saferun.approval import Channel, Question, Vote
 from saferun.call import Call, Decision, Facts, Outcome, Reason, RunRef, canonical
 from saferun.choice import Choice, Choices
 from saferun.config import Config
-from saferun.control import COST, Charge, Groups, Sign, charges
+from saferun.control import Charge, Groups, Sign
 from saferun.control.amount import micro
 from saferun.errors import SafeRunError
 from saferun.following import follow
@@ -360,7 +360,8 @@ class Gate:
     def _owed(self, call: Call, debt: "_Debt | None", groups: Groups) -> list[Charge]:
         if debt is None or not debt.amount or call.run is None:
             return []
-        return self._spent(call.run, debt.amount, groups)
+        policy = self._guarding(call.run)
+        return [] if policy is None else policy.spent(call.run, debt.amount, groups)
 
     def _decision(self, call: Call, ruling: Ruling, admit: Admit, admitted: Admitted) -> Decision:
         """What the caller gets to know of what was decided."""
@@ -566,15 +567,18 @@ class Gate:
         spent: list[Charge] = []
         if turn.cost_usd is not None:
             cost = micro(turn.cost_usd)
-            spent = self._spent(of.ref, cost, groups)
-            of.costs.add(cost, self._budgets(of.ref) if spent else None)
+            policy = self._guarding(of.ref)
+            spent = [] if policy is None else policy.spent(of.ref, cost, groups)
+            of.costs.add(cost, self._budgets(policy) if policy is not None and spent else None)
         return record.model_turn(of.run_id, turn, opening, spent, self.store)
 
-    def _budgets(self, about: RunRef) -> str:
-        """What the budgets are called that this gate counts a run towards, and no others."""
-        assert self._choices is not None
-        policy = self._choices.of(about, self.store).policy
-        return f"{self.store.path} {policy.name}/{policy.mode}"
+    def _guarding(self, about: RunRef) -> Policy | None:
+        """The policy that guards a run, None where only loops, breakers and stops do."""
+        return None if self._choices is None else self._choices.of(about, self.store).policy
+
+    def _budgets(self, policy: Policy) -> str:
+        """The counters of a policy in the store, under a name for accounts of costs."""
+        return f"{self.store.path} {policy.space}"
 
     def _debt(self, call: Call) -> "_Debt | None":
         """What the model turns of a call's run have cost that no budget has counted yet.
@@ -584,9 +588,10 @@ class Gate:
         within = current()
         if within is None or within.ref is not call.run or within.costs.none:
             return None
-        if self._choices is None:
+        policy = self._guarding(within.ref)
+        if policy is None:
             return None
-        by = self._budgets(within.ref)
+        by = self._budgets(policy)
         amount = within.costs.take(by)
         return _Debt(within.costs, by, amount) if amount > 0 else None
 
@@ -596,22 +601,6 @@ class Gate:
     def _told(self, of: Run, text: str, opening: Opening) -> Append:
         self.store.trails.of(of.ref.root).told(self.store.now())
         return record.user_message(of.run_id, text, opening, self.store.boot)
-
-    def _spent(self, about: RunRef, cost: int, groups: Groups) -> list[Charge]:
-        """What a model turn counts towards: the limits over all tools that add up costs.
-
-        Those that count by what only a call has, or by what the run does not say, do not count.
-        """
-        if self._choices is None:
-            return []
-        policy = self._choices.of(about, self.store).policy
-        limits = [limit for limit in policy.document.limits if limit.sum == COST]
-        if not limits:
-            return []
-        call = Call(tool="", args={}, run=about)
-        space = f"{policy.name}/{policy.mode}"
-        due = charges(limits, call, space, cost, groups)
-        return [each for each in due if each.key is not None and "tool" not in each.limit.per]
 
     def ended(self, of: Run, error: str | None) -> None:
         # A run in which nothing happened has no beginning in the ledger and needs no end.

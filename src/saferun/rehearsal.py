@@ -23,7 +23,7 @@ from saferun.admission import (
     settled,
 )
 from saferun.call import Call, Facts, Outcome, Past, PolicyRef, Reason, canonical
-from saferun.control import COST, Groups, Sign, Switch, Trail, charges, echo, sign
+from saferun.control import Groups, Sign, Switch, Trail, echo, sign
 from saferun.control import breaker as breakers
 from saferun.control import limit as limits
 from saferun.control.amount import micro
@@ -182,12 +182,8 @@ class Rehearsal:
         root = call.run.root
         past = self._pasts.setdefault(root, Past(began=now))
         self._pasts[root] = replace(past, cost_usd=past.cost_usd + cost_usd)
-        budgets = [limit for limit in self.policy.document.limits if limit.sum == COST]
-        turn = Call(tool="", args={}, run=call.run)
-        space = f"{self.policy.name}/{self.policy.mode}"
-        self._move(
-            counted(charges(budgets, turn, space, micro(cost_usd), Groups()), self._group, now)
-        )
+        spent = self.policy.spent(call.run, micro(cost_usd), Groups())
+        self._move(counted(spent, self._group, now))
 
     def told(self, call: Call, now: int) -> None:
         """The user has said something in the run that `call` is made in."""

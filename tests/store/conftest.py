@@ -5,6 +5,12 @@ from typing import Any
 import pytest
 
 from saferun.store import Store
+from storing import Clock
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
 
 
 @pytest.fixture

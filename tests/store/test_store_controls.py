@@ -32,30 +32,14 @@ from saferun.store import (
 from saferun.store.transaction import NOBODY
 from saferun.store.work import Recover
 from saferun.store.work.admit import AGGREGATED
-from storing import admit, audit, due, kinds, settle
+from storing import NOON, Clock, admit, audit, due, kinds, settle
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
-NOON = 1_763_942_400_000_000
 
 RUN = RunRef(run_id="r-1", root="r-1", agent="support", user={"id": "maria"}, tenant="acme")
 CALL = Call(tool="refund", args={"order": "A-17"}, run=RUN)
 BUDGET = Limit(id="money", max=10, per=("user",), sum=COST)
-
-
-class Clock:
-    """The time, as a test sets it, in microseconds since 1970, UTC."""
-
-    def __init__(self) -> None:
-        self.now = NOON
-
-    def __call__(self) -> int:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

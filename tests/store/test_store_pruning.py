@@ -12,26 +12,13 @@ from saferun.admission import Due
 from saferun.control import Charge, Health, Limit
 from saferun.store import Reader, Store
 from saferun.store.pruning import READ, TAKEN, Pruning
-from storing import admit, kinds, settle
+from storing import Clock, admit, kinds, settle
 
 SECOND = 1_000_000
 TESTS = str(Path(__file__).parent.parent)
 HOURLY = Limit(id="hourly", max=2, per=("user",), window=3_600 * SECOND)
 BUDGET = Limit(id="spent", max=10 * SECOND, per=("user",), sum="cost_usd", window=3_600 * SECOND)
 FOREVER = Limit(id="once", max=1, per=("args.order",))
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_800_000_000 * SECOND
-
-    def __call__(self) -> int:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

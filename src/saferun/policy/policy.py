@@ -11,8 +11,8 @@ from typing import Any, Literal
 import msgspec
 from msgspec.structs import replace
 
-from saferun.call import Call, Facts, Mode, PolicyRef, Reason, Verdict, canonical
-from saferun.control import Charge, Groups, charges
+from saferun.call import Call, Facts, Mode, PolicyRef, Reason, RunRef, Verdict, canonical
+from saferun.control import COST, Charge, Groups, charges
 from saferun.policy.document import Document
 from saferun.policy.names import values
 from saferun.policy.tool import RulePolicy, Seen, ToolPolicy
@@ -113,6 +113,11 @@ class Policy(msgspec.Struct, frozen=True, eq=False, kw_only=True):
         """All of the policy as JSON, which its version is the SHA-256 of."""
         return canonical.encode(self.document.value)
 
+    @property
+    def space(self) -> str:
+        """Where it counts, apart from others and from its own trial in shadow."""
+        return f"{self.name}/{self.mode}"
+
     def entry(self, call: Call, environment: str | None = None) -> ToolPolicy:
         """The entry that a call falls under: the most specific one.
 
@@ -129,6 +134,19 @@ class Policy(msgspec.Struct, frozen=True, eq=False, kw_only=True):
                 if entry.said.scope is None or entry.said.scope.covers(call, environment):
                     return replace(entry, name=name)
         return self._unlisted(name)
+
+    def spent(self, run: RunRef, cost: int, groups: Groups) -> list[Charge]:
+        """What a model turn counts towards: the limits over all tools that add up costs.
+
+        `cost` is in micro-dollars. Limits that count by what only a call has, its tool among
+        it, or by what the run does not say, do not count.
+        """
+        limits = [limit for limit in self.document.limits if limit.sum == COST]
+        if not limits:
+            return []
+        turn = Call(tool="", args={}, run=run)
+        due = charges(limits, turn, self.space, cost, groups)
+        return [each for each in due if each.key is not None and "tool" not in each.limit.per]
 
     def decide(self, call: Call, facts: Facts = _NONE) -> Ruling:
         """What the policy says about a call. It does not raise: an error is a denial."""
