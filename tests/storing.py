@@ -23,9 +23,7 @@ class Clock:
 
 
 def admit(store: Store, **about: Any) -> Admit:
-    entry = DecisionEntry(
-        **{"tool": "refund", "verdict": "allow", "boot": store.boot, **about.pop("entry", {})}
-    )
+    entry = DecisionEntry(**{"tool": "refund", "verdict": "allow", **about.pop("entry", {})})
     return Admit(entry=entry, rest=encode(entry), boot=store.boot, **about)
 
 
@@ -36,7 +34,7 @@ def due(store: Store, call: Call, *limits: Limit, cost: int | None = None, **abo
 
 
 def settle(store: Store, of: int, status: str = "ok", **about: Any) -> Settle:
-    rest = encode(OutcomeEntry(of=of, status=status, boot=store.boot))
+    rest = encode(OutcomeEntry(of=of, status=status))
     return Settle(of=of, status=status, rest=rest, boot=store.boot, **about)
 
 

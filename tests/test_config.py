@@ -46,6 +46,13 @@ def test_paths_are_meant_from_the_files_folder(tmp_path: Path) -> None:
     assert found.policy_file("/etc/p.yaml") == Path("/etc/p.yaml")
 
 
+def test_places_for_checkpoints_are_read_with_their_paths_absolute(tmp_path: Path) -> None:
+    write(tmp_path, '[anchors]\nevery = "2h"\n[anchors.folder.share]\npath = "mnt"\n')
+    found = config.load(tmp_path, {}).anchors
+    assert (found.names, found.seconds, found.quorum) == (["share"], 7_200, None)
+    assert found.folder["share"].path == f"{tmp_path}/mnt"
+
+
 def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     write(tmp_path, 'policy = "file"\ndurability = "full"\n[approval]\ntimeout = 5\n')
     environ = {
@@ -76,6 +83,19 @@ def test_the_environment_may_name_the_file(tmp_path: Path) -> None:
         ("policy = 3", "Expected `str"),
         ("policy = ", "is not valid TOML"),
         ("ledger = 'Prod Ledger'", "use 1 to 64 of a-z 0-9 . _ -"),
+        ("[anchors]\nquorom = 2", "did you mean 'quorum'?"),
+        ("[anchors.witness.w1]\nurl = 'x'\nkye = 'y'", "unknown field `kye`"),
+        ("[anchors.witness.w1]\nurl = 'x'", "missing required field `key`"),
+        ("[anchors.witness.'W 1']\nurl = 'x'\nkey = 'y'", "matching regex"),
+        ("[anchors]\nquorum = 0", "`int` >= 1"),
+        ("[anchors]\nquorum = 1", "quorum is 1, and there are 0 witnesses"),
+        ("[anchors]\nevery = '0s'", "every is '0s'; write a number and s, m, h or d"),
+        ("[anchors]\nevery = '32d'", "of at most 31 days"),
+        ("[anchors]\nevery = 60", "Expected `str"),
+        ("[anchors.command.a]\ncommand = 'rm -rf'", "Expected `array`"),
+        ("[anchors.command.a]\ncommand = []", "length >= 1"),
+        ("[anchors.command.a]\ncommand = ['x']\ntimeout = 0", "`float` > 0"),
+        ("[anchors.folder.a]\npath='x'\n[anchors.command.a]\ncommand=['x']", "are called 'a'"),
         ("[approval.slack]\nchannel = 'x'", "unknown field `slack`"),
         ("store = 'postgresql://u:secret@h/db'", "keeps its store in SQLite"),
         ("store = 'sqlite:///'", "written sqlite:///FOLDER/FILE.db"),
@@ -149,3 +169,56 @@ def test_policies_may_be_published_ones_and_signed(tmp_path: Path) -> None:
     assert (found.published, found.policies) == (True, tmp_path / "policies")
     assert found.policy_key == "environment"
     assert not config.load(tmp_path, {"SAFERUN_POLICIES": "rules"}).published
+
+
+COMMAND = '[signing]\ncommand = ["kms-sign", "--key", "x"]\npublic_key = "' + "A" * 43 + '="'
+
+
+def test_a_signing_key_may_lie_in_a_file_elsewhere(tmp_path: Path) -> None:
+    write(tmp_path, '[signing]\nfile = "held/ledger.key"')
+    assert config.load(tmp_path, {}).signing.file == str(tmp_path / "held" / "ledger.key")
+
+
+def test_a_program_that_signs_is_a_list_of_arguments(tmp_path: Path) -> None:
+    write(tmp_path, COMMAND)
+    found = config.load(tmp_path, {}).signing
+    assert found.command == ("kms-sign", "--key", "x")
+    assert config.signing(tmp_path / "saferun.toml") == found
+
+
+def test_a_program_named_by_a_path_is_meant_from_the_folder_of_the_file(tmp_path: Path) -> None:
+    write(tmp_path, COMMAND.replace("kms-sign", "bin/kms-sign"))
+    assert config.load(tmp_path, {}).signing.command[0] == str(tmp_path / "bin/kms-sign")
+
+
+@pytest.mark.parametrize("writable", ["saferun.toml", "."])
+@pytest.mark.parametrize("mode", [0o020, 0o002])
+def test_a_program_is_not_taken_from_a_file_that_others_could_have_written(
+    tmp_path: Path, writable: str, mode: int
+) -> None:
+    write(tmp_path, COMMAND)
+    path = tmp_path / writable
+    path.chmod(path.stat().st_mode | mode)
+    with pytest.raises(ConfigError, match=r"can be written by others than you; run chmod go-w"):
+        config.load(tmp_path, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('command = "kms-sign --key x"', "Expected `array`, got `str`"),
+        ("command = [1]", "Expected `str`, got `int`"),
+        ('command = [""]', "length >= 1"),
+        ('command = ["kms-sign"]', "takes `command` and `public_key` together"),
+        ('public_key = "' + "A" * 43 + '="', "takes `command` and `public_key` together"),
+        ('command = ["kms-sign"]\npublic_key = "short"', "is not 32 bytes in base64"),
+        ('file = "a"\ncommand = ["b"]\npublic_key = "c"', "a file and a command; say one"),
+        ('comand = ["kms-sign"]', "did you mean 'command'"),
+    ],
+)
+def test_what_cannot_sign_is_told_when_the_configuration_is_read(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    write(tmp_path, f"[signing]\n{text}")
+    with pytest.raises(ConfigError, match=said):
+        config.load(tmp_path, {})

@@ -379,8 +379,8 @@ def test_a_lease_that_has_passed_is_decided_again(monkeypatch):
     gate = observing()
     check, ages = gate.check, [-1.0, 60.0]
 
-    def slept(call):
-        decision = check(call)
+    def slept(call, **options):
+        decision = check(call, **options)
         return msgspec.structs.replace(decision, start_by=decision.start_by - 60 + ages.pop(0))
 
     monkeypatch.setattr(gate, "check", slept)

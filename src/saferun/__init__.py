@@ -28,7 +28,8 @@ from saferun.errors import (
     StoreError,
 )
 from saferun.gate import Gate, on_decision
-from saferun.guard import guard
+from saferun.guard import arecover, guard, recover
+from saferun.inquiry import Recovered
 from saferun.policy import Policy
 from saferun.run import Run as run  # noqa: N813 - `with saferun.run(...)` reads as what it does
 
@@ -50,11 +51,14 @@ __all__ = [
     "Policy",
     "PolicyError",
     "Reason",
+    "Recovered",
     "Rejected",
     "SafeRunError",
     "Stopped",
     "StoreError",
+    "arecover",
     "guard",
     "on_decision",
+    "recover",
     "run",
 ]

@@ -6,9 +6,11 @@ cannot make them mean another file. Secrets are never configuration: a table nam
 environment variable or file that holds one.
 """
 
+import base64
 import difflib
 import os
 import re
+import stat
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,8 +25,15 @@ Durability = Literal["full", "process"]
 MAX_TIMEOUT = 31_536_000
 """Seconds that a question may stand: a year, where no question is worth its answer any more."""
 
+_KEY_BYTES = 32
+
 PUBLISHED = "store"
 """What `policies` says where versions that were published to the store decide, and no files."""
+
+
+Said = Literal["prompt", "plan", "user", "context", "messages", "output"]
+"""What a run says of itself and may be called `sensitive`: `messages` are the user's, `output` is
+the model's, and `user` is all that is known of them but their id."""
 
 
 class Person(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,6 +53,79 @@ class ApprovalTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timeout: Annotated[float, msgspec.Meta(gt=0, le=MAX_TIMEOUT)] = 900.0
 
 
+class SigningTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[signing]`: where the ledger's signing key is, if it does not lie beside the store.
+
+    `file` holds an Ed25519 seed, 32 bytes in base64. `command` is a program that signs what it
+    is given, as a list of its arguments and never a line for a shell; `public_key` is the key
+    that its signatures are verified with, 32 bytes in base64.
+    """
+
+    file: str | None = None
+    command: tuple[Annotated[str, msgspec.Meta(min_length=1)], ...] = ()
+    public_key: str | None = None
+
+
+_Name = Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9._-]{0,63}$")]
+
+
+class WitnessTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[anchors.witness.NAME]`: a C2SP witness, by its address and its verifier key."""
+
+    url: str
+    key: str
+
+
+class FolderTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[anchors.folder.NAME]`: a folder that keeps a file for each checkpoint."""
+
+    path: str
+
+
+class CommandTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[anchors.command.NAME]`: a command that is given the checkpoint on its standard input.
+
+    `command` is a list of arguments and never goes through a shell. `timeout` is in seconds.
+    """
+
+    command: Annotated[list[str], msgspec.Meta(min_length=1, max_length=100)]
+    timeout: Annotated[float, msgspec.Meta(gt=0, le=600)] = 30.0
+
+
+class AnchorTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[anchors]`: the places outside that checkpoints are taken to.
+
+    `quorum` is how many witnesses are enough, None for all of them; `every` is how often
+    `saferun serve` goes there.
+    """
+
+    quorum: Annotated[int, msgspec.Meta(ge=1, le=100)] | None = None
+    every: str = "1m"
+    witness: dict[_Name, WitnessTable] = {}
+    folder: dict[_Name, FolderTable] = {}
+    command: dict[_Name, CommandTable] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all places, in the order in which they stand in the file."""
+        return [*self.witness, *self.folder, *self.command]
+
+    @property
+    def seconds(self) -> float:
+        """How often, in seconds. Raises ConfigError where `every` is no such length of time."""
+        found = re.fullmatch(r"([1-9][0-9]{0,5})(s|m|h|d)", self.every)
+        seconds = int(found[1]) * _UNITS[found[2]] if found is not None else 0
+        if not 1 <= seconds <= _UNITS["d"] * 31:
+            raise ConfigError(
+                f"[anchors] every is {self.every!r}; write a number and s, m, h or d, such as "
+                '"30s" or "1h", of at most 31 days'
+            )
+        return float(seconds)
+
+
+_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     store: str = "sqlite:///.saferun/saferun.db"
     ledger: str = "default"
@@ -52,9 +134,12 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     policy: str | None = None
     policy_key: str | None = None
     environment: str | None = None
+    sensitive: list[Said] = []
     approval: ApprovalTable = ApprovalTable()
+    anchors: AnchorTable = AnchorTable()
     people: dict[str, Person] = {}
     groups: dict[str, list[str]] = {}
+    signing: SigningTable = SigningTable()
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +147,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     `environment` is where this process runs, `production` say, for policies that tell them apart.
     Where the policies are `published`, a policy's name means what was published under it to the
-    store, and `policies` is only the folder to publish from. `policy_key` is the verifier key
+    store, and `policies` is only the folder to publish from. What is `sensitive` is kept encrypted
+    under a key of the user's, until it is erased. `policy_key` is the verifier key
     (a C2SP vkey) of whoever signs what is published; without one, nothing has to be signed.
     """
 
@@ -75,9 +161,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     policy: str | None
     policy_key: str | None
     environment: str | None
+    sensitive: frozenset[Said]
     approval: ApprovalTable
+    anchors: AnchorTable
     people: dict[str, Person]
     groups: dict[str, list[str]]
+    signing: SigningTable = SigningTable()
 
     def policy_file(self, named: str | Path) -> Path:
         """The file that a policy's name means; the path of a file means itself."""
@@ -133,10 +222,86 @@ def load(start: Path | None = None, environ: Mapping[str, str] | None = None) ->
         policy=read.policy,
         policy_key=read.policy_key,
         environment=read.environment,
+        sensitive=frozenset(read.sensitive),
         approval=read.approval,
+        anchors=_anchors(read.anchors, base, file),
         people=read.people,
         groups=read.groups,
+        signing=_signing(read.signing, file, base),
     )
+
+
+def signing(file: Path) -> SigningTable:
+    """The `[signing]` table of a file of its own, with every path absolute. Raises ConfigError."""
+    file = file.absolute()
+    try:
+        read = msgspec.convert(_section(file, _read(file)), _File)
+    except msgspec.ValidationError as problem:
+        raise ConfigError(_explained(str(problem), file, {})) from None
+    return _signing(read.signing, file, file.parent)
+
+
+def _signing(table: SigningTable, file: Path | None, base: Path) -> SigningTable:
+    """The table with its paths absolute, where it says one thing and nobody else could say it."""
+    if table.command and table.file is not None:
+        raise ConfigError(f"{file}: [signing] names a file and a command; say one of them.")
+    if bool(table.command) is not (table.public_key is not None):
+        raise ConfigError(f"{file}: [signing] takes `command` and `public_key` together.")
+    if table.public_key is not None:
+        try:
+            known = len(base64.b64decode(table.public_key, validate=True)) == _KEY_BYTES
+        except ValueError:
+            known = False
+        if not known:
+            raise ConfigError(
+                f"{file}: public_key under [signing] is not {_KEY_BYTES} bytes in base64."
+            )
+    if table.file is not None:
+        return SigningTable(file=str((base / table.file).absolute()))
+    if not table.command:
+        return table
+    assert file is not None
+    _only_ours(file)
+    program, *arguments = table.command
+    # A bare name is looked up on PATH; anything else is meant from the folder of the file.
+    if "/" in program:
+        program = str((base / program).absolute())
+    return SigningTable(command=(program, *arguments), public_key=table.public_key)
+
+
+def _only_ours(file: Path) -> None:
+    """Refuse a file that names a program to run and that others could have written."""
+    for each in (file, file.parent):
+        found = each.stat()
+        if found.st_uid not in (0, os.getuid()) or stat.S_IMODE(found.st_mode) & 0o022:
+            raise ConfigError(
+                f"{file} names a command under [signing], and {each} can be written by others than "
+                f"you; run chmod go-w {each}, or have its owner do so."
+            )
+
+
+def _anchors(table: AnchorTable, base: Path, file: Path | None) -> AnchorTable:
+    """The places, their paths absolute. Raises ConfigError where they cannot be those."""
+    try:
+        _ = table.seconds
+    except ConfigError as problem:
+        raise ConfigError(f"{file}: {problem}") from None
+    names = table.names
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ConfigError(
+            f"{file}: two places under [anchors] are called {twice!r}; call one differently"
+        )
+    if table.quorum is not None and table.quorum > len(table.witness):
+        raise ConfigError(
+            f"{file}: [anchors] quorum is {table.quorum}, and there are {len(table.witness)} "
+            "witnesses; name more of them, or ask for fewer"
+        )
+    folders = {
+        name: FolderTable(path=str((base / each.path).absolute()))
+        for name, each in table.folder.items()
+    }
+    return msgspec.structs.replace(table, folder=folders)
 
 
 def sqlite_path(url: str) -> Path:
@@ -203,7 +368,13 @@ def _explained(problem: str, file: Path | None, environ: Mapping[str, str]) -> s
     said = f"{where}: {problem}"
     unknown = re.search(r"unknown field `(\w+)`", problem)
     if unknown is not None:
-        known = (*_File.__struct_fields__, *ApprovalTable.__struct_fields__)
-        close = difflib.get_close_matches(unknown[1], (*known, *Person.__struct_fields__), 1)
+        known = {name for table in _TABLES for name in table.__struct_fields__}
+        close = difflib.get_close_matches(unknown[1], sorted(known), 1)
         said += f"; did you mean {close[0]!r}?" if close else ""
     return said
+
+
+_TABLES = (
+    *(_File, ApprovalTable, SigningTable, Person),
+    *(AnchorTable, WitnessTable, FolderTable, CommandTable),
+)

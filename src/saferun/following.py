@@ -256,7 +256,13 @@ class Published(_Looking):
             raise PolicyError(f"nothing is published under {self._name!r} in {self._store}")
         if note == self._note:
             return
-        said = assignment.read(note, name=self._name, origin=reader.origin, verifier=self._verifier)
+        said = assignment.read(
+            note,
+            name=self._name,
+            origin=reader.origin,
+            former=reader.former,
+            verifier=self._verifier,
+        )
         if before is not None and said.serial <= before.serial:
             raise PolicyError(
                 f"what decides for {self._name!r} has the number {said.serial}, and "

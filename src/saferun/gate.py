@@ -22,11 +22,11 @@ from collections.abc import Callable, Generator
 from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
-from saferun import approval, config, record, redact, resolve
+from saferun import approval, config, inquiry, record, redact, resolve
 from saferun import policy as policies
 from saferun.approval import Channel, Question, Vote
 from saferun.call import Call, Decision, Facts, Outcome, Reason, RunRef, canonical
@@ -36,6 +36,7 @@ from saferun.control import Charge, Groups, Sign
 from saferun.control.amount import micro
 from saferun.errors import SafeRunError
 from saferun.following import follow
+from saferun.inquiry import Check, Inquiry, Recovered
 from saferun.policy import Policy, Ruling
 from saferun.record import Pending
 from saferun.run import Costs, ModelTurn, Run, current, record_by_default
@@ -44,6 +45,7 @@ from saferun.store import (
     Admitted,
     Answer,
     Append,
+    FindOut,
     Followed,
     Look,
     Opening,
@@ -51,7 +53,7 @@ from saferun.store import (
     Settle,
     Store,
 )
-from saferun.waiting import aside
+from saferun.waiting import OverdueError, aside
 
 log = logging.getLogger("saferun")
 
@@ -61,7 +63,9 @@ LEASE = 60.0
 MAX_RUNS = 1_000
 """Runs whose first entry is kept at hand; one that was forgotten is only prepared again."""
 
-Step: TypeAlias = Admit | Answer | PastOf | Question | Followed
+T = TypeVar("T")
+
+Step: TypeAlias = Admit | Answer | PastOf | Question | Followed | Inquiry | FindOut
 Deciding: TypeAlias = Generator[Step, Any, Decision]
 
 _NOTHING: frozenset[str] = frozenset()
@@ -159,56 +163,34 @@ class Gate:
             self._store = shared_store(url, self.config)
         return self._store
 
-    def check(self, call: Call) -> Decision:
+    def check(self, call: Call, *, verify: Check | None = None) -> Decision:
         """Decide one call, durably, before it happens.
 
         Returns the decision; the tool may run if, and only if, `decision.starts`. Whoever
         runs it must `settle` the decision afterwards, whatever came of it. Never raises
         but for interrupts: what goes wrong inside the gate is a denial.
-        """
-        path = self._path(call)
-        try:
-            step = next(path)
-            while True:
-                try:
-                    if isinstance(step, Question):
-                        done: Any = self._ask(step)
-                    elif isinstance(step, Followed):
-                        step.read()
-                        done = None
-                    else:
-                        done = self.store.commit(step)
-                except BaseException as problem:  # noqa: BLE001 - the path decides what it means
-                    step = path.throw(problem)
-                else:
-                    step = path.send(done)
-        except StopIteration as end:
-            decision: Decision = end.value
-            return decision
 
-    async def acheck(self, call: Call) -> Decision:
+        `verify` is the tool's own check, asked where the same call was made before and nobody
+        knows what became of it; see `guard`. What it has found out is the call's outcome from
+        then on, and one that never happened may start after all.
+        """
+        return self._waiting(self._path(call, verify))
+
+    async def acheck(self, call: Call, *, verify: Check | None = None) -> Decision:
         """`check`, awaiting instead of blocking."""
-        path = self._path(call)
-        try:
-            step = next(path)
-            while True:
-                try:
-                    if isinstance(step, Admit):
-                        unwanted = partial(self._unwanted, step)
-                        done: Any = await self.store.acommit(step, unwanted)
-                    elif isinstance(step, Question):
-                        done = await aside(partial(self._ask, step))
-                    elif isinstance(step, Followed):
-                        done = await aside(step.read)
-                    else:
-                        done = await self.store.acommit(step)
-                except BaseException as problem:  # noqa: BLE001 - the path decides what it means
-                    step = path.throw(problem)
-                else:
-                    step = path.send(done)
-        except StopIteration as end:
-            decision: Decision = end.value
-            return decision
+        return await self._awaiting(self._path(call, verify))
+
+    def recover(self, tool: str, verify: Check) -> Recovered:
+        """Have a tool's own check say what became of its calls of which nobody knows.
+
+        Returns what it has made of them. A call that has not happened may be made again under
+        its own call id. Raises StoreError where the store cannot be used.
+        """
+        return self._waiting(self._recovering(tool, verify))
+
+    async def arecover(self, tool: str, verify: Check) -> Recovered:
+        """`recover`, awaiting instead of blocking."""
+        return await self._awaiting(self._recovering(tool, verify))
 
     def settle(self, decision: Decision, outcome: Outcome) -> None:
         """Append what came of a call that `check` let start. Does nothing the second time.
@@ -266,13 +248,68 @@ class Gate:
             self._given if isinstance(self._given, str) else self.config.store
         )
 
+    # The two ways to wait for the steps of a path.
+
+    def _waiting(self, path: Generator[Step, Any, T]) -> T:
+        try:
+            step = next(path)
+            while True:
+                try:
+                    if isinstance(step, Question):
+                        done: Any = self._ask(step)
+                    elif isinstance(step, Inquiry):
+                        done = step.ask()
+                    elif isinstance(step, Followed):
+                        step.read()
+                        done = None
+                    else:
+                        done = self.store.commit(step)
+                except BaseException as problem:  # noqa: BLE001 - the path decides what it means
+                    step = path.throw(problem)
+                else:
+                    step = path.send(done)
+        except StopIteration as end:
+            told: T = end.value
+            return told
+
+    async def _awaiting(self, path: Generator[Step, Any, T]) -> T:
+        try:
+            step = next(path)
+            while True:
+                try:
+                    if isinstance(step, Admit):
+                        unwanted = partial(self._unwanted, step)
+                        done: Any = await self.store.acommit(step, unwanted)
+                    elif isinstance(step, Question):
+                        done = await aside(partial(self._ask, step))
+                    elif isinstance(step, Inquiry):
+                        done = await step.aask()
+                    elif isinstance(step, Followed):
+                        done = await aside(step.read)
+                    else:
+                        done = await self.store.acommit(step)
+                except BaseException as problem:  # noqa: BLE001 - the path decides what it means
+                    step = path.throw(problem)
+                else:
+                    step = path.send(done)
+        except StopIteration as end:
+            told: T = end.value
+            return told
+
     # The path.
 
-    def _path(self, call: Call) -> Deciding:
+    def _path(self, call: Call, verify: Check | None) -> Deciding:
         debt: _Debt | None = None
         try:
             debt = self._debt(call)
             decision = yield from self._decided(call, debt)
+            if (
+                verify is not None
+                and decision.outcome is not None
+                and decision.outcome.status == "unknown"
+                and (yield from self._found_out(decision, verify))
+            ):
+                decision = yield from self._decided(call, debt)
         except Exception as problem:  # noqa: BLE001 - the gate never becomes the incident
             log.error("saferun could not decide on %s: %s", call.tool, problem)
             decision = _unavailable(call, self.policy)
@@ -357,6 +394,46 @@ class Gate:
             )
         return self._decision(call, ruling, admit, admitted)
 
+    def _found_out(self, decision: Decision, verify: Check) -> Generator[Step, Any, bool]:
+        """Have the tool's own check say what became of a call. Whether anybody knows now."""
+        assert decision.seq is not None
+        try:
+            call = inquiry.standing(self.store, decision.seq)
+            if call is None:
+                # Somebody has settled it meanwhile.
+                return True
+            if call.alive:
+                return False
+            # The arguments are those that were decided on: the call is the same by their digest.
+            happened = yield Inquiry(
+                *(decision.seq, decision.tool, verify, decision.args, decision.idempotency_key)
+            )
+            if happened is None:
+                return False
+            yield inquiry.settling(decision.seq, happened)
+        except Exception as problem:  # noqa: BLE001 - what nobody can find out stays unknown
+            log.error("saferun could not verify entry %s: %s", decision.seq, problem)
+            return False
+        return True
+
+    def _recovering(self, tool: str, verify: Check) -> Generator[Step, Any, Recovered]:
+        self.store.recover()
+        tally = inquiry.Tally()
+        silent = False
+        for asked in inquiry.of_tool(tool, verify, self.store, self._idempotency_key):
+            if not isinstance(asked, Inquiry) or silent:
+                tally.note(asked if isinstance(asked, int) else asked.of, None)
+                continue
+            try:
+                happened = yield asked
+            except OverdueError:
+                # It would not answer to the next question either, and there may be many.
+                log.error("saferun: the check of %s takes too long; it is asked no more", tool)
+                happened, silent = None, True
+            if happened is None or (yield inquiry.settling(asked.of, happened)) is not None:
+                tally.note(asked.of, happened)
+        return tally.told()
+
     def _owed(self, call: Call, debt: "_Debt | None", groups: Groups) -> list[Charge]:
         if debt is None or not debt.amount or call.run is None:
             return []
@@ -425,7 +502,7 @@ class Gate:
         store = self.store
         # What the policy itself keeps from being shown is its author's choice, and known to
         # whoever approves; what only looks like a secret is not.
-        meant = redact.blanked(ruling.args, record.under(ruling.tool, "args"))
+        meant = redact.blanked(ruling.args, record.under(ruling.tool.redact, "args"))
         shown = redact.value(meant)
         question = Question(
             id=asked,
@@ -547,7 +624,11 @@ class Gate:
             return known.opening, known.groups
         if len(self._runs) >= MAX_RUNS:
             self._runs.clear()
-        known = _Known(about, record.opening(about), Groups(self.store.group))
+        known = _Known(
+            about,
+            record.opening(about, self.store, self.config.sensitive),
+            Groups(self.store.group),
+        )
         self._runs[about.run_id] = known
         return known.opening, known.groups
 
@@ -570,7 +651,7 @@ class Gate:
             policy = self._guarding(of.ref)
             spent = [] if policy is None else policy.spent(of.ref, cost, groups)
             of.costs.add(cost, self._budgets(policy) if policy is not None and spent else None)
-        return record.model_turn(of.run_id, turn, opening, spent, self.store)
+        return record.model_turn(of.ref, turn, opening, spent, self.store, self.config.sensitive)
 
     def _guarding(self, about: RunRef) -> Policy | None:
         """The policy that guards a run, None where only loops, breakers and stops do."""
@@ -600,7 +681,7 @@ class Gate:
 
     def _told(self, of: Run, text: str, opening: Opening) -> Append:
         self.store.trails.of(of.ref.root).told(self.store.now())
-        return record.user_message(of.run_id, text, opening, self.store.boot)
+        return record.user_message(of.ref, text, opening, self.store, self.config.sensitive)
 
     def ended(self, of: Run, error: str | None) -> None:
         # A run in which nothing happened has no beginning in the ledger and needs no end.
@@ -692,7 +773,12 @@ def shared_store(url: str, settings: Config) -> Store:
     with _sharing:
         store = _stores.get(url)
         if store is None or store.closed:
-            store = Store(url, ledger=settings.ledger, durability=settings.durability)
+            store = Store(
+                url,
+                ledger=settings.ledger,
+                durability=settings.durability,
+                signing=settings.signing,
+            )
             _stores[url] = store
         return store
 

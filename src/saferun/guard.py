@@ -22,7 +22,8 @@ from collections.abc import (
     Iterator,
     Mapping,
 )
-from typing import Any, Literal, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, Literal, NamedTuple, ParamSpec, Protocol, TypeVar, overload
+from weakref import WeakKeyDictionary
 
 from saferun import run
 from saferun.approval import Channel
@@ -31,6 +32,7 @@ from saferun.binding import Binding
 from saferun.call import Call, Decision, Outcome
 from saferun.errors import ConfigError, denial
 from saferun.gate import Gate, gate_for
+from saferun.inquiry import Check, Recovered
 from saferun.plain import NotPlainError, take_down
 from saferun.policy import Policy
 from saferun.standin import ENTRIES, stand_in
@@ -85,6 +87,7 @@ def guard(
     name: str | None = ...,
     on_deny: Literal["raise"] = ...,
     wait: float = ...,
+    verify: Check | None = ...,
     gate: Gate | None = ...,
 ) -> T: ...
 @overload
@@ -96,6 +99,7 @@ def guard(
     name: str | None = ...,
     on_deny: Literal["return"],
     wait: float = ...,
+    verify: Check | None = ...,
     gate: Gate | None = ...,
 ) -> Callable[P, Coroutine[Any, Any, R | str]]: ...
 @overload
@@ -107,6 +111,7 @@ def guard(
     name: str | None = ...,
     on_deny: Literal["return"],
     wait: float = ...,
+    verify: Check | None = ...,
     gate: Gate | None = ...,
 ) -> Callable[P, AsyncGenerator[R | str, S]]: ...
 @overload
@@ -118,6 +123,7 @@ def guard(
     name: str | None = ...,
     on_deny: Literal["return"],
     wait: float = ...,
+    verify: Check | None = ...,
     gate: Gate | None = ...,
 ) -> Callable[P, AsyncIterator[R | str]]: ...
 @overload
@@ -129,6 +135,7 @@ def guard(
     name: str | None = ...,
     on_deny: Literal["return"],
     wait: float = ...,
+    verify: Check | None = ...,
     gate: Gate | None = ...,
 ) -> Callable[P, Generator[R | str, S, T | None]]: ...
 @overload
@@ -140,6 +147,7 @@ def guard(
     name: str | None = ...,
     on_deny: Literal["return"],
     wait: float = ...,
+    verify: Check | None = ...,
     gate: Gate | None = ...,
 ) -> Callable[P, Iterator[R | str]]: ...
 @overload
@@ -151,6 +159,7 @@ def guard(
     name: str | None = ...,
     on_deny: Literal["return"],
     wait: float = ...,
+    verify: Check | None = ...,
     gate: Gate | None = ...,
 ) -> Callable[P, R | str]: ...
 @overload
@@ -162,6 +171,7 @@ def guard(
     name: str | None = ...,
     on_deny: Literal["return"],
     wait: float = ...,
+    verify: Check | None = ...,
     gate: Gate | None = ...,
 ) -> T: ...
 @overload
@@ -172,6 +182,7 @@ def guard(
     name: str | None = ...,
     on_deny: Literal["raise"] = ...,
     wait: float = ...,
+    verify: Check | None = ...,
     gate: Gate | None = ...,
 ) -> Callable[[T], T]: ...
 @overload
@@ -182,6 +193,7 @@ def guard(
     name: str | None = ...,
     on_deny: Literal["return"],
     wait: float = ...,
+    verify: Check | None = ...,
     gate: Gate | None = ...,
 ) -> _Returning: ...
 def guard(
@@ -192,6 +204,7 @@ def guard(
     name: str | None = None,
     on_deny: OnDeny = "raise",
     wait: float = 0.0,
+    verify: Check | None = None,
     gate: Gate | None = None,
 ) -> Any:
     """Put a tool behind the gate.
@@ -213,6 +226,12 @@ def guard(
         wait: how many seconds a call may be held back where a limit with `on_limit: defer` has
             no room for it yet; 0, the default, has `Deferred` raised at once. Whoever calls is
             kept waiting for as long, a task without blocking the others.
+        verify: the tool's own check of whether a call has happened of which nobody knows, as
+            after a crash: it takes the arguments as a dict and the idempotency key, and answers
+            True, False (it has not and never will) or None (nobody can tell), within 30
+            seconds. It never runs the tool. A plain function; for a tool that is awaited, a
+            coroutine function too. It is asked where a framework makes the same call again, and
+            by `saferun.recover`.
         gate: a gate of one's own instead of `policy` and `approval`.
 
     Raises:
@@ -229,15 +248,30 @@ def guard(
         raise ConfigError(f"wait is from 0 to {MAX_WAIT:g} seconds, not {wait!r}")
     through = gate if gate is not None else gate_for(policy, approval)
     if tool is None:
-        return functools.partial(_guarded, gate=through, name=name, on_deny=on_deny, wait=wait)
-    return _guarded(tool, gate=through, name=name, on_deny=on_deny, wait=wait)
+        return functools.partial(
+            _guarded, gate=through, name=name, on_deny=on_deny, wait=wait, verify=verify
+        )
+    return _guarded(tool, gate=through, name=name, on_deny=on_deny, wait=wait, verify=verify)
 
 
-def _guarded(tool: Any, *, gate: Gate, name: str | None, on_deny: OnDeny, wait: float) -> Any:
+def _guarded(
+    tool: Any,
+    *,
+    gate: Gate,
+    name: str | None,
+    on_deny: OnDeny,
+    wait: float,
+    verify: Check | None,
+) -> Any:
     if isinstance(tool, list):
         if name is not None:
             raise TypeError("a list of tools has no one name; give each its own with guard(tool)")
-        return [_guarded(each, gate=gate, name=None, on_deny=on_deny, wait=wait) for each in tool]
+        if verify is not None:
+            raise TypeError("a list of tools has no one check; give each its own with guard(tool)")
+        return [
+            _guarded(each, gate=gate, name=None, on_deny=on_deny, wait=wait, verify=None)
+            for each in tool
+        ]
     if isinstance(tool, type):
         raise TypeError(f"{tool.__qualname__} is a class; guard an instance of it, or its methods")
     if isinstance(tool, staticmethod | classmethod | property):
@@ -249,11 +283,15 @@ def _guarded(tool: Any, *, gate: Gate, name: str | None, on_deny: OnDeny, wait: 
     def enter(raw: Any) -> Any:
         if _is_guarded(raw):
             raise TypeError(f"{named} is guarded already; a call is decided once")
-        return _function(_Tool(raw, named, gate, on_deny, wait))
+        if inspect.iscoroutinefunction(verify) and not _is_awaited(raw):
+            raise TypeError(f"{named} is not awaited, so its check cannot be either")
+        return _function(_Tool(raw, named, gate, on_deny, wait, verify))
 
     if _is_guarded(tool) or _is_function(tool):
         return enter(tool)
-    again = functools.partial(_guarded, gate=gate, name=named, on_deny=on_deny, wait=wait)
+    again = functools.partial(
+        _guarded, gate=gate, name=named, on_deny=on_deny, wait=wait, verify=verify
+    )
     return stand_in(tool, named, enter, again)
 
 
@@ -267,6 +305,10 @@ def _is_function(tool: Any) -> bool:
         return True
     # Some tool objects bind like functions too, and have entries of their own beside.
     return inspect.isroutine(tool) and not any(hasattr(tool, each) for each in ENTRIES[1:])
+
+
+def _is_awaited(raw: Any) -> bool:
+    return inspect.iscoroutinefunction(raw) or inspect.isasyncgenfunction(raw)
 
 
 def _behind(tool: Any) -> Any:
@@ -298,13 +340,20 @@ def _is_method(tool: Any) -> bool:
 class _Tool:
     """One raw entry and everything that a call of it needs."""
 
-    __slots__ = ("_on_deny", "_receiver", "binding", "gate", "name", "raw", "wait")
+    __slots__ = ("_on_deny", "_receiver", "binding", "gate", "name", "raw", "verify", "wait")
 
     def __init__(
-        self, raw: Callable[..., Any], name: str, gate: Gate, on_deny: OnDeny, wait: float
+        self,
+        raw: Callable[..., Any],
+        name: str,
+        gate: Gate,
+        on_deny: OnDeny,
+        wait: float,
+        verify: Check | None,
     ) -> None:
         self.raw = raw
         self.wait = wait
+        self.verify = verify
         self.name = name
         self.gate = gate
         self.binding = Binding(raw, receiver=_is_method(raw))
@@ -365,7 +414,7 @@ class _Ready:
         self._live = live
 
     def check(self) -> Decision:
-        decision = self._tool.gate.check(self.call)
+        decision = self._tool.gate.check(self.call, verify=self._tool.verify)
         left = self._tool.wait
         while True:
             if decision.starts and time.monotonic() > decision.start_by:
@@ -376,10 +425,10 @@ class _Ready:
                 left -= pause
             else:
                 return decision
-            decision = self._tool.gate.check(self.call)
+            decision = self._tool.gate.check(self.call, verify=self._tool.verify)
 
     async def acheck(self) -> Decision:
-        decision = await self._tool.gate.acheck(self.call)
+        decision = await self._tool.gate.acheck(self.call, verify=self._tool.verify)
         left = self._tool.wait
         while True:
             if decision.starts and time.monotonic() > decision.start_by:
@@ -392,7 +441,7 @@ class _Ready:
                 left -= pause
             else:
                 return decision
-            decision = await self._tool.gate.acheck(self.call)
+            decision = await self._tool.gate.acheck(self.call, verify=self._tool.verify)
 
     def run(self, decision: Decision) -> Any:
         """Call the raw tool: with what was decided on, and with nothing else.
@@ -455,7 +504,54 @@ def _function(tool: _Tool) -> Any:
     wrapper.__name__ = getattr(like, "__name__", tool.name)
     wrapper.__signature__ = tool.binding.signature
     wrapper.__saferun__ = True
+    if tool.verify is not None:
+        _checked[wrapper] = _Checked(tool.gate, tool.name, tool.verify)
     return wrapper
+
+
+class _Checked(NamedTuple):
+    """What `recover` needs of a guarded tool, and no way to the raw one."""
+
+    gate: Gate
+    name: str
+    check: Check
+
+
+_checked: WeakKeyDictionary[Any, _Checked] = WeakKeyDictionary()
+
+
+def recover(tool: Any) -> Recovered:
+    """Have a guarded tool's own check say what became of its calls of which nobody knows.
+
+    Asks `verify` of `guard` about each of them, one after the other; those whose process is
+    still there, or whose arguments the ledger does not hold whole, are left alone. For programs
+    at their start, before agents go on.
+
+    Raises:
+        TypeError: it was guarded without `verify`, or is no guarded tool.
+        StoreError: the store cannot be used.
+
+    """
+    found = _check_of(tool)
+    return found.gate.recover(found.name, found.check)
+
+
+async def arecover(tool: Any) -> Recovered:
+    """`recover`, awaiting instead of blocking: for checks that are coroutine functions."""
+    found = _check_of(tool)
+    return await found.gate.arecover(found.name, found.check)
+
+
+def _check_of(tool: Any) -> _Checked:
+    tool = _behind(tool)
+    ways = [tool] if _is_function(tool) else [getattr(tool, name, None) for name in ENTRIES]
+    bound = (getattr(way, "__func__", way) for way in ways)
+    found = next(
+        (_checked[way] for way in bound if inspect.isfunction(way) and way in _checked), None
+    )
+    if found is None:
+        raise TypeError("recover takes a tool that was guarded with guard(tool, verify=check)")
+    return found
 
 
 def _is_data(value: Any) -> bool:

@@ -1,22 +1,25 @@
 """Writing down: calls, outcomes and what runs say, as entries of the ledger.
 
 Whatever reaches the store goes through here, and leaves it plain, without secrets and
-bounded: redaction comes before anything is written, a value too large for an entry goes
-beside it under a salted hash, and one too large to be kept at all leaves its size. All of it
-is done before any lock is taken, so that the store only has to add number and time.
+bounded: redaction comes before anything is written, what is sensitive is sealed, a value too
+large for an entry goes beside it under a salted hash, and one too large to be kept at all
+leaves its size. All of it is done before any lock is taken, so that the store only has to add
+number and time.
 """
 
+import functools
 import itertools
 import logging
 import secrets
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import msgspec
 
 from saferun import plain, prices, redact
 from saferun.admission import ASKING, NOTHING, Due, Hold
 from saferun.call import Call, Decision, Facts, Outcome, Reason, RunRef, canonical
+from saferun.config import Said
 from saferun.control import COST, Charge, Echo, Finding, Groups, Sign, echo, sign
 from saferun.control.amount import MICRO, micro
 from saferun.ledger import (
@@ -36,16 +39,20 @@ from saferun.ledger import (
 )
 from saferun.policy import Ruling, ToolPolicy
 from saferun.run import ModelTurn
+from saferun.sealing import Sealing
 from saferun.store import (
     Admit,
     Append,
     Blob,
     Fared,
+    FindOut,
     Followed,
     Import,
+    Known,
     Opening,
     Pin,
     Request,
+    Seal,
     Settle,
     Store,
     Version,
@@ -54,7 +61,8 @@ from saferun.store import (
 )
 
 if TYPE_CHECKING:
-    from saferun.replay import Said, TracedCall, TracedRun
+    from saferun.replay import Said as TracedWords
+    from saferun.replay import TracedCall, TracedRun
 
 log = logging.getLogger("saferun")
 
@@ -126,8 +134,9 @@ def admission(
             ruling = _refused(
                 ruling, f"its call id is not 1 to {MAX_CALL_ID} printable ASCII characters"
             )
-    shown, blobs = _kept(redact.encoded(data, under(ruling.tool, "args")))
-    given, beside = _given(call, ruling)
+    sealing = Sealing()
+    shown, blobs = _args(sealing, "args", data, ruling.tool)
+    given, beside = _given(sealing, call, ruling)
     blobs = (*blobs, *beside)
     watched = None
     finding: Finding | None = None
@@ -139,7 +148,7 @@ def admission(
             tool.loops, compared, facts.now, poll=tool.poll, effect=tool.effect
         )
     entry = DecisionEntry(
-        run=run_id,
+        **_whose(call.run),
         # It comes from a model, and only `key` is ever compared.
         call=None if call_id is None else redact.text(call_id),
         tool=call.tool,
@@ -154,10 +163,10 @@ def admission(
         shadow=ruling.shadow,
         other=None if other is None else _other(other),
         opaque=_types(call.opaque) if call.opaque else {},
-        boot=store.boot,
         key=key.hex() if key is not None else None,
         sign=None if compared is None or run_id is None else write_sign(compared),
         blobs=_names(blobs),
+        sealed=sealing.names,
     )
     asks = ruling.verdict == "ask" and ruling.mode == "enforce"
     admit = Admit(
@@ -175,6 +184,7 @@ def admission(
         keeps=keeps,
         pin=pin,
         compared=NOTHING if other is None else _compared(call, other, facts, groups),
+        seal=_seal(sealing, call, ruling, store) if tool.sensitive else None,
     )
     return Prepared(admit, compared)
 
@@ -228,7 +238,8 @@ def _about(about: tuple[tuple[str, str], ...], tool: ToolPolicy) -> tuple[tuple[
 
 
 def _shown(argument: str, value: str, tool: ToolPolicy) -> str:
-    hidden = any(path[:2] in (("args", argument), ("args", "*")) for path in tool.redact)
+    kept = (*tool.redact, *tool.sensitive)
+    hidden = any(path[:2] in (("args", argument), ("args", "*")) for path in kept)
     return "…" if hidden else redact.text(value)[:MAX_GROUP]
 
 
@@ -245,14 +256,36 @@ def _compared(call: Call, ruling: Ruling, facts: Facts, groups: Groups) -> Due:
     return Due(charges=_counted(ruling.due(call, facts, groups, space), ruling.tool))
 
 
-def _given(call: Call, ruling: Ruling) -> tuple[msgspec.Raw | None, tuple[Blob, ...]]:
-    """The arguments as they came, where policy has changed them: redacted as the final ones are."""
+def _args(
+    sealing: Sealing, name: str, data: bytes, tool: ToolPolicy
+) -> tuple[bytes, tuple[Blob, ...]]:
+    """Arguments as an entry holds them under that name, without what must not stand there."""
+    clean = redact.encoded(data, under(tool.redact, "args"))
+    return _kept(sealing.part(name, clean, under(tool.sensitive, "args")))
+
+
+def _seal(sealing: Sealing, call: Call, ruling: Ruling, store: Store) -> Seal:
+    """Whose the sensitive values of a call are: those of its arguments, and of its result."""
+    run, named = call.run, ruling.tool.subject
+    whose = run.user_id if run is not None else None
+    said = None if named is None else ruling.args.get(named)
+    if said is not None:
+        whose = said if isinstance(said, str) else canonical.encode(said).decode()
+    tenant = run.tenant if run is not None else None
+    # What nobody is named for is kept under nobody's name, and can be erased by it.
+    return Seal(store.subject(tenant, whose or ""), sealing.values)
+
+
+def _given(
+    sealing: Sealing, call: Call, ruling: Ruling
+) -> tuple[msgspec.Raw | None, tuple[Blob, ...]]:
+    """The arguments as they came, where policy has changed them: kept as the final ones are."""
     if not ruling.modified:
         return None, ()
     data = canonical.encode(call.args)
     if len(data) > plain.MAX_BYTES:
         data = _omitted(len(data))
-    kept, blobs = _kept(redact.encoded(data, under(ruling.tool, "args")))
+    kept, blobs = _args(sealing, "given", data, ruling.tool)
     return msgspec.Raw(kept), blobs
 
 
@@ -281,12 +314,13 @@ def settlement(
     assert decision.seq is not None
     compared: Echo | None = None
     cost: int | None = None
+    sealing = Sealing()
     try:
-        entry, blobs, compared = _outcome(decision, outcome, store, pending)
+        entry, blobs, compared = _outcome(decision, outcome, store, pending, sealing)
         cost = entry.cost
         rest = encode(entry)
     except Exception:  # noqa: BLE001 - the effect has happened, and its end must be written
-        blobs = ()
+        blobs, sealing = (), Sealing()
         rest = encode(
             OutcomeEntry(
                 of=decision.seq,
@@ -294,7 +328,6 @@ def settlement(
                 status=outcome.status,
                 error="its result could not be written down",
                 latency=outcome.latency,
-                boot=store.boot,
             )
         )
     work = Settle(
@@ -302,6 +335,7 @@ def settlement(
         status=outcome.status,
         rest=rest,
         boot=store.boot,
+        tool=decision.tool,
         key=decision.key,
         approval=decision.approval_id,
         blobs=blobs,
@@ -318,6 +352,9 @@ def settlement(
             fared=None if due.breaker is None else _fared(due, outcome),
             root=None if watched is None else watched.root,
         )
+        seal = pending.admit.seal
+        if seal is not None and sealing.values:
+            work = msgspec.structs.replace(work, seal=Seal(seal.subject, sealing.values))
     return work, compared
 
 
@@ -340,8 +377,80 @@ def _failed(outcome: Outcome) -> bool | None:
     return outcome.status != "ok"
 
 
-def opening(about: RunRef) -> Opening:
+def found_out(
+    of: int,
+    status: Known,
+    *,
+    by: str,
+    reason: str,
+    credential: bytes,
+    result: Any = msgspec.UNSET,
+    tool: ToolPolicy | None = None,
+) -> FindOut:
+    """What a person has found out of a call, its `result` and their `reason` without secrets.
+
+    `tool` is what policy says of the call's tool. What it calls sensitive is redacted here: it
+    may be about somebody whom no run names any more, and could not be found to be erased.
+    """
+    data: bytes | None = None
+    blobs: tuple[Blob, ...] = ()
+    if result is not msgspec.UNSET:
+        shown = redact.encoded(
+            _bounded(plain.encode_result(result)),
+            under((*tool.redact, *tool.sensitive), "result") if tool else (),
+        )
+        data, blobs = _kept(shown)
+    return FindOut(
+        of=of,
+        status=status,
+        by=by,
+        reason=redact.text(reason),
+        credential=credential,
+        result=data,
+        blobs=blobs,
+    )
+
+
+_NOTHING: frozenset[Said] = frozenset()
+
+
+class _Sealer(NamedTuple):
+    """What one entry seals of what a run says of itself, where the configuration has it so."""
+
+    sensitive: frozenset[Said]
+    sealing: Sealing
+
+    def brief(self, name: Said, value: Any) -> Any:
+        """A value as the first entry of a run holds it; see `_brief`."""
+        if name not in self.sensitive or value is None or value == {}:
+            return _brief(value)
+        data = redact.encoded(_bounded(plain.encode_result(value)))
+        if name == "user" and isinstance(value, Mapping):
+            # Who it is has to be known, or nothing of theirs could be found to be erased.
+            paths = [(key,) for key in value if isinstance(key, str) and key != "id"]
+            return msgspec.Raw(self.sealing.part(name, data, paths))
+        return msgspec.Raw(self.sealing.whole(name, data))
+
+    def kept(self, kind: Said, name: str, value: Any) -> tuple[msgspec.Raw, tuple[Blob, ...]]:
+        """What somebody said, as an entry holds it under that name."""
+        data = redact.encoded(_bounded(plain.encode_result(value)))
+        if kind in self.sensitive:
+            return msgspec.Raw(self.sealing.whole(name, data)), ()
+        kept, blobs = _kept(data)
+        return msgspec.Raw(kept), blobs
+
+    def seal(self, user: str | None, tenant: str | None, store: Store) -> Seal | None:
+        values = self.sealing.values
+        return Seal(store.subject(tenant, user or ""), values) if values else None
+
+
+def opening(about: RunRef, store: Store, sensitive: frozenset[Said] = _NOTHING) -> Opening:
     """A run's first entry, and whom it is bound to."""
+    sealer = _Sealer(sensitive, Sealing())
+    # Before the entry is made, which names what they have sealed.
+    user = sealer.brief("user", about.user)
+    prompt, plan = sealer.brief("prompt", about.prompt), sealer.brief("plan", about.plan)
+    context = sealer.brief("context", about.context)
     # The run that has begun it is part of it: a switch on that one holds for this one too.
     above = () if about.parent is None else (about.parent,)
     return Opening(
@@ -357,13 +466,15 @@ def opening(about: RunRef) -> Opening:
                 root=about.root,
                 parent=about.parent,
                 agent=_brief(about.agent),
-                user=_brief(about.user),
+                user=user,
                 tenant=_brief(about.tenant),
-                prompt=_brief(about.prompt),
-                plan=_brief(about.plan),
-                context=_brief(about.context),
+                prompt=prompt,
+                plan=plan,
+                context=context,
+                sealed=sealer.sealing.names,
             )
         ),
+        seal=sealer.seal(about.user_id, about.tenant, store),
     )
 
 
@@ -414,39 +525,64 @@ def _amount(cost: Any) -> float | None:
 
 
 def model_turn(
-    run_id: str, turn: ModelTurn, opening: Opening, due: Sequence[Charge], store: Store
+    about: RunRef,
+    turn: ModelTurn,
+    opening: Opening,
+    due: Sequence[Charge],
+    store: Store,
+    sensitive: frozenset[Said] = _NOTHING,
 ) -> Append:
     """`due` is what the turn has cost, by the limits that add that up."""
-    output, blobs = _kept(redact.encoded(plain.encode_result(turn.output)))
+    sealer = _Sealer(sensitive, Sealing())
+    output, blobs = sealer.kept("output", "output", turn.output)
     entry = ModelEntry(
-        run=run_id,
-        output=msgspec.Raw(output),
+        **_whose(about),
+        output=output,
         model=turn.model,
         input_tokens=turn.input_tokens,
         output_tokens=turn.output_tokens,
         cost_usd=turn.cost_usd,
         latency=turn.latency,
         blobs=_names(blobs),
+        sealed=sealer.sealing.names,
     )
     spent = Due(charges=due) if due else NOTHING
-    return Append([encode(entry)], store.boot, opening, blobs, spent)
+    seal = sealer.seal(about.user_id, about.tenant, store)
+    return Append([encode(entry)], store.boot, opening, blobs, spent, seal)
 
 
-def user_message(run_id: str, text: str, opening: Opening, boot: str) -> Append:
-    shown, blobs = _kept(redact.encoded(plain.encode_result(text)))
-    entry = UserEntry(run=run_id, text=msgspec.Raw(shown), blobs=_names(blobs))
-    return Append([encode(entry)], boot, opening, blobs)
+def user_message(
+    about: RunRef,
+    text: str,
+    opening: Opening,
+    store: Store,
+    sensitive: frozenset[Said] = _NOTHING,
+) -> Append:
+    sealer = _Sealer(sensitive, Sealing())
+    shown, blobs = sealer.kept("messages", "text", text)
+    entry = UserEntry(**_whose(about), text=shown, blobs=_names(blobs), sealed=sealer.sealing.names)
+    seal = sealer.seal(about.user_id, about.tenant, store)
+    return Append([encode(entry)], store.boot, opening, blobs, seal=seal)
 
 
 def run_end(run_id: str, error: str | None, opening: Opening, boot: str) -> Append:
     return Append([encode(RunEntry(event="end", run=run_id, error=error))], boot, opening)
 
 
-def imported(run: "TracedRun", run_id: str, file: str) -> Import:
+def imported(
+    run: "TracedRun",
+    run_id: str,
+    file: str,
+    store: Store,
+    sensitive: frozenset[Said] = _NOTHING,
+) -> Import:
     """A run of a trace file, under an id in the imports' own namespace.
 
     `file` is the SHA-256 of the file in hex, which stands in the run's first entry.
     """
+    sealer = _Sealer(sensitive, Sealing())
+    user = sealer.brief("user", run.user)
+    prompt, context = sealer.brief("prompt", run.prompt), sealer.brief("context", run.context)
     # Only imports need it, and `import saferun` shall not wait for it.
     from saferun.replay import TracedCall
 
@@ -455,19 +591,27 @@ def imported(run: "TracedRun", run_id: str, file: str) -> Import:
         run=run_id,
         root=run_id,
         agent=_brief(run.agent),
-        user=_brief(run.user),
+        user=user,
         tenant=_brief(run.tenant),
-        prompt=_brief(run.prompt),
-        context=_brief(run.context),
+        prompt=prompt,
+        context=context,
         imported=file,
+        sealed=sealer.sealing.names,
     )
-    entries, kept = [encode(about)], list[Blob]()
+    entries, kept, sealed = [encode(about)], list[Blob](), sealer.sealing.values
     for step in run.steps:
-        entry, blobs = _call(step, run_id) if isinstance(step, TracedCall) else _said(step, run_id)
+        sealer = _Sealer(sensitive, Sealing())
+        entry, blobs = (
+            _call(step, run_id) if isinstance(step, TracedCall) else _said(step, run_id, sealer)
+        )
         entries.append(encode(entry))
         kept += blobs
+        sealed += sealer.sealing.values
+    whose = run.user.get("id")
+    subject = store.subject(run.tenant, whose if isinstance(whose, str) else "")
     # A live run is bound to four values, so it can never be taken for this one.
-    return Import(run_id, canonical.encode(("import", file)), entries, kept)
+    identity = canonical.encode(("import", file))
+    return Import(run_id, identity, entries, kept, Seal(subject, sealed) if sealed else None)
 
 
 def _call(call: "TracedCall", run_id: str) -> tuple[CallEntry, tuple[Blob, ...]]:
@@ -491,13 +635,20 @@ def _call(call: "TracedCall", run_id: str) -> tuple[CallEntry, tuple[Blob, ...]]
     return entry, blobs
 
 
-def _said(said: "Said", run_id: str) -> tuple[AnyEntry, tuple[Blob, ...]]:
-    data, blobs = _kept(redact.encoded(_bounded(plain.encode_result(said.content))))
-    content, names = msgspec.Raw(data), _names(blobs)
+def _said(said: "TracedWords", run_id: str, sealer: _Sealer) -> tuple[AnyEntry, tuple[Blob, ...]]:
     if said.by == "user":
-        return UserEntry(run=run_id, text=content, blobs=names), blobs
-    model = None if said.model is None else redact.text(said.model)[:MAX_TOOL]
-    entry = ModelEntry(run=run_id, output=content, model=model, cost_usd=said.cost_usd, blobs=names)
+        text, blobs = sealer.kept("messages", "text", said.content)
+        names = sealer.sealing.names
+        return UserEntry(run=run_id, text=text, blobs=_names(blobs), sealed=names), blobs
+    output, blobs = sealer.kept("output", "output", said.content)
+    entry = ModelEntry(
+        run=run_id,
+        output=output,
+        model=None if said.model is None else redact.text(said.model)[:MAX_TOOL],
+        cost_usd=said.cost_usd,
+        blobs=_names(blobs),
+        sealed=sealer.sealing.names,
+    )
     return entry, blobs
 
 
@@ -505,13 +656,17 @@ def _bounded(data: bytes) -> bytes:
     return data if len(data) <= plain.MAX_BYTES else _omitted(len(data))
 
 
-def under(tool: ToolPolicy, part: str) -> tuple[tuple[str, ...], ...]:
-    """The paths that a tool's policy has redacted in its `args` or its `result`."""
-    return tuple(path[1:] for path in tool.redact if path[0] == part) if tool.redact else ()
+def under(paths: Sequence[tuple[str, ...]], part: str) -> tuple[tuple[str, ...], ...]:
+    """Those of a policy's paths that lead into the `args` or the `result`, from there on."""
+    return tuple(path[1:] for path in paths if path[0] == part) if paths else ()
 
 
 def _outcome(
-    decision: Decision, outcome: Outcome, store: Store, pending: Pending | None
+    decision: Decision,
+    outcome: Outcome,
+    store: Store,
+    pending: Pending | None,
+    sealing: Sealing,
 ) -> tuple[OutcomeEntry, tuple[Blob, ...], Echo | None]:
     assert decision.seq is not None
     tool = pending.tool if pending is not None else None
@@ -524,26 +679,45 @@ def _outcome(
         kept = data
         if len(data) > plain.MAX_BYTES:
             kept = _omitted(len(data), store.keys.digest(data).hex())
-        kept, blobs = _kept(redact.encoded(kept, under(tool, "result") if tool else ()))
+        if tool is not None:
+            kept = redact.encoded(kept, under(tool.redact, "result"))
+            kept = sealing.part("result", kept, under(tool.sensitive, "result"))
+        else:
+            kept = redact.encoded(kept)
+        kept, blobs = _kept(kept)
         result = msgspec.Raw(kept)
     if pending is not None and pending.followed is not None:
         compared = echo(outcome.status, data, outcome.error, store.keys.digest)
     cost = None if pending is None else _cost(pending, outcome, data)
+    made = None if pending is None else pending.admit.entry
     entry = OutcomeEntry(
         of=decision.seq,
         run=decision.run_id,
+        agent=None if made is None else made.agent,
+        user=None if made is None else made.user,
+        tenant=None if made is None else made.tenant,
         tool=decision.tool,
+        policy=decision.policy,
         status=outcome.status,
         result=result,
-        error=None if outcome.error is None else _told(outcome.error),
+        error=None if outcome.error is None else _failure(outcome.error, tool, sealing),
         latency=outcome.latency,
-        boot=store.boot,
         cost=cost,
         over=() if pending is None or cost is None else _over(pending, cost),
         echo=None if compared is None or decision.run_id is None else write_echo(compared),
         blobs=_names(blobs),
+        sealed=sealing.names,
     )
     return entry, blobs, compared
+
+
+def _failure(error: str, tool: ToolPolicy | None, sealing: Sealing) -> str | dict[str, Any]:
+    """The text of an error, sealed whole where it may repeat what is sensitive."""
+    told = _told(error)
+    if tool is None or not tool.sensitive:
+        return told
+    left: dict[str, Any] = msgspec.json.decode(sealing.whole("error", canonical.encode(told)))
+    return left
 
 
 def _cost(pending: Pending, outcome: Outcome, data: bytes | None) -> int | None:
@@ -597,6 +771,9 @@ def request(
             id=own,
             event="requested",
             run=entry.run,
+            agent=entry.agent,
+            user=entry.user,
+            tenant=entry.tenant,
             call=entry.call,
             tool=entry.tool,
             digest=entry.digest,
@@ -606,6 +783,30 @@ def request(
         shown=shown,
         pace=Charge(ASKING, key, about=said),
     )
+
+
+class _Whose(TypedDict, total=False):
+    run: str | None
+    agent: str | None
+    user: str | None
+    tenant: str | None
+
+
+def _whose(about: RunRef | None) -> _Whose:
+    """Whose entry it is, as fields of it: ids are bounded, and shown without secrets."""
+    if about is None:
+        return {}
+    return {
+        "run": about.run_id,
+        "agent": _id(about.agent),
+        "user": _id(about.user_id),
+        "tenant": _id(about.tenant),
+    }
+
+
+@functools.lru_cache(maxsize=4_096)
+def _id(value: str | None) -> str | None:
+    return None if value is None else redact.text(value)
 
 
 def _refused(ruling: Ruling, message: str) -> Ruling:

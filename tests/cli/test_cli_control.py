@@ -905,8 +905,8 @@ def test_where_the_ledger_does_not_say_who_stopped_a_call_it_says_where_to_look(
         fails(agent.refund, "B", 1)
     agent.gate.close()
     alice("run", "list")
-    with sqlite3.connect(".saferun/saferun.db") as connection:
-        connection.execute("DELETE FROM frame WHERE run_id = ''")
+    with sqlite3.connect(".saferun/saferun.db.index") as connection:
+        connection.execute("DELETE FROM term WHERE facet = 'turn'")
     connection.close()
     page = " ".join(alice("run", "show", "r-1").stdout.split())
     assert "stop, agent support; `saferun control status` says by whom" in page

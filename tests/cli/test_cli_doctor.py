@@ -4,6 +4,7 @@ import shutil
 import sqlite3
 import time
 from collections import namedtuple
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -158,7 +159,12 @@ def test_a_key_from_the_environment_needs_no_file(
     assert wrong(looked(saferun)) == set()
 
 
-def test_a_ledger_without_a_checkpoint_is_worth_a_look(saferun, configured, history) -> None:
+def test_a_ledger_without_a_checkpoint_is_worth_a_look(
+    saferun, configured, history, database
+) -> None:
+    assert looked(saferun)["checkpoint"][0]["state"] == "ok"
+    with closing(sqlite3.connect(database)) as old, old:
+        old.execute("DELETE FROM checkpoint")
     assert looked(saferun)["checkpoint"][0]["state"] == "warning"
     saferun("ledger", "checkpoint")
     assert looked(saferun)["checkpoint"][0]["found"] == "newest over 12 entries, 0 entries past it"

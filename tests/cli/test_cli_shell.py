@@ -68,7 +68,7 @@ def test_every_command_takes_a_store_and_json_but_the_demo(saferun) -> None:
         told = saferun(*command.split(), "--help").stdout
         assert "--store" in told
         assert "--json" in told
-    for command in ("verify", "checkpoint", "vkey"):
+    for command in ("verify", "checkpoint", "vkey", "prove", "consistency"):
         told = saferun("ledger", command, "--help").stdout
         assert "--store" in told
         assert "--json" in told

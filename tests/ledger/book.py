@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from saferun.ledger import (
+    FORMAT,
     AnyEntry,
     Checkpoint,
     DecisionEntry,
@@ -24,9 +25,10 @@ START = 1_763_942_400_000_000
 class Book:
     """Entry 0 is there from the beginning; each further one is a millisecond later."""
 
-    def __init__(self, origin: str = ORIGIN) -> None:
+    def __init__(self, origin: str = ORIGIN, vkey: str | None = None) -> None:
         self.bodies: list[bytes] = []
-        self.write(LedgerEntry(name="default", origin=origin, format=1, created_by="saferun-sdk 0"))
+        begun = {"name": "default", "origin": origin, "created_by": "saferun-sdk 0"}
+        self.write(LedgerEntry(**begun, format=1 if vkey is None else FORMAT, vkey=vkey))
 
     def write(self, entry: AnyEntry, time: int | None = None) -> int:
         seq = len(self.bodies)
@@ -49,6 +51,10 @@ class Book:
             )
             self.write(OutcomeEntry(of=seq, tool="refund", status="ok", result={"refunded": True}))
         return self
+
+    def nodes(self, level: int, place: int) -> bytes:
+        """The root of a perfect subtree, as `ledger.Nodes` gives it."""
+        return tree_of(self.bodies[place << level : (place + 1) << level]).root()
 
     def rows(self) -> list[Row]:
         return rows_of(self.bodies)

@@ -14,17 +14,21 @@ from saferun.control.amount import MAX
 from saferun.ledger import (
     MAX_REST,
     ApprovalEntry,
+    ArchiveEntry,
     CallEntry,
     ControlEntry,
     DecisionEntry,
     Entry,
     EntryError,
+    ErasureEntry,
+    KeyEntry,
     Kind,
     LedgerEntry,
     ModelEntry,
     OutcomeEntry,
     PolicyEntry,
     RecoveryEntry,
+    RestartEntry,
     RunEntry,
     UserEntry,
     blob_hash,
@@ -33,6 +37,7 @@ from saferun.ledger import (
     placeholder,
     read,
     seal,
+    stamp,
 )
 from saferun.ledger.entry import MAX_BODY, MAX_NUMBER
 from saferun.ledger.kind import AnyEntry
@@ -188,6 +193,12 @@ WHOLE = [
     PolicyEntry(name="p", serial=1, act="publish", live="v", candidate="w", by="a", note="n"),
     ControlEntry(event="opened", scope="tool", value="t", tenant="a", by="saferun", until=9),
     ControlEntry(event="stopped", scope="run", value="r", run="r", by="alice", reason="why"),
+    ErasureEntry(subject="00", openings=2, by="dana", reason="asked for"),
+    ArchiveEntry(first=0, size=9, root="AA==", note="n", by="dana"),
+    KeyEntry(vkey="o+00+AQ==", note="n", by="dana", host="h", boot="b"),
+    RestartEntry(
+        origin="o", vkey="v", was="w", lost=3, note="n", by="dana", sealed={"0": "args.a"}
+    ),
 ]
 
 
@@ -268,7 +279,21 @@ def test_the_longest_body_is_read_and_one_byte_more_is_refused():
 def test_whatever_was_encoded_can_be_sealed_under_the_highest_number():
     rest = encode(UserEntry(text="x" * (MAX_REST - len('{"kind":"user","text":""}'))))
     assert len(rest) == MAX_REST
-    assert len(seal(MAX_NUMBER, MAX_NUMBER, rest)) == MAX_BODY
+    longest = stamp('"' * 1_000, '"' * 1_000)
+    assert len(seal(MAX_NUMBER, MAX_NUMBER, rest, longest)) <= MAX_BODY
+
+
+@given(st.text(), st.text(), numbers, numbers)
+def test_who_writes_an_entry_stands_in_it_behind_its_kind(host, boot, seq, time):
+    body = seal(seq, time, encode(UserEntry(run="r", text="hello")), stamp(host, boot[:9]))
+    entry = read(body)
+    assert list(entry.fields) == ["host", "boot", "run", "text"]
+    assert entry.fields["boot"] == boot[:9]
+    assert entry.fields["host"].isascii()
+
+
+def test_a_host_whose_name_is_no_plain_text_is_named_as_far_as_it_is():
+    assert stamp("büro\n\ud800-1", "b") == b',"host":"b?ro??-1","boot":"b"'
 
 
 def test_an_entry_too_long_to_be_sealed_is_refused_when_it_is_encoded():

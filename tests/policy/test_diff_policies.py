@@ -250,6 +250,8 @@ def test_another_mode_has_counters_of_its_own():
     ("more", "code"),
     [
         ("redact: [args.order_id]\n", "redact"),
+        ("sensitive: [args.order_id, result.*]\n", "sensitive"),
+        ("subject: args.order_id\n", "subject"),
         ("idempotent: true\n", "idempotent"),
         ("poll: true\n", "poll"),
         ("releasable: true\n", "releasable"),

@@ -106,12 +106,6 @@ def test_a_key_that_belongs_elsewhere_is_refused():
     assert "`redact` is not a key here" in error(text(rules="- {id: r, deny: true, redact: []}"))
 
 
-def test_a_word_of_a_later_version_is_refused_and_says_what_works_today():
-    message = error(text("args: any\nsensitive: [result.*]\n"))
-    assert "is not supported by this version of SafeRun; " in message
-    assert "use `redact`" in message
-
-
 @pytest.mark.parametrize("key", ["default", "mode"])
 @pytest.mark.parametrize("value", ["of", "true", "5", "[deny]", ""])
 def test_a_choice_that_is_none_is_refused(key, value):
@@ -295,18 +289,64 @@ def test_a_default_fits_its_own_schema(value):
     )
 
 
+@pytest.mark.parametrize("key", ["redact", "sensitive"])
 @pytest.mark.parametrize("path", ["amount", "args", "args.", "result", "outcome.a", "args..a", "5"])
-def test_a_redacted_path_leads_somewhere(path):
-    assert "expected `args.` or `result.`" in error(text(REFUND + f"redact: [{path}]\n"))
+def test_a_path_that_is_kept_from_view_leads_somewhere(key, path):
+    assert "expected `args.` or `result.`" in error(text(REFUND + f"{key}: [{path}]\n"))
 
 
-def test_a_redacted_argument_is_one_that_the_tool_has():
-    assert "did you mean `order_id`?" in error(text(REFUND + "redact: [args.order]\n"))
+@pytest.mark.parametrize("key", ["redact", "sensitive"])
+def test_an_argument_that_is_kept_from_view_is_one_that_the_tool_has(key):
+    assert "did you mean `order_id`?" in error(text(REFUND + f"{key}: [args.order]\n"))
 
 
-def test_every_argument_and_opaque_ones_can_be_redacted():
-    made = policy(REFUND + "opaque: [db]\nredact: ['args.*', args.db]\n")
-    assert made.tools["refund"][0].redact == (("args", "*"), ("args", "db"))
+@pytest.mark.parametrize("key", ["redact", "sensitive"])
+def test_every_argument_and_opaque_ones_can_be_kept_from_view(key):
+    made = policy(REFUND + f"opaque: [db]\n{key}: ['args.*', args.db]\n")
+    assert getattr(made.tools["refund"][0], key) == (("args", "*"), ("args", "db"))
+
+
+@pytest.mark.parametrize(
+    ("redacted", "path"),
+    [
+        ("args.order_id", "args.order_id"),
+        ("args.*", "args.order_id"),
+        ("args.order_id", "args.order_id.part"),
+        ("result.*.name", "result.customer.name"),
+    ],
+)
+def test_what_is_never_kept_cannot_be_sensitive_as_well(redacted, path):
+    message = error(text(REFUND + f"redact: ['{redacted}']\nsensitive: ['{path}']\n"))
+    assert f"`{redacted}` stands under `redact`, which keeps nothing of it" in message
+
+
+@pytest.mark.parametrize(
+    ("redacted", "path"),
+    [("args.order_id", "args.*"), ("result.a.b", "result.a"), ("result.a", "result.b")],
+)
+def test_a_part_of_what_is_sensitive_may_be_redacted(redacted, path):
+    made = policy(REFUND + f"redact: [{redacted}]\nsensitive: ['{path}']\n").tools["refund"][0]
+    assert made.sensitive == (tuple(path.split(".")),)
+
+
+@pytest.mark.parametrize(
+    ("said", "subject"),
+    [("", None), ("subject: user", None), ("subject: args.order_id", "order_id")],
+)
+def test_a_subject_is_the_user_or_an_argument(said, subject):
+    assert policy(REFUND + f"{said}\n").tools["refund"][0].subject == subject
+
+
+@pytest.mark.parametrize(
+    "said", ["", "run", "args", "args.", "args.*", "args.a.b", "result.a", "5"]
+)
+def test_a_subject_of_another_form_is_refused(said):
+    message = error(text(REFUND + f"subject: {said}\n"))
+    assert "expected `user`, or `args.` and the name of an argument" in message
+
+
+def test_a_subject_is_an_argument_that_the_tool_has():
+    assert "did you mean `order_id`?" in error(text(REFUND + "subject: args.order\n"))
 
 
 def test_what_is_opaque_cannot_be_checked_as_well():

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from docs.pages import ROOT, blocks, pages
-from saferun.policy import editor, form, part, schema
+from saferun.policy import editor, form, schema
 from saferun.policy.form import sql, units
 from saferun.policy.gather import gather
 from saferun.policy.parse import cost, document, limit, parse, rule, setting, tool, whole
@@ -71,7 +71,9 @@ tools:
     timeout: 1h30m
     cost: {most: double(args.amount) * 0.01, from: result.usage.cost_usd}
     releasable: true
-    redact: [args.note, result.*]
+    redact: [args.note, result.name]
+    sensitive: [args.order_id, result.*]
+    subject: args.order_id
     idempotent: false
     opaque: [session]
     disclose: true
@@ -387,7 +389,7 @@ def mappings(shape: dict[str, Any], said: Any, path: tuple[Any, ...] = ()) -> It
 
 FULL = read(WHOLE).value
 PLACES = list(mappings(SCHEMA, FULL))
-WORDS = sorted({word for _, words in PLACES for word in words} | set(part._LATER))
+WORDS = sorted({word for _, words in PLACES for word in words})
 STRANGE = ("is not a key here", "is no keyword", "is not supported", "has no place here")
 
 

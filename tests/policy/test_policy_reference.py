@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from saferun.policy import lint, part, schema
+from saferun.policy import lint, schema
 from saferun.policy.form import FORMS
 from saferun.policy.parse import cost, document, limit, rule, setting, tool
 
@@ -26,14 +26,13 @@ PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "policy.md").read_tex
         setting.LOOPS,
         setting.BREAKER,
         cost._COST,
-        part._LATER,
         FORMS,
         schema._ABOUT,
         schema._FORMATS,
     ],
     ids=[
         *("file", "scope", "tool", "rule", "for", "limit", "scopes of limits"),
-        *("on limit", "loops", "breaker", "cost", "later", "forms"),
+        *("on limit", "loops", "breaker", "cost", "forms"),
         *("keywords", "formats"),
     ],
 )

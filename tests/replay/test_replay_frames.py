@@ -5,7 +5,8 @@ from saferun.approval import Question, Vote
 from saferun.ledger import read
 from saferun.policy import loads
 from saferun.replay import RunStory, story
-from saferun.store import Reader, index
+from saferun.store import Reader
+from saferun.store.index import Index
 
 POLICY = """
 version: 1
@@ -30,9 +31,9 @@ class Yes:
 
 def told(gate: Gate, run_id: str) -> RunStory:
     gate.store.flush()
-    index(gate.store.path)
-    with Reader(gate.store.path) as reader:
-        return story(run_id, [read(body) for body in reader.bodies(reader.frames(run_id))])
+    with Reader(gate.store.path) as reader, Index(reader) as index:
+        index.build()
+        return story(run_id, [read(body) for body in reader.bodies(index.frames(run_id))])
 
 
 def played() -> tuple[Gate, str]:

@@ -48,6 +48,9 @@ def test_a_ledger_behind_its_own_checkpoint_is_not_signed(
     backup.execute("UPDATE head SET size = 2, frontier = ? WHERE seq = -1", (frontier.encode(),))
     backup.commit()
     backup.close()
+    with pytest.raises(StoreError, match=r"vouches for 4 entries, and it has 2"):
+        checkpoint(file, store.signer())
+    (file.parent / "keys" / "default.checkpoint").unlink()
     with pytest.raises(StoreError, match=r"some are missing or were changed\. Nothing was signed"):
         checkpoint(file, store.signer())
 
@@ -59,10 +62,10 @@ def test_a_ledger_that_was_rewritten_and_has_grown_is_not_signed(
     for _ in range(3):
         store.commit(admit(store))
     checkpoint(file, store.signer())
+    store.commit(admit(store))
     with sqlite3.connect(file) as forger:
         forger.execute(
-            "UPDATE entry SET body = replace(body, '\"refund\"', '\"lookup\"') WHERE seq = 2"
+            "UPDATE entry SET body = replace(body, '\"refund\"', '\"lookup\"') WHERE seq = 4"
         )
-    store.commit(admit(store))
     with pytest.raises(StoreError, match="some are missing or were changed"):
         checkpoint(file, store.signer())

@@ -262,12 +262,11 @@ def test_what_an_open_call_may_come_to_cost_can_be_looked_at(store: Store, file:
     counted = Limit(id="cap", max=5, per=("user",))
     admitted = store.commit(admit(store, due=due(store, CALL, BUDGET, counted, cost=6)))
 
-    def spoken_for() -> list[Any]:
-        with contextlib.closing(sqlite3.connect(file)) as other:
-            rows = other.execute("SELECT held FROM head WHERE seq >= 0").fetchall()
-        return [msgspec.msgpack.decode(row[0]) for row in rows]
+    def spoken_for() -> list[tuple[str, int]]:
+        with Reader(file) as reader:
+            return [(name, amount) for (_, name), amount in reader.held().items()]
 
-    assert [[each[1:] for each in held] for held in spoken_for()] == [[[BUDGET.name, 6]]]
+    assert spoken_for() == [(BUDGET.name, 6)]
     store.commit(settle(store, admitted.seq))
     assert spoken_for() == []
 

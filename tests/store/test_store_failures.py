@@ -11,6 +11,7 @@ import pytest
 
 from saferun.errors import ConfigError, StoreError
 from saferun.store import Reader, Store, sqlite
+from saferun.store.custody import Custody
 from saferun.store.keys import Keys
 from storing import admit, audit, kinds, settle
 
@@ -199,16 +200,19 @@ def test_without_its_signing_key_a_store_decides_and_does_not_sign(
 
 
 def test_keys_are_made_for_their_owner_alone_and_kept(tmp_path: Path) -> None:
-    made = Keys.open(tmp_path / "keys", "default", founding=True, environ={})
-    again = Keys.open(tmp_path / "keys", "default", founding=False, environ={})
-    assert (made.digest(b"x"), made.signing) == (again.digest(b"x"), again.signing)
+    made = Keys.open(tmp_path / "keys", founding=True, environ={})
+    again = Keys.open(tmp_path / "keys", founding=False, environ={})
+    assert made.digest(b"x") == again.digest(b"x")
+    vkey = Custody(tmp_path / "keys", "default", environ={}).made("name")
+    signer = Custody(tmp_path / "keys", "default", environ={}).signer("name", vkey)
+    assert signer is not None
     modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "keys").iterdir()}
     assert modes == {"digest.key": 0o600, "default.signing.key": 0o600}
 
 
 def test_a_key_that_is_not_32_bytes_is_refused_without_being_shown(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="not 32 bytes") as refused:
-        Keys.open(tmp_path, "default", founding=True, environ={"SAFERUN_DIGEST_KEY": "c2hvcnQ="})
+        Keys.open(tmp_path, founding=True, environ={"SAFERUN_DIGEST_KEY": "c2hvcnQ="})
     assert "c2hvcnQ" not in str(refused.value)
 
 
@@ -217,7 +221,7 @@ def test_the_keys_are_not_in_the_database(open_store: Callable[..., Store], file
     store.commit(admit(store))
     store.close()
     held = file.read_bytes()
-    for key in (file.parent / "keys").iterdir():
+    for key in (file.parent / "keys").glob("*.key"):
         assert key.read_bytes().strip() not in held
 
 

@@ -39,7 +39,7 @@ def keys(store: Store) -> set[int]:
 
 def prune(store: Store) -> int:
     writer = store._writer
-    return Pruning(store.path).go_on(writer._alone)
+    return Pruning(store.path).go_on(writer.alone)
 
 
 def test_what_is_over_goes_and_what_counts_stays(store: Store, clock: Clock) -> None:
@@ -60,7 +60,7 @@ def test_a_row_goes_only_once_the_ledger_is_past_its_windows(store: Store, clock
 
 
 def test_the_health_of_a_tool_goes_once_nothing_of_it_counts(store: Store, clock: Clock) -> None:
-    with store._writer._alone() as connection:
+    with store._writer.alone() as connection:
         for key, health in enumerate((Health(), Health(opened=1, since=1, until=2))):
             data = msgspec.msgpack.encode({"breaker": health})
             connection.execute(
@@ -112,22 +112,22 @@ def test_a_row_that_moves_while_it_is_looked_at_stays(store: Store, clock: Clock
     assert [key for key, _ in found] == [-3]
     count(store, HOURLY, 1)
     pruning._pages = lambda: iter([found])  # type: ignore[method-assign]
-    pruning.go_on(store._writer._alone)
+    pruning.go_on(store._writer.alone)
     assert keys(store) == {1}
 
 
 def test_many_rows_go_a_few_at_a_time_and_the_way_begins_again(store: Store, clock: Clock) -> None:
     data = msgspec.msgpack.encode({HOURLY.name: [(0, 1)]})
-    with store._writer._alone() as connection:
+    with store._writer.alone() as connection:
         connection.executemany(
             "INSERT INTO head (seq, time, about, data) VALUES (?, 0, ?, ?)",
             [(-2 - key, msgspec.msgpack.encode([]), data) for key in range(READ + TAKEN + 1)],
         )
     store.commit(admit(store))
     pruning = Pruning(store.path)
-    assert pruning.go_on(store._writer._alone) == READ
-    assert pruning.go_on(store._writer._alone) == TAKEN + 1
-    assert pruning.go_on(store._writer._alone) == 0
+    assert pruning.go_on(store._writer.alone) == READ
+    assert pruning.go_on(store._writer.alone) == TAKEN + 1
+    assert pruning.go_on(store._writer.alone) == 0
     assert keys(store) == set()
 
 
@@ -141,7 +141,7 @@ def test_the_keeper_prunes_while_calls_go_on(store: Store, clock: Clock) -> None
     import threading
 
     done = threading.Event()
-    store._writer._call_keeper(store._writer._tend)
+    store._writer._call_keeper(store._writer.tend)
     store._writer._call_keeper(done.set)
     assert done.wait(30)
     assert keys(store) == set()
@@ -166,7 +166,7 @@ def work():
         due = Due(charges=[Charge(limit, -2 - user), Charge(short, -102 - user)])
         if store.commit(admit(store, due=due)).starts:
             starts.append(user)
-        Pruning(store.path).go_on(store._writer._alone)
+        Pruning(store.path).go_on(store._writer.alone)
 threads = [threading.Thread(target=work) for _ in range(4)]
 [thread.start() for thread in threads]
 [thread.join() for thread in threads]

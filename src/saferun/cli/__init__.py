@@ -22,7 +22,7 @@ from typing import Annotated, Any, NoReturn, cast
 import typer
 from typer.core import TyperGroup
 
-from saferun.cli import control, demo, doctor, init, ledger, login, policy, run
+from saferun.cli import control, demo, doctor, init, ledger, login, policy, run, serve
 from saferun.cli.screen import hang_up, told
 from saferun.errors import SafeRunError
 
@@ -80,6 +80,7 @@ app = typer.Typer(
 )
 app.command()(init.init)
 app.command()(demo.demo)
+app.command()(serve.serve)
 app.command()(doctor.doctor)
 app.command()(login.login)
 app.add_typer(policy.app)

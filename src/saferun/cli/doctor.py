@@ -32,19 +32,22 @@ from saferun.cli.screen import (
     size,
     span,
 )
-from saferun.config import Config
+from saferun.config import Config, SigningTable
 from saferun.errors import ConfigError, PolicyError, SafeRunError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from saferun.store import Reader
+    from saferun.store import Anchored, Extent, Reader
 
 _PACKAGES = ("saferun-sdk", "msgspec", "jsonschema-rs", "cryptography", "ruamel.yaml")
 
 _MOST_POLICIES = 100
 _LOW, _TOO_LOW = 1_000_000_000, 100_000_000
 """Bytes left on the disk of the store: when to say so, and when to call it wrong."""
+
+_AHEAD, _LARGE = 60, 5_000_000_000
+"""Days until the disk is full, and bytes of a store, at which archiving is advised."""
 
 _SKEW = 5_000_000
 """Microseconds that a clock may be behind the newest entry before it is worth a word."""
@@ -226,10 +229,38 @@ def _opened(chosen: Config, reader: "Reader") -> Iterator[Check]:
     yield Check("ledger", "ok", f"{health.origin}, {entries}")
     calls = f"{health.open_calls:,} without an outcome, {health.waiting:,} waiting for a person"
     yield Check("calls", "ok", calls)
+    unknown = reader.unknowns()
+    if unknown:
+        advice = "`saferun ledger recover` lists them, and settles one once you know."
+        many = counted(unknown, "call")
+        yield Check("unknown", "warning", f"nobody knows how {many} ended", advice)
     yield from _controls(reader)
-    yield _checkpoint(health.entries, health.checkpoint)
-    yield from _keys(path.parent / "keys", health.ledger)
+    yield _checkpoint(reader, health.entries, health.checkpoint)
+    yield from _anchors(chosen, reader, health.entries)
+    yield _growth(reader.extent(), _free(path))
+    yield from _keys(path.parent / "keys", health.ledger, chosen.signing)
+    yield from _sensitive(reader)
     yield _clock(reader, health.entries)
+
+
+def _sensitive(reader: "Reader") -> Iterator[Check]:
+    """What is kept of people, encrypted, and whether an erasure has been finished."""
+    people = counted(reader.subjects(), "person", "people")
+    if not reader.reaches():
+        file = reader.path.parent / "keys" / f"{reader.ledger}.subjects.key"
+        what = f"kept of {people}, and the key {near(file)} is missing or another one"
+        advice = "Put the original back: until then, calls with sensitive values are denied."
+        yield Check("sensitive", "error", what, advice)
+    elif reader.subjects():
+        yield Check("sensitive", "ok", f"kept of {people}, each under a key of their own")
+    due = reader.unfinished()
+    if due is not None:
+        what = "the key that was used has yet to be renewed" if due == "key" else _LOG
+        advice = "The next process that opens the store goes on; saferun ledger erase does, too."
+        yield Check("erasure", "warning", f"not finished: {what}", advice)
+
+
+_LOG = "what was erased cannot be decrypted, and has yet to be cut from the store's log"
 
 
 MOST_CONTROLS = 20
@@ -271,7 +302,13 @@ def _controls(reader: "Reader") -> Iterator[Check]:
         yield Check("controls", "ok", "nothing is stopped, and no breaker is open")
 
 
-def _checkpoint(entries: int, newest: int | None) -> Check:
+def _checkpoint(reader: "Reader", entries: int, newest: int | None) -> Check:
+    try:
+        # Against the newest that was ever signed, of which an old copy may know nothing.
+        reader.hold()
+    except SafeRunError as problem:
+        advice = "Until then every guarded call is denied."
+        return Check("checkpoint", "error", str(problem), advice)
     advice = "`saferun ledger checkpoint > FILE` makes one; keep it out of reach of this machine."
     if newest is None:
         return Check("checkpoint", "warning", "none yet, so nothing anchors the ledger", advice)
@@ -279,11 +316,81 @@ def _checkpoint(entries: int, newest: int | None) -> Check:
     return Check("checkpoint", "ok", f"newest over {newest:,} entries, {past} past it")
 
 
-def _keys(folder: Path, ledger: str) -> Iterator[Check]:
+def _anchors(chosen: Config, reader: "Reader", entries: int) -> Iterator[Check]:
+    """How far each place outside has the ledger, and what is past the newest of them."""
+    from saferun.anchor import places
+
+    try:
+        known = places(chosen)
+    except SafeRunError as problem:
+        yield Check("anchor", "error", str(problem), "Until then no place is gone to.")
+        return
+    if not known:
+        return
+    kept = {place.name: place for place in reader.anchors()}
+    late = 3e6 * chosen.anchors.seconds
+    for place in known:
+        yield _anchor(f"{place.kind} {place.name}", kept.get(place.name), entries, late)
+    newest = max((kept[place.name].size for place in known if place.name in kept), default=0)
+    past = counted(max(0, entries - newest), "entry is", "entries are")
+    yield Check("anchored", "ok", f"{newest:,} of {entries:,} outside; {past} past that")
+
+
+def _anchor(place: str, kept: "Anchored | None", entries: int, late: float) -> Check:
+    go = "`saferun ledger anchor` goes there now, and `saferun serve` regularly."
+    if kept is None:
+        return Check("anchor", "warning", f"{place} has not been gone to yet", go)
+    now = time.time_ns() // 1000
+    had = f"{kept.size:,} entries, {span(max(0, now - kept.time))} ago" if kept.size else "nothing"
+    if kept.against:
+        advice = "Somebody has changed this ledger, or an older copy of it was put back."
+        return Check("anchor", "error", f"{place}: {inert(kept.failed or '', 600)}", advice)
+    if kept.failed is not None:
+        said = f"{place} has {had}. {inert(kept.failed, 600)}"
+        return Check("anchor", "warning", said, f"It was tried {span(now - kept.tried)} ago. {go}")
+    if kept.size < entries and now - kept.time > late:
+        return Check("anchor", "warning", f"{place} has {had}", go)
+    return Check("anchor", "ok", f"{place} has {had}")
+
+
+def _growth(extent: "Extent", free: int) -> Check:
+    """How large the store is, how fast it grows, and when to archive."""
+    held = extent.database - extent.reusable
+    parts = [f"{size(extent.database)} and a log of {size(extent.log)}"]
+    if extent.reusable:
+        parts.append(f"{size(extent.reusable)} free to be used again")
+    if extent.archived:
+        parts.append(f"{counted(extent.archived, 'entry', 'entries')} archived")
+    if extent.daily is None or extent.each is None:
+        return Check("growth", "ok", "; ".join(parts))
+    month = 30 * extent.daily * extent.each
+    parts.append(f"{extent.daily:,.0f} entries a day of {size(extent.each)}: {size(month)} a month")
+    days = (free + extent.reusable) * 30 / month if month else _AHEAD
+    advice = "`saferun ledger archive FOLDER --keep 90d` moves old entries to another disk."
+    if days < _AHEAD:
+        parts.append(f"the disk is full in {counted(int(days), 'day')}")
+        return Check("growth", "warning", "; ".join(parts), advice)
+    if held > _LARGE:
+        return Check("growth", "warning", "; ".join(parts), advice)
+    return Check("growth", "ok", "; ".join(parts))
+
+
+def _keys(folder: Path, ledger: str, signing: SigningTable) -> Iterator[Check]:
+    beside = folder / f"{ledger}.signing.key"
+    signs = Path(signing.file) if signing.file is not None else beside
     for file, variable, use in (
         (folder / "digest.key", "SAFERUN_DIGEST_KEY", "the store cannot be opened"),
-        (folder / f"{ledger}.signing.key", "SAFERUN_SIGNING_KEY", "nothing can be signed"),
+        (signs, "SAFERUN_SIGNING_KEY", "nothing can be signed"),
     ):
+        if signing.command and file == signs and not os.environ.get(variable):
+            program = inert(Path(signing.command[0]).name, 80)
+            found = shutil.which(signing.command[0])
+            advice = "Install it, or correct `command` under [signing]; nothing can be signed."
+            if found is None:
+                yield Check("key", "error", f"{program}, which signs, is not there", advice)
+            else:
+                yield Check("key", "ok", f"{program} signs; the key never comes here")
+            continue
         if os.environ.get(variable):
             yield Check("key", "ok", f"{variable} from the environment")
             continue
@@ -316,9 +423,13 @@ def _clock(reader: "Reader", entries: int) -> Check:
     return Check("clock", "ok", f"the newest entry is {span(max(-behind, 0))} old")
 
 
+def _free(path: Path) -> int:
+    """Bytes left on the disk of the store."""
+    return shutil.disk_usage(_standing(path)).free
+
+
 def _disk(path: Path) -> Check:
-    folder = _standing(path)
-    free = shutil.disk_usage(folder).free
+    folder, free = _standing(path), _free(path)
     found = f"{size(free)} free at {near(folder)}"
     advice = "Free some: where an entry cannot be written, its call is denied."
     if free < _TOO_LOW:

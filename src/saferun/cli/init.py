@@ -39,7 +39,9 @@ def init(
     chosen = settings(store, folder)
     path = config.sqlite_path(chosen.store)
     done.note(path, new=not path.exists())
-    opened = Store(chosen.store, ledger=chosen.ledger, durability=chosen.durability)
+    opened = Store(
+        chosen.store, ledger=chosen.ledger, durability=chosen.durability, signing=chosen.signing
+    )
     opened.close()
     if as_json:
         document(msgspec.to_builtins(done))

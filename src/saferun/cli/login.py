@@ -4,6 +4,7 @@ It lies in a file that its owner alone can read, and never in the project, the c
 the store or an output. The store knows it by a keyed digest.
 """
 
+import contextlib
 import os
 import secrets
 import stat
@@ -35,12 +36,29 @@ def login(
     """
     from rich.text import Text
 
-    from saferun.gate import shared_store
-    from saferun.store import Enrol, Reader, Vouch
+    from saferun.store import Store
 
     chosen = settings(store)
+    # Where it has lost its end too: somebody has to settle that, and under their own name.
+    opened = Store(
+        chosen.store,
+        ledger=chosen.ledger,
+        durability=chosen.durability,
+        signing=chosen.signing,
+        behind=True,
+    )
+    with contextlib.closing(opened):
+        path = _known(opened, person, new=new)
+    console = screen()
+    console.print(Text(f"{ALLOWED.icon} {person} is known here; the secret is in {path}"))
+    return 0
+
+
+def _known(opened: "Store", person: str, *, new: bool) -> Path:
+    """Have the store and this machine know a person by one secret; the file that holds it."""
+    from saferun.store import Enrol, Reader, Vouch
+
     path = _file(person)
-    opened = shared_store(chosen.store, chosen)
     with Reader(opened.path) as reader:
         known = reader.knows(person)
     here = path.exists()
@@ -56,9 +74,7 @@ def login(
     if not here:
         _write(path, secret)
     opened.commit(Enrol(person, credential))
-    console = screen()
-    console.print(Text(f"{ALLOWED.icon} {person} is known here; the secret is in {path}"))
-    return 0
+    return path
 
 
 def credential(person: str | None, store: "Store") -> tuple[str, bytes]:

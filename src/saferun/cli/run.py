@@ -3,13 +3,15 @@
 import contextlib
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
 
 from saferun.approval.inert import inert
-from saferun.cli.options import CannotError, JsonOption, StoreOption, meant, store_file
+from saferun.cli.history import ArchiveOption, complain, opened
+from saferun.cli.options import CannotError, JsonOption, StoreOption, meant
 from saferun.cli.run_import import bring_in
 from saferun.cli.screen import (
     ALLOWED,
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from saferun.ledger import Entry
     from saferun.replay import Frame, RunStory
     from saferun.store import Reader
+    from saferun.store.index import Index
 
 app = typer.Typer(name="run", help="Look at what agents did.", no_args_is_help=True)
 
@@ -67,17 +70,24 @@ _WORD = re.compile(r"[\w.*-]+", re.ASCII)
 _LARGE = {"args", "result", "output", "text"}
 """The fields of an entry whose value may lie beside the ledger."""
 
+_SEALED = {*_LARGE, "given", "error", "prompt", "plan", "user", "context"}
+"""The fields of an entry in which sensitive values may be sealed."""
+
+OUT_OF_REACH = "[sealed]"
+"""What is shown in place of a sealed value whose key is not here."""
+
 
 @app.command("list")
 def runs(
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many to show.")] = 20,
+    archive: ArchiveOption = None,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """List the newest runs, the newest first."""
-    with _history(store) as reader:
+    with _history(store, archive) as (reader, index):
         # In short at once: whole stories of many runs would not fit into memory.
-        listed = (_in_short(_told(reader, run_id)) for run_id in reader.runs(limit))
+        listed = (_in_short(_told(index, run_id)) for run_id in reader.runs(limit))
         if as_json:
             for each in listed:
                 document(msgspec.to_builtins(each))
@@ -90,14 +100,15 @@ def runs(
 def show(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or its beginning.")],
     full: Annotated[bool, typer.Option("--full", help="Cut nothing.")] = False,
+    archive: ArchiveOption = None,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """Show one run frame by frame: what was said, decided and done."""
-    with _history(store) as reader:
-        told = _told(reader, _named(reader, run), whole=full)
+    with _history(store, archive) as (reader, index):
+        told = _told(index, _named(reader, run), whole=full, opened=True)
         if not as_json:
-            told.turns = _turns(reader, told.story)
+            told.turns = _turns(index, told.story)
     if as_json:
         document(_in_full(told))
     else:
@@ -111,41 +122,46 @@ app.command("import")(bring_in)
 class _Told(msgspec.Struct):
     """A run's story, and the numbers of its entries that could not be read.
 
-    `turns` are the switches that were turned, where any has stopped a call of the run.
+    `archived` are those that lie in an archive which was not given. `turns` are the switches that
+    were turned, where any has stopped a call of the run.
     """
 
     story: "RunStory"
     unreadable: list[int]
+    archived: list[int] = []
     turns: list["Entry"] = []
 
 
 @contextlib.contextmanager
-def _history(store: str | None) -> "Iterator[Reader]":
-    """The store's history, with its index of runs brought up to the newest entry."""
-    from saferun.store import Reader, index
+def _history(store: str | None, archive: Path | None) -> "Iterator[tuple[Reader, Index]]":
+    """The store's history, and its index brought up to the newest entry."""
+    from saferun.store.index import Index
 
-    path = store_file(store)
-    with Reader(path) as reader:
+    with opened(store, archive) as reader, Index(reader) as index:
         with progress("indexing", reader.head().size) as done:
-            index(path, lambda upto, _: done(upto))
-        yield reader
+            index.build(done)
+        yield reader, index
+        complain(reader)
 
 
-def _told(reader: "Reader", run_id: str, *, whole: bool = False) -> _Told:
+def _told(index: "Index", run_id: str, *, whole: bool = False, opened: bool = False) -> _Told:
+    """The story of a run: `whole` with its large values, and with what is sealed `opened`."""
     from saferun.replay import story
 
-    unreadable: list[int] = []
-    return _Told(story(run_id, _entries(reader, run_id, unreadable, whole=whole)), unreadable)
+    missed: list[int] = []
+    found = story(run_id, _entries(index, run_id, missed, whole=whole, opened=opened))
+    archived = [seq for seq in missed if index.reader.away(seq)]
+    return _Told(found, [seq for seq in missed if seq not in archived], archived)
 
 
-def _turns(reader: "Reader", story: "RunStory") -> "list[Entry]":
+def _turns(index: "Index", story: "RunStory") -> "list[Entry]":
     """What was stopped and resumed that may have stopped a call of the run, in its order."""
     stops = {stop for frame in story.frames for stop in map(_stop, _reasons(frame)) if stop}
     if not stops:
         return []
     # The turns of what is no run stand under a name that no run has.
     places = {"", *(value for scope, value in stops if scope == "run")}
-    entries = (each for place in places for each in _entries(reader, place, [], whole=False))
+    entries = (each for place in places for each in _entries(index, place, []))
     return sorted((each for each in entries if each.kind == "control"), key=lambda each: each.seq)
 
 
@@ -162,23 +178,42 @@ def _stop(reason: Mapping[str, Any]) -> tuple[str, str] | None:
 
 
 def _entries(
-    reader: "Reader", run_id: str, unreadable: list[int], *, whole: bool
+    index: "Index",
+    run_id: str,
+    missed: list[int],
+    *,
+    whole: bool = False,
+    opened: bool = False,
 ) -> "Iterator[Entry]":
     from saferun.ledger import EntryError, read
     from saferun.replay import large
 
-    for seq in reader.frames(run_id):
-        for body in reader.bodies([seq]):
+    for seq in index.frames(run_id):
+        for body in index.reader.bodies([seq]):
             try:
                 entry = read(body)
             except (EntryError, TypeError):
-                # It was changed since it was indexed: `ledger verify` says how.
-                unreadable.append(seq)
+                # It is archived, or was changed since it was indexed: `ledger verify` says how.
+                missed.append(seq)
                 continue
             if whole:
                 for key in _LARGE & entry.fields.keys():
-                    entry.fields[key] = large.found(entry.fields, key, reader.blob)
+                    entry.fields[key] = large.found(entry.fields, key, index.reader.blob)
+            if opened and "sealed" in entry.fields:
+                _open(index.reader, entry.fields)
             yield entry
+
+
+def _open(reader: "Reader", fields: dict[str, Any]) -> None:
+    """Put what is sealed in the place of its commitments, and a word where that cannot be."""
+    from saferun.ledger import ERASED, filled, opened
+
+    def word(commitment: bytes) -> str:
+        return OUT_OF_REACH if reader.holds(commitment) else ERASED
+
+    names = fields["sealed"]
+    for key in _SEALED & fields.keys():
+        fields[key] = filled(opened(fields[key], names, reader.opening), names, word)
 
 
 def _named(reader: "Reader", given: str) -> str:
@@ -214,6 +249,7 @@ class _Short(msgspec.Struct):
     error: str | None
     imported: str | None
     unreadable: list[int]
+    archived: list[int]
 
     @property
     def who(self) -> str:
@@ -251,6 +287,7 @@ def _in_short(told: _Told) -> _Short:
         error=story.error,
         imported=about.get("imported"),
         unreadable=told.unreadable,
+        archived=told.archived,
     )
 
 
@@ -303,6 +340,7 @@ def _print_list(console: "Console", listed: list[_Short]) -> None:
         table.add_row(*row)
     console.print(table)
     _warn(console, [seq for each in listed for seq in each.unreadable])
+    _say_where(console, [seq for each in listed for seq in each.archived])
 
 
 def _least(columns: "Mapping[str, list[Text]]") -> int:
@@ -338,6 +376,16 @@ def _warn(console: "Console", unreadable: list[int]) -> None:
         put(console, beside(console, Text("! ", "yellow"), Text(said, "yellow")))
 
 
+def _say_where(console: "Console", archived: list[int]) -> None:
+    from rich.text import Text
+
+    if archived:
+        many = counted(len(archived), "entry lies", "entries lie")
+        said = f"{many} in an archive; name its folder with --archive FOLDER to see what they say."
+        console.print()
+        put(console, beside(console, Text("! ", "yellow"), said))
+
+
 class _Page:
     """One run on paper: each frame has a head, and below it labels in one column.
 
@@ -359,6 +407,7 @@ class _Page:
         for frame in self._told.story.frames:
             put(self._console, self._frame(frame))
         _warn(self._console, self._told.unreadable)
+        _say_where(self._console, self._told.archived)
 
     def _print_head(self) -> None:
         from rich.text import Text

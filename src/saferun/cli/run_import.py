@@ -10,6 +10,7 @@ import typer
 from saferun.approval.inert import inert
 from saferun.cli.options import CannotError, JsonOption, StoreOption, settings
 from saferun.cli.screen import ALLOWED, IMPORTED, counted, document, progress, screen
+from saferun.config import Said
 
 if TYPE_CHECKING:
     from saferun.store import Store
@@ -35,10 +36,15 @@ def bring_in(
     # All of it is read before any of it is written: a file is brought in whole or not at all.
     counts = {file: _count(file) for file in files}
     configured = settings(store)
-    held = Store(configured.store, ledger=configured.ledger, durability=configured.durability)
+    held = Store(
+        configured.store,
+        ledger=configured.ledger,
+        durability=configured.durability,
+        signing=configured.signing,
+    )
     try:
         for file, count in counts.items():
-            _bring_in(held, file, count, as_json=as_json)
+            _bring_in(held, configured.sensitive, file, count, as_json=as_json)
     finally:
         held.close()
     return 0
@@ -65,7 +71,9 @@ def _count(file: Path) -> int:
         return sum(1 for _ in traces(file, done))
 
 
-def _bring_in(store: "Store", file: Path, count: int, *, as_json: bool) -> None:
+def _bring_in(
+    store: "Store", sensitive: frozenset[Said], file: Path, count: int, *, as_json: bool
+) -> None:
     from rich.text import Text
 
     from saferun import record
@@ -77,7 +85,7 @@ def _bring_in(store: "Store", file: Path, count: int, *, as_json: bool) -> None:
     with progress(f"importing {inert(file.name, 40)}", count) as done:
         for number, run in enumerate(traces(file), 1):
             named = run_id(sha256, run.run_id, run.line, taken)
-            if store.commit(record.imported(run, named, sha256)):
+            if store.commit(record.imported(run, named, sha256, store, sensitive)):
                 new += 1
                 calls += sum(1 for _ in run.calls)
             done(number)

@@ -18,7 +18,7 @@ import msgspec
 
 from saferun.ledger.note import (
     NoteError,
-    Signer,
+    Signs,
     Verifier,
     check_key_name,
     exact_base64,
@@ -72,7 +72,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
         return cls(origin, int(digits), root)
 
 
-def sign_checkpoint(checkpoint: Checkpoint, signer: Signer) -> bytes:
+def sign_checkpoint(checkpoint: Checkpoint, signer: Signs) -> bytes:
     """The checkpoint as a note, signed by the ledger's own key.
 
     Whoever calls this promises that the entries are on disk, and that every checkpoint

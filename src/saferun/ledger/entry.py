@@ -2,7 +2,8 @@
 
 A body is a JSON object in UTF-8 that begins `{"seq":N,"time":T,"kind":"K",`. Number and
 time are known only under the store's lock, everything else before; so `encode` makes the
-rest wherever there is time, and `seal` splices the two numbers in front of it.
+rest wherever there is time, and `seal` splices the two numbers in front of it, and behind the
+kind who wrote it.
 """
 
 import re
@@ -19,8 +20,13 @@ MAX_BODY = 65_535
 MAX_NUMBER = 10**18 - 1
 """The highest sequence number and time: 18 digits, so that both fit a signed 64-bit integer."""
 
-MAX_REST = MAX_BODY - len(f'"seq":{MAX_NUMBER},"time":{MAX_NUMBER},')
-"""The longest encoded rest that can be sealed under any number and time, in bytes."""
+MAX_STAMP = 256
+"""The longest stamp, in bytes."""
+
+MAX_REST = MAX_BODY - len(f'"seq":{MAX_NUMBER},"time":{MAX_NUMBER},') - MAX_STAMP
+"""The longest encoded rest that can be sealed under any number, time and stamp, in bytes."""
+
+_KIND = len('{"kind":"')
 
 _BEGINNING = re.compile(
     rb'\{"seq":(0|[1-9][0-9]{0,17}),"time":(0|[1-9][0-9]{0,17}),"kind":"([a-z]{1,32})"'
@@ -92,14 +98,25 @@ def encode(entry: AnyEntry) -> bytes:
     return rest
 
 
-def seal(seq: int, time: int, rest: bytes) -> bytes:
-    """The body: what `encode` gave, with its number and time in front.
+def stamp(host: str, boot: str) -> bytes:
+    """Who writes, as `seal` puts it into every entry: a host, and one life of a process there.
+
+    A name that is too long is cut short, and what is not printable ASCII in it is a `?`.
+    """
+    # Which is two bytes a character at most, so that it always fits.
+    plain = "".join(c if c.isascii() and c.isprintable() else "?" for c in host[:64])
+    return b"," + _ENCODER.encode({"host": plain, "boot": boot[:32]})[1:-1]
+
+
+def seal(seq: int, time: int, rest: bytes, stamp: bytes = b"") -> bytes:
+    """The body: what `encode` gave, with its number, its time and its writer in front.
 
     Raises:
         EntryError: the body is too long, which cannot happen to what `encode` gave.
 
     """
-    body = f'{{"seq":{seq},"time":{time},'.encode() + rest[1:]
+    kind = rest.index(b'"', _KIND) + 1
+    body = f'{{"seq":{seq},"time":{time},'.encode() + rest[1:kind] + stamp + rest[kind:]
     if len(body) > MAX_BODY:
         raise EntryError(f"has {len(body)} bytes, and {MAX_BODY} is the most")
     return body

@@ -15,12 +15,13 @@ import msgspec
 
 from saferun.call import Mode, PolicyRef, Reason, Status, Verdict
 
-FORMAT = 3
+FORMAT = 4
 """The format that the first entry of a ledger names. Fields may be added within a format;
 a new kind, or a new meaning of an old field, is a new format. Format 2 added the kinds
-`call` and `policy`, format 3 the kind `control`."""
+`call` and `policy`, format 3 the kind `control`, format 4 the kinds `erasure`, `archive`,
+`key` and `restart`, and values that are sealed."""
 
-READABLE = (1, 2, 3)
+READABLE = (1, 2, 3, 4)
 """The formats that this version reads. A ledger keeps the number that it began with, and goes
 on in the newest: an old reader meets a kind that it does not know, and says so."""
 
@@ -36,6 +37,10 @@ Kind: TypeAlias = Literal[
     "call",
     "policy",
     "control",
+    "erasure",
+    "archive",
+    "key",
+    "restart",
 ]
 
 RunEvent: TypeAlias = Literal["start", "end"]
@@ -61,26 +66,47 @@ class Other(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class _Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind"):
-    """`blobs` names the large values that this entry holds by hash: hash in hex to length.
+    """Which host wrote this entry, and which life of which process (`boot`): see `seal`.
 
-    A placeholder inside a value counts only if it is named here. What a model or a tool
-    says can look like a placeholder; it cannot get into this field.
+    `blobs` names the large values that this entry holds by hash: hash in hex to length. `sealed`
+    names the values that it holds as commitments: the commitment in hex to the path of the
+    value, such as `args.email`.
+
+    A placeholder inside a value counts only if it is named there. What a model or a tool
+    says can look like a placeholder; it cannot get into these fields.
     """
 
+    host: str | None = None
+    boot: str | None = None
     blobs: Mapping[str, int] = {}
+    sealed: Mapping[str, str] = {}
+
+
+class _OfRun(_Entry, frozen=True, kw_only=True):
+    """The run that this belongs to, and whom that is for; so one entry can stand on its own.
+
+    `user` is the id of the user alone. All are None for a call outside any run.
+    """
+
+    run: str | None = None
+    agent: str | None = None
+    user: str | None = None
+    tenant: str | None = None
 
 
 class LedgerEntry(_Entry, frozen=True, kw_only=True, tag="ledger"):
     """Which ledger this is: entry 0, and no other.
 
     `origin` is the name under which its checkpoints are signed, `created_by` the program
-    and version that began it.
+    and version that began it. `vkey` is the key that they are signed with at first; a ledger
+    that was begun in an earlier format does not say it.
     """
 
     name: str
     origin: str
     format: int
     created_by: str
+    vkey: str | None = None
 
 
 class RunEntry(_Entry, frozen=True, kw_only=True, tag="run"):
@@ -103,10 +129,9 @@ class RunEntry(_Entry, frozen=True, kw_only=True, tag="run"):
     imported: str | None = None
 
 
-class ModelEntry(_Entry, frozen=True, kw_only=True, tag="model"):
+class ModelEntry(_OfRun, frozen=True, kw_only=True, tag="model"):
     """A model turn: what the model said and what that took. `latency` is in microseconds."""
 
-    run: str | None = None
     output: Any = None
     model: str | None = None
     input_tokens: int | None = None
@@ -115,14 +140,13 @@ class ModelEntry(_Entry, frozen=True, kw_only=True, tag="model"):
     latency: int | None = None
 
 
-class UserEntry(_Entry, frozen=True, kw_only=True, tag="user"):
+class UserEntry(_OfRun, frozen=True, kw_only=True, tag="user"):
     """A message of the user's."""
 
-    run: str | None = None
     text: Any = None
 
 
-class DecisionEntry(_Entry, frozen=True, kw_only=True, tag="decision"):
+class DecisionEntry(_OfRun, frozen=True, kw_only=True, tag="decision"):
     """What was decided on one call, before anything happened.
 
     Where the tool may start (`verdict` is `allow`, or `mode` is not `enforce`), this is
@@ -130,15 +154,13 @@ class DecisionEntry(_Entry, frozen=True, kw_only=True, tag="decision"):
     and `given` those that the call came with, where policy has `modified` them;
     `opaque` names those that were passed on unread, with their types. `digest` is keyed:
     it compares arguments and does not give them away. `approval` is the request that this
-    decision makes (`ask`) or uses up. `boot` names the process, `key` the call among
-    repetitions of itself. `shadow` is what rules said that are only tried out, and `other`
-    what the version said that the deciding one is compared with. `sign` are keyed digests of
-    the call as the control of loops compares it, and
-    `repeats` counts how often the same call was refused since the last such entry
-    without one of its own.
+    decision makes (`ask`) or uses up. `key` is the call among repetitions of itself. `shadow`
+    is what rules said that are only tried out, and `other` what the version said that the
+    deciding one is compared with. `sign` are keyed digests of the call as the control of loops
+    compares it, and `repeats` counts how often the same call was refused since the last such
+    entry without one of its own.
     """
 
-    run: str | None = None
     call: str | None = None
     tool: str
     args: Any = None
@@ -154,13 +176,12 @@ class DecisionEntry(_Entry, frozen=True, kw_only=True, tag="decision"):
     nudge: str | None = None
     approval: str | None = None
     opaque: Mapping[str, str] = {}
-    boot: str | None = None
     key: str | None = None
     sign: str | None = None
     repeats: int = 0
 
 
-class ApprovalEntry(_Entry, frozen=True, kw_only=True, tag="approval"):
+class ApprovalEntry(_OfRun, frozen=True, kw_only=True, tag="approval"):
     """What became of a request to a person.
 
     `deadline` is in microseconds since 1970, UTC. `by` is the person, `reason` their
@@ -169,7 +190,6 @@ class ApprovalEntry(_Entry, frozen=True, kw_only=True, tag="approval"):
 
     id: str
     event: ApprovalEvent
-    run: str | None = None
     call: str | None = None
     tool: str | None = None
     digest: str | None = None
@@ -181,41 +201,43 @@ class ApprovalEntry(_Entry, frozen=True, kw_only=True, tag="approval"):
     reasons: tuple[Reason, ...] = ()
 
 
-class OutcomeEntry(_Entry, frozen=True, kw_only=True, tag="outcome"):
+class OutcomeEntry(_OfRun, frozen=True, kw_only=True, tag="outcome"):
     """What came of a call: it settles the decision at entry `of`.
 
-    `result` is missing where the tool gave none; a tool that gave null has `null`.
-    `latency` is in microseconds. `cost` is what it truly cost, in micro-dollars, where anybody
-    knows, and `over` names the limits that were held for less than that. `echo` are keyed
-    digests of the outcome as the control of loops compares it.
+    `result` is missing where the tool gave none; a tool that gave null has `null`. `error` is
+    text, or the placeholder of one that is sealed: it may repeat what is sensitive.
+    `policy` is the version that let it start. `latency` is in microseconds. `cost` is what it
+    truly cost, in micro-dollars, where anybody knows, and `over` names the limits that were held
+    for less than that. `echo` are keyed digests of the outcome as the control of loops compares
+    it. Where nobody knew how the call had ended, `by` is who has found out, a person or `verify`
+    (the tool's own check), and `reason` their words.
     """
 
     of: int
-    run: str | None = None
     tool: str | None = None
+    policy: PolicyRef | None = None
     status: Status
     result: Any = None
-    error: str | None = None
+    error: str | Mapping[str, Any] | None = None
     latency: int = 0
-    boot: str | None = None
     cost: int | None = None
     over: tuple[str, ...] = ()
     echo: str | None = None
+    by: str | None = None
+    reason: str | None = None
 
 
-class RecoveryEntry(_Entry, frozen=True, kw_only=True, tag="recovery"):
+class RecoveryEntry(_OfRun, frozen=True, kw_only=True, tag="recovery"):
     """The process that made decision `of` is gone, and whether its call happened is unknown.
 
-    `owner` is that process, `boot` the one that found out. A later outcome may still
-    settle the decision, once a person or a check of the effect knows.
+    `owner` is the `boot` of that process, and the entry's own is the one that found out. A later
+    outcome may still settle the decision, once a person or a check of the effect knows.
     """
 
     of: int
-    run: str | None = None
     tool: str | None = None
     status: Literal["unknown"]
     owner: str | None = None
-    boot: str | None = None
 
 
 class CallEntry(_Entry, frozen=True, kw_only=True, tag="call"):
@@ -269,6 +291,62 @@ class ControlEntry(_Entry, frozen=True, kw_only=True, tag="control"):
     until: int | None = None
 
 
+class ErasureEntry(_Entry, frozen=True, kw_only=True, tag="erasure"):
+    """What was kept of a subject can be read no more: its key and its openings are destroyed.
+
+    `subject` is a keyed digest of who it was, `*` for everybody, and `openings` how many values
+    could be opened until then. The commitments stay where they are, and give nothing away.
+    """
+
+    subject: str
+    openings: int
+    by: str
+    reason: str | None = None
+
+
+class ArchiveEntry(_Entry, frozen=True, kw_only=True, tag="archive"):
+    """The entries from `first` up to, and without, `size` lie in an archive from now on.
+
+    `root` is the root, in base64, of the tree of the first `size` entries, and `note` the signed
+    checkpoint that says so. Their leaves stay in the store.
+    """
+
+    first: int
+    size: int
+    root: str
+    note: str
+    by: str
+
+
+class KeyEntry(_Entry, frozen=True, kw_only=True, tag="key"):
+    """From here on, checkpoints are signed with another key, whose verifier key is `vkey`.
+
+    `note` is a signed note of the key before it, which says so: see `rotation`.
+    """
+
+    vkey: str
+    note: str
+    by: str
+    reason: str | None = None
+
+
+class RestartEntry(_Entry, frozen=True, kw_only=True, tag="restart"):
+    """The newest entries of this ledger are lost, and it goes on under another name.
+
+    Up to here it was the ledger `was`, whose checkpoint in `note` vouches for `lost` entries more
+    than are there. From here on it is the ledger `origin`, and `vkey` is the key of its
+    checkpoints, so that nothing is ever signed that contradicts what was signed before.
+    """
+
+    origin: str
+    vkey: str
+    was: str
+    lost: int
+    note: str
+    by: str
+    reason: str | None = None
+
+
 AnyEntry: TypeAlias = (
     LedgerEntry
     | RunEntry
@@ -281,4 +359,8 @@ AnyEntry: TypeAlias = (
     | PolicyEntry
     | CallEntry
     | ControlEntry
+    | ErasureEntry
+    | ArchiveEntry
+    | KeyEntry
+    | RestartEntry
 )

@@ -16,6 +16,7 @@ from base64 import b64encode
 from binascii import a2b_base64
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
+from typing import NamedTuple, Protocol, TypeVar
 
 from saferun.errors import SafeRunError
 
@@ -34,6 +35,53 @@ _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
 
 class NoteError(SafeRunError):
     """A note that is malformed, or that no known key vouches for; or a key that is no key."""
+
+
+class Signs(Protocol):
+    """Whoever signs notes in a key's name: a `Signer`, or something that holds the key itself."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def key_id(self) -> bytes:
+        """Four bytes that tell keys of one name apart."""
+
+    def vkey(self) -> str:
+        """The verifier key, to be given to whoever is to check this signer's notes."""
+
+    def signature(self, text: bytes) -> bytes:
+        """The 64 bytes of the signature over a text."""
+
+
+class Known(Protocol):
+    """A key that is known, of whatever type: what a note needs to look for its signature."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def key_id(self) -> bytes: ...
+
+    def accepts(self, text: bytes, signature: bytes) -> bool:
+        """Whether this key made that signature over that text."""
+        ...
+
+
+K = TypeVar("K", bound=Known)
+
+
+class Line(NamedTuple):
+    """A signature line: whose it says it is, and the bytes after the key's id."""
+
+    name: str
+    key_id: bytes
+    signature: bytes
+
+    def encode(self) -> bytes:
+        """The line as it stands in a note, with its newline."""
+        coded = b64encode(self.key_id + self.signature).decode()
+        return f"{_DASH}{self.name} {coded}\n".encode()
 
 
 class Signer:
@@ -58,12 +106,11 @@ class Signer:
         self.name = name
         self._key = Ed25519PrivateKey.from_private_bytes(seed)
         self._public = self._key.public_key().public_bytes_raw()
-        self.key_id = _key_id(name, self._public)
+        self.key_id = compute_key_id(name, _ED25519 + self._public)
 
     def vkey(self) -> str:
         """The verifier key, to be given to whoever is to check this signer's notes."""
-        coded = b64encode(_ED25519 + self._public).decode()
-        return f"{self.name}+{self.key_id.hex()}+{coded}"
+        return vkey_of(self.name, self._public)
 
     def signature(self, text: bytes) -> bytes:
         """The 64 bytes of the signature over a text."""
@@ -71,9 +118,12 @@ class Signer:
 
 
 class Verifier:
-    """A key that is known and trusted, from its vkey."""
+    """A key that is known and trusted, from its vkey.
 
-    __slots__ = ("_key", "key_id", "name")
+    A vkey has one form, so two verifiers are of one key where their vkeys are the same.
+    """
+
+    __slots__ = ("_key", "key", "key_id", "name", "vkey")
 
     def __init__(self, vkey: str) -> None:
         """Read a verifier key, without white space around it.
@@ -85,22 +135,9 @@ class Verifier:
         """
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-        # Base64 may hold a plus sign, and a name may not.
-        name, _, rest = vkey.partition("+")
-        key_id, _, coded = rest.partition("+")
-        check_key_name(name)
-        key = exact_base64(coded)
-        if key is None or key[:1] != _ED25519 or len(key) != 1 + _KEY_BYTES:
-            raise NoteError(f"The verifier key of {name!r} is not an Ed25519 key in base64.")
-        public = key[1:]
-        self.name = name
-        self.key_id = _key_id(name, public)
-        if key_id != self.key_id.hex():
-            raise NoteError(
-                f"The verifier key of {name!r} is damaged: "
-                f"its id should be {self.key_id.hex()}, as computed from its name and key."
-            )
-        self._key = Ed25519PublicKey.from_public_bytes(public)
+        self.vkey = vkey
+        self.name, self.key_id, self.key = read_vkey(vkey, _ED25519)
+        self._key = Ed25519PublicKey.from_public_bytes(self.key)
 
     def accepts(self, text: bytes, signature: bytes) -> bool:
         """Whether this key made that signature over that text."""
@@ -113,7 +150,21 @@ class Verifier:
         return True
 
 
-def sign(text: str, signer: Signer) -> bytes:
+def vkey_of(name: str, public: bytes) -> str:
+    """The verifier key of a public Ed25519 key, 32 bytes, under a name.
+
+    Raises:
+        NoteError: the name may not be a key's, or the key has not 32 bytes.
+
+    """
+    check_key_name(name)
+    if len(public) != _KEY_BYTES:
+        raise NoteError(f"A public Ed25519 key has {_KEY_BYTES} bytes, not {len(public)}.")
+    key = _ED25519 + public
+    return f"{name}+{compute_key_id(name, key).hex()}+{b64encode(key).decode()}"
+
+
+def sign(text: str, signer: Signs) -> bytes:
     """The note: the text, an empty line, and the signer's line below.
 
     Raises:
@@ -124,11 +175,10 @@ def sign(text: str, signer: Signer) -> bytes:
     if not text.endswith("\n"):
         raise NoteError("The text of a note must end in a newline.")
     signed = _encoded(text)
-    coded = b64encode(signer.key_id + signer.signature(signed)).decode()
-    return signed + f"\n{_DASH}{signer.name} {coded}\n".encode()
+    return signed + b"\n" + Line(signer.name, signer.key_id, signer.signature(signed)).encode()
 
 
-def open_note(note: bytes, verifiers: Iterable[Verifier]) -> str:
+def open_note(note: bytes, verifiers: Iterable[Known]) -> str:
     """The text of a note that at least one of the known keys has signed.
 
     Signatures by other keys are passed over, as the specification demands: that is how
@@ -140,24 +190,69 @@ def open_note(note: bytes, verifiers: Iterable[Verifier]) -> str:
             signature does not fit.
 
     """
-    text, lines = _parts(note)
-    signed = text.encode()
-    known = {(verifier.name, verifier.key_id): verifier for verifier in verifiers}
-    vouched = False
-    for name, key_id, signature in _signatures(lines):
-        verifier = known.get((name, key_id))
-        if verifier is None:
-            continue
-        if not verifier.accepts(signed, signature):
-            raise NoteError(
-                f"The signature of {name!r} does not fit the note: one of them was changed."
-            )
-        vouched = True
+    text, vouched = signatures(note, verifiers)
     if not vouched:
         raise NoteError(
             "No known key has signed this note; check that the verifier key belongs to its signer."
         )
     return text
+
+
+def signatures(note: bytes, verifiers: Iterable[K]) -> tuple[str, list[tuple[K, Line]]]:
+    """The text of a note, and which of the known keys have signed it, by which lines.
+
+    There may be none, and then the text is nobody's: whoever calls this has to look.
+
+    Raises:
+        NoteError: the note is malformed, or a known key's signature does not fit.
+
+    """
+    text, lines = _parts(note)
+    signed = text.encode()
+    known = {(verifier.name, verifier.key_id): verifier for verifier in verifiers}
+    vouched = []
+    for line in _lines(lines):
+        verifier = known.get((line.name, line.key_id))
+        if verifier is None:
+            continue
+        if not verifier.accepts(signed, line.signature):
+            raise NoteError(
+                f"The signature of {line.name!r} does not fit the note: one of them was changed."
+            )
+        vouched.append((verifier, line))
+    return text, vouched
+
+
+def read_vkey(vkey: str, algorithm: bytes) -> tuple[str, bytes, bytes]:
+    """Name, key id and the 32 bytes of the key in an Ed25519 verifier key.
+
+    `algorithm` is the byte that tells what the key signs: notes of its own, or cosignatures.
+
+    Raises:
+        NoteError: it is not `NAME+KEY ID+KEY`, its parts contradict each other, or it is for
+            another algorithm.
+
+    """
+    # Base64 may hold a plus sign, and a name may not.
+    name, _, rest = vkey.partition("+")
+    key_id, _, coded = rest.partition("+")
+    check_key_name(name)
+    key = exact_base64(coded)
+    if key is None or key[:1] != algorithm or len(key) != 1 + _KEY_BYTES:
+        kind = "an Ed25519 key" if algorithm == _ED25519 else "a witness's Ed25519 key"
+        raise NoteError(f"The verifier key of {name!r} is not {kind} in base64.")
+    expected = compute_key_id(name, key)
+    if key_id != expected.hex():
+        raise NoteError(
+            f"The verifier key of {name!r} is damaged: "
+            f"its id should be {expected.hex()}, as computed from its name and key."
+        )
+    return name, expected, key[1:]
+
+
+def compute_key_id(name: str, key: bytes) -> bytes:
+    """The four bytes that tell keys of one name apart; `key` begins with its algorithm's byte."""
+    return sha256(name.encode() + b"\n" + key).digest()[:_ID_BYTES]
 
 
 def check_key_name(name: str) -> None:
@@ -183,10 +278,6 @@ def exact_base64(text: str) -> bytes | None:
     except ValueError:
         return None
     return found if b64encode(found).decode() == text else None
-
-
-def _key_id(name: str, public: bytes) -> bytes:
-    return sha256(name.encode() + b"\n" + _ED25519 + public).digest()[:_ID_BYTES]
 
 
 def _encoded(text: str) -> bytes:
@@ -220,8 +311,7 @@ def _parts(note: bytes) -> tuple[str, list[str]]:
     return whole[: end + 1], lines
 
 
-def _signatures(lines: list[str]) -> Iterator[tuple[str, bytes, bytes]]:
-    """Name, key id and signature of each line."""
+def _lines(lines: list[str]) -> Iterator[Line]:
     for line in lines:
         name, _, coded = line.removeprefix(_DASH).partition(" ")
         signature = exact_base64(coded)
@@ -231,4 +321,4 @@ def _signatures(lines: list[str]) -> Iterator[tuple[str, bytes, bytes]]:
                 "(dash, key name, signature in base64)."
             )
         check_key_name(name)
-        yield name, signature[:_ID_BYTES], signature[_ID_BYTES:]
+        yield Line(name, signature[:_ID_BYTES], signature[_ID_BYTES:])

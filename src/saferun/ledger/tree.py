@@ -3,16 +3,23 @@
 A tree of n leaves is a row of perfect subtrees, one for each bit that is set in n,
 the widest first. Their roots are all that is needed to append a leaf or to tell the
 root of the whole tree, so a ledger of any length keeps a few hundred bytes here.
+
+Whatever lies further left is found through `Nodes`, by perfect subtrees as well: the
+one over 2^level leaves at `place` begins at leaf place * 2^level.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
+from typing import TypeAlias
 
 from saferun.errors import SafeRunError
 
 HASH_BYTES = 32
 
 _SIZE_BYTES = 8
+
+Nodes: TypeAlias = Callable[[int, int], bytes]
+"""From level and place to the root of that perfect subtree. Level 0 has the leaves."""
 
 
 class TreeError(SafeRunError):
@@ -31,6 +38,31 @@ def leaf_hash(body: bytes) -> bytes:
 def node_hash(left: bytes, right: bytes) -> bytes:
     """The parent of two nodes."""
     return sha256(b"\x01" + left + right).digest()
+
+
+def spans(first: int, stop: int) -> Iterator[tuple[int, int]]:
+    """The perfect subtrees that leaves `first` to `stop`, without it, are made of.
+
+    Level and place of each, from left to right and each as wide as it can be.
+    """
+    while first < stop:
+        level = (stop - first).bit_length() - 1
+        if first:
+            level = min(level, (first & -first).bit_length() - 1)
+        yield level, first >> level
+        first += 1 << level
+
+
+def subtree_root(first: int, stop: int, nodes: Nodes) -> bytes:
+    """The root over leaves `first` to `stop`, as RFC 6962 has it for a branch of a tree.
+
+    There is at least one leaf, and `first` is a multiple of a power of two that is no
+    smaller than the number of leaves: only then are these leaves a branch.
+    """
+    *wider, node = [nodes(level, place) for level, place in spans(first, stop)]
+    for left in reversed(wider):
+        node = node_hash(left, node)
+    return node
 
 
 class Frontier:
@@ -61,6 +93,33 @@ class Frontier:
         hashes.append(leaf)
         self.size += 1
 
+    def graft(self, level: int, root: bytes) -> None:
+        """Add a perfect subtree of 2^level leaves at once, by its root.
+
+        Raises:
+            TreeError: no such subtree can begin here. Nothing has changed then.
+
+        """
+        if self.size & ((1 << level) - 1):
+            raise TreeError(f"No subtree of {1 << level} leaves begins at leaf {self.size}.")
+        carry = self.size >> level
+        while carry & 1:
+            root = node_hash(self._hashes.pop(), root)
+            carry >>= 1
+        self._hashes.append(root)
+        self.size += 1 << level
+
+    def extend(self, more: "Frontier") -> None:
+        """Add the leaves of a tree that was grown apart from this one.
+
+        Raises:
+            TreeError: as `graft`, before anything has changed: this tree's size is no
+                multiple of a power of two that is no smaller than the other's.
+
+        """
+        for (level, _), root in zip(spans(0, more.size), more.subtrees(), strict=True):
+            self.graft(level, root)
+
     def root(self) -> bytes:
         """The root of the whole tree; of an empty one, the hash of nothing (RFC 6962)."""
         if not self._hashes:
@@ -70,6 +129,10 @@ class Frontier:
             node = node_hash(left, node)
         return node
 
+    def subtrees(self) -> tuple[bytes, ...]:
+        """The roots of the perfect subtrees, the widest first."""
+        return tuple(self._hashes)
+
     def copy(self) -> "Frontier":
         """A frontier of the same tree that grows on its own."""
         return Frontier(self.size, self._hashes)
@@ -77,6 +140,11 @@ class Frontier:
     def encode(self) -> bytes:
         """The size as eight bytes, big-endian, and the subtree roots, the widest first."""
         return self.size.to_bytes(_SIZE_BYTES, "big") + b"".join(self._hashes)
+
+    @classmethod
+    def at(cls, size: int, nodes: Nodes) -> "Frontier":
+        """The frontier that a tree had when it had that many leaves."""
+        return cls(size, [nodes(level, place) for level, place in spans(0, size)])
 
     @classmethod
     def decode(cls, encoded: bytes) -> "Frontier":

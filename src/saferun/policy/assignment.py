@@ -13,7 +13,7 @@ signature covers name, store and serial, so a good old note can neither be taken
 be brought back. Since a version is the hash of all that it says, it covers that as well.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
@@ -74,8 +74,18 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return text.encode() if signer is None else sign(text, signer)
 
 
-def read(data: bytes, *, name: str, origin: str, verifier: Verifier | None = None) -> Assignment:
+def read(
+    data: bytes,
+    *,
+    name: str,
+    origin: str,
+    former: Collection[str] = (),
+    verifier: Verifier | None = None,
+) -> Assignment:
     """The assignment in a text, which `verifier` must have signed where there is one.
+
+    `origin` is the ledger of the store that it is for, and `former` what that was called before
+    it was restarted.
 
     Raises PolicyError where it is none, is not for that name and that store, or is not signed
     as it has to be.
@@ -94,7 +104,7 @@ def read(data: bytes, *, name: str, origin: str, verifier: Verifier | None = Non
         raise PolicyError(f"{said} cannot be read: {problem}") from None
     if found.text() != text or (found.candidate is None) != (found.trial is None):
         raise PolicyError(f"{said} cannot be read: it is not written as it would be published")
-    if (found.name, found.origin) != (name, origin):
+    if found.name != name or found.origin not in (origin, *former):
         raise PolicyError(f"{said} was published for another policy or another store")
     return found
 

@@ -67,6 +67,8 @@ def _tool(document: Document, tool: Tool, otherwise: Reason | None) -> ToolPolic
         effect=tool.effect,
         limits=document.limits + tool.limits,
         redact=tool.redact,
+        sensitive=tool.sensitive,
+        subject=tool.subject,
         idempotent=tool.idempotent,
         loops=tool.loops,
         breaker=tool.breaker,

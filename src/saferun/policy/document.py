@@ -183,9 +183,11 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     for everyone. `path` is where the entry stands in the file's values.
 
     `loops` and `breaker` have what the policy says for all tools where this one says nothing,
-    and are None where that control is off. `poll` says that the tool is asked again and again
-    until something changes. `timeout` is in microseconds, None for no end. `releasable` says
-    that an error of the tool means that nothing happened.
+    and are None where that control is off. `sensitive` has the paths of what is kept encrypted,
+    and `subject` is the argument that says whose it is, None for the user of the run. `poll`
+    says that the tool is asked again and again until something changes. `timeout` is in
+    microseconds, None for no end. `releasable` says that an error of the tool means that nothing
+    happened.
     """
 
     name: str
@@ -197,6 +199,8 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     rules: tuple[Rule, ...] = ()
     limits: tuple[Limit, ...] = ()
     redact: tuple[tuple[str, ...], ...] = ()
+    sensitive: tuple[tuple[str, ...], ...] = ()
+    subject: str | None = None
     idempotent: bool = False
     loops: Loops | None = Loops()
     breaker: Breaker | None = Breaker()

@@ -12,11 +12,6 @@ from saferun.policy.schema import meant
 from saferun.policy.source import Path, Source
 from saferun.policy.wording import found, named
 
-_LATER = {
-    "sensitive": "use `redact`, which keeps nothing of the value",
-}
-"""Words of later versions, and what does their work today as far as anything does."""
-
 _Option = TypeVar("_Option", bound=str)
 _Kind = TypeVar("_Kind", list[Any], dict[str, Any])
 
@@ -37,12 +32,8 @@ class Part:
         for key in self._values:
             if key in keys:
                 continue
-            if key in _LATER:
-                later = f"`{key}` is not supported by this version of SafeRun"
-                self.fault((key,), "unsupported", f"{later}; {_LATER[key]}")
-            else:
-                unknown = f"{named(key)} is not a key here, but one of {known} is"
-                self.fault((key,), "unknown-key", unknown + meant(key, keys))
+            unknown = f"{named(key)} is not a key here, but one of {known} is"
+            self.fault((key,), "unknown-key", unknown + meant(key, keys))
 
     def __contains__(self, key: str) -> bool:
         return key in self._values

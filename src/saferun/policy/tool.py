@@ -129,9 +129,10 @@ class ToolPolicy(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
     `limits` holds the tool's own and those over all tools. `loops` and `breaker` are None where
     that control is off, `timeout` is in microseconds and None for no end, and `cost` is None for
-    a tool that costs nothing. `redact` holds paths as
+    a tool that costs nothing. `redact` and `sensitive` hold paths as
     tuples of steps, such as `("args", "card_number")`; the step `*` is any key or
-    position. `opaque` names the arguments that are never taken down or decided on, and
+    position. `subject` is the argument that says whose the sensitive values are, None for the
+    user of the run. `opaque` names the arguments that are never taken down or decided on, and
     `paths` those that are paths, or lists of them, to be resolved before they are.
 
     `matchers` has one for each argument, and is None where arguments are not checked.
@@ -149,6 +150,8 @@ class ToolPolicy(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     effect: Effect
     limits: tuple[Limit, ...] = ()
     redact: tuple[tuple[str, ...], ...] = ()
+    sensitive: tuple[tuple[str, ...], ...] = ()
+    subject: str | None = None
     idempotent: bool = False
     loops: Loops | None = Loops()
     breaker: Breaker | None = Breaker()

@@ -16,7 +16,7 @@ import msgspec
 from msgspec.structs import replace
 
 from saferun.call import Call, Outcome, RunRef, Verdict, canonical
-from saferun.ledger import Blobs, Entry
+from saferun.ledger import Blobs, Entry, Openings
 from saferun.policy import Policy
 from saferun.rehearsal import Rehearsal, Rehearsed, Told
 from saferun.replay import large
@@ -29,7 +29,7 @@ APART = 1_000_000
 """Microseconds from one call of a trace to the next."""
 
 UNREAD = "args"
-"""What is missing where the recorded arguments were redacted, or are no longer held."""
+"""What is missing where the recorded arguments were redacted or erased, or are no longer held."""
 
 
 class Redecided(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,14 +133,18 @@ class Backtest:
                 yield from _traced(rehearsal, run, about)
 
     def history(
-        self, entries: Iterable[Entry], blobs: Blobs, since: int = 0
+        self,
+        entries: Iterable[Entry],
+        blobs: Blobs,
+        since: int = 0,
+        openings: Openings | None = None,
     ) -> Iterator[Redecided]:
         """The calls in a ledger, given its entries in their order.
 
-        `blobs` finds arguments that lie beside it. `since` is in microseconds since 1970, UTC;
-        what was decided before counts towards nothing.
+        `blobs` finds arguments that lie beside it, and `openings` those that are sealed. `since`
+        is in microseconds since 1970, UTC; what was decided before counts towards nothing.
         """
-        reading = _History(self._rehearsal(), self._rehearsal(), self._given, blobs)
+        reading = _History(self._rehearsal(), self._rehearsal(), self._given, blobs, openings)
         for entry in entries:
             told = reading.take(entry, wanted=self._wanted, since=since)
             if told is not None:
@@ -231,11 +235,19 @@ class _History:
     says happened counts towards nothing that really did.
     """
 
-    def __init__(self, lived: Rehearsal, imported: Rehearsal, given: Given, blobs: Blobs) -> None:
+    def __init__(
+        self,
+        lived: Rehearsal,
+        imported: Rehearsal,
+        given: Given,
+        blobs: Blobs,
+        openings: Openings | None,
+    ) -> None:
         self._lived = lived
         self._imported = imported
         self._given = given
         self._blobs = blobs
+        self._openings = openings
         self._runs: dict[str, RunRef] = {}
         self._counted: Counter[str | None] = Counter()
         self._asked: dict[str, tuple[Call, Rehearsed] | None] = {}
@@ -247,7 +259,7 @@ class _History:
         """The call that an entry states, decided once more; None where it states none."""
         fields, now = entry.fields, entry.time
         if entry.kind == "run" and fields["event"] == "start":
-            self._runs[fields["run"]] = self._given.fill(_run(fields))
+            self._runs[fields["run"]] = self._given.fill(self._begun_as(fields))
         elif entry.kind == "model" and now >= since:
             if fields.get("cost_usd") is not None:
                 self._lived.spend(self._turn(fields), fields["cost_usd"], now)
@@ -263,6 +275,28 @@ class _History:
                 rehearsal = self._imported if entry.kind == "call" else self._lived
                 return self._decided(rehearsal, taken, entry)
         return None
+
+    def _begun_as(self, fields: Mapping[str, Any]) -> RunRef:
+        """A run as its first entry states it, without what was not kept of it."""
+        return RunRef(
+            run_id=fields["run"],
+            root=fields.get("root") or fields["run"],
+            parent=fields.get("parent"),
+            agent=fields.get("agent"),
+            user=self._kept(fields, "user"),
+            tenant=fields.get("tenant"),
+            context=self._kept(fields, "context"),
+        )
+
+    def _kept(self, fields: Mapping[str, Any], key: str) -> dict[str, Any]:
+        said = self._found(fields, key)
+        if not isinstance(said, dict):
+            return {}
+        return {
+            name: value
+            for name, value in said.items()
+            if not _unread({name: value}) and not large.left(fields, {name: value})
+        }
 
     def _turn(self, fields: Mapping[str, Any]) -> Call:
         """What stands for a step of a run that is no call."""
@@ -310,10 +344,11 @@ class _History:
         begun = self._begun.pop(fields["of"], None)
         if begun is None:
             return
+        error = self._found(fields, "error")
         outcome = Outcome(
             status=fields["status"],
-            result=large.found(fields, "result", self._blobs) if "result" in fields else None,
-            error=fields.get("error"),
+            result=self._found(fields, "result"),
+            error=error if error is None or isinstance(error, str) else "",
             latency=fields.get("latency", 0),
         )
         (rehearsal or self._lived).end(*begun, outcome, now)
@@ -325,7 +360,7 @@ class _History:
         self._counted[run_id] += 1
         # What policy changed is put before the candidate as it came.
         key = "given" if "given" in fields else "args"
-        args = large.found(fields, key, self._blobs)
+        args = self._found(fields, key)
         written = isinstance(args, dict)
         call = Call(
             tool=fields["tool"],
@@ -335,7 +370,11 @@ class _History:
             opaque=fields.get("opaque", {}),
             problems=() if written else ("the arguments are no JSON object",),
         )
-        unread = _unread(args) or large.named({**fields, key: args}, key) is not None
+        unread = (
+            _unread(args)
+            or large.named({**fields, key: args}, key) is not None
+            or bool(large.left(fields, args))
+        )
         if entry.kind == "call":
             ran = fields.get("status") == "ok"
             return _Taken(call=call, index=index, recorded=None, unread=unread, ran=ran)
@@ -351,28 +390,14 @@ class _History:
             ran=fields["verdict"] == "allow" or fields.get("mode", "enforce") != "enforce",
         )
 
+    def _found(self, fields: Mapping[str, Any], key: str) -> Any:
+        return large.found(fields, key, self._blobs, self._openings)
+
     def _run_of(self, run_id: str | None) -> RunRef | None:
         if run_id is None:
             return None
         known = self._runs.get(run_id)
         return known or self._given.fill(RunRef(run_id=run_id, root=run_id))
-
-
-def _run(fields: Mapping[str, Any]) -> RunRef:
-    """A run as its first entry states it, without what was not kept of it."""
-    return RunRef(
-        run_id=fields["run"],
-        root=fields.get("root") or fields["run"],
-        parent=fields.get("parent"),
-        agent=fields.get("agent"),
-        user=_kept(fields.get("user", {})),
-        tenant=fields.get("tenant"),
-        context=_kept(fields.get("context", {})),
-    )
-
-
-def _kept(said: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in said.items() if not _unread({name: value})}
 
 
 def _unread(value: Any) -> bool:

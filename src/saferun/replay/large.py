@@ -1,11 +1,11 @@
-"""Values too large for an entry: found beside the ledger again, where they are still held."""
+"""Values that lie beside the ledger, large or sealed: found again, where they are still held."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from saferun.ledger import Blobs, blob_hash
+from saferun.ledger import Blobs, Openings, blob_hash, filled, opened
 
 
 def named(fields: Mapping[str, Any], key: str) -> tuple[str, int] | None:
@@ -21,8 +21,36 @@ def named(fields: Mapping[str, Any], key: str) -> tuple[str, int] | None:
     return None
 
 
-def found(fields: Mapping[str, Any], key: str, blobs: Blobs) -> Any:
-    """A field's whole value; its placeholder where that is no longer held, or does not fit."""
+def found(
+    fields: Mapping[str, Any], key: str, blobs: Blobs, openings: Openings | None = None
+) -> Any:
+    """A field's whole value, with what is sealed in it opened where `openings` are given.
+
+    A placeholder stays where what it stands for is no longer held, or does not fit.
+    """
+    value = _whole(fields, key, blobs)
+    if openings is None or not fields.get("sealed"):
+        return value
+    try:
+        return opened(value, fields["sealed"], openings)
+    except RecursionError:
+        # Nested too deeply to be looked through; nobody could look at it either.
+        return value
+
+
+def left(fields: Mapping[str, Any], value: Any) -> list[bytes]:
+    """The commitments of an entry that still stand in a value of it."""
+    found: list[bytes] = []
+
+    def note(commitment: bytes) -> Any:
+        found.append(commitment)
+        return msgspec.UNSET
+
+    filled(value, fields.get("sealed", {}), note)
+    return found
+
+
+def _whole(fields: Mapping[str, Any], key: str, blobs: Blobs) -> Any:
     value = fields.get(key)
     beside = named(fields, key)
     if beside is None:

@@ -1,6 +1,8 @@
 """Where decisions become durable: the only place with SQL."""
 
-from saferun.store.reading import Group, Health, Reader, checkpoint, index
+from saferun.store.anchors import Anchored, keep_anchored
+from saferun.store.reading import Extent, Group, Health, Loose, Reader
+from saferun.store.signing import Ledger, checkpoint
 from saferun.store.store import Store
 from saferun.store.trails import Followed, Trails, write_echo, write_sign
 from saferun.store.versions import (
@@ -13,42 +15,56 @@ from saferun.store.versions import (
     WrongSecretError,
 )
 from saferun.store.work import (
+    BY_CHECK,
     Admit,
     Admitted,
     Answer,
     Append,
     Blob,
+    Cleared,
     Fared,
+    FindOut,
     Import,
+    Known,
     Look,
     Opening,
     PastOf,
     Request,
+    Seal,
     Settle,
     Turn,
     Watched,
 )
 
 __all__ = [
+    "BY_CHECK",
     "Admit",
     "Admitted",
+    "Anchored",
     "Answer",
     "Append",
     "Assign",
     "Blob",
+    "Cleared",
     "Enrol",
+    "Extent",
     "Fared",
+    "FindOut",
     "Followed",
     "Group",
     "Health",
     "Import",
+    "Known",
+    "Ledger",
     "Look",
+    "Loose",
     "Opening",
     "PastOf",
     "Pin",
     "Pinned",
     "Reader",
     "Request",
+    "Seal",
     "Settle",
     "Store",
     "Trails",
@@ -58,7 +74,7 @@ __all__ = [
     "Watched",
     "WrongSecretError",
     "checkpoint",
-    "index",
+    "keep_anchored",
     "write_echo",
     "write_sign",
 ]

@@ -96,6 +96,30 @@ def bury_the_rest(folder: Path) -> None:
             pass
 
 
+def boots(store: Path) -> Path:
+    """The folder with the lock files of those that have a store open."""
+    return store.with_name(store.name + ".boots")
+
+
+def lives(folder: Path, boot: str) -> bool:
+    """Whether the process of a boot is still there, as far as its lock tells. Changes nothing."""
+    if not boot.isalnum():
+        # It comes from the database, so it may be no more than the name of a file.
+        return False
+    try:
+        fd = os.open(folder / boot, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        # Shared, so that two who ask do not take each other for the owner.
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
 @contextlib.contextmanager
 def buried(folder: Path, boot: str) -> Iterator[bool]:
     """Whether `boot` is dead; where it is, its lock is held for the length of the block.

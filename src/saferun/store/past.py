@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from saferun.call import Past
+from saferun.errors import StoreError
 from saferun.ledger import DecisionEntry, ModelEntry, RunEntry, parse
 
 MAX_RUNS = 10_000
@@ -25,6 +26,8 @@ class _Rows(Protocol):
     def rows(self, statement: str, *values: object) -> list[tuple[object, ...]]: ...
 
     def first_entry(self, run_id: str) -> int | None: ...
+
+    def body(self, seq: object) -> bytes: ...
 
 
 class _Account:
@@ -81,8 +84,15 @@ class Pasts:
         self._accounts[root] = _Account(tx.now)
         self._roots[root] = root
         first = tx.first_entry(root)
-        if first is not None:
-            self._fold(tx, first, lambda of: of == root)
+        if first is None:
+            return
+        if tx.body(first) == b"":
+            del self._accounts[root]
+            raise StoreError(
+                f"Run {root} began in entry {first}, which is archived, so what it has done so far "
+                "is not known here; begin a new run."
+            )
+        self._fold(tx, first, lambda of: of == root)
 
     def _fold(self, tx: _Rows, first: int, concerns: Callable[[str], bool]) -> None:
         """Add what the entries from `first` on say of the runs that it concerns."""
@@ -90,6 +100,12 @@ class Pasts:
         last = first - 1
         for seq, body in _entries(tx, first):
             last = seq
+            if not body:
+                # It was archived while this process looked away. Whose it was is not known, so
+                # every run is read again, and one whose beginning is gone cannot be.
+                self._accounts.clear()
+                self._roots.clear()
+                continue
             parsed = parse(body)
             entry = parsed.entry
             if isinstance(entry, RunEntry) and entry.event == "start":

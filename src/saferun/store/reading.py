@@ -5,33 +5,40 @@ transaction of its own.
 """
 
 import contextlib
-import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeAlias
 
 import msgspec
 
+from saferun.config import SigningTable
 from saferun.control import Switch
 from saferun.errors import StoreError
 from saferun.ledger import (
-    Checkpoint,
+    ArchiveEntry,
+    DecisionEntry,
     EntryError,
     Frontier,
     Head,
-    Signer,
-    Verifier,
+    Opening,
+    Signs,
     leaf_hash,
-    open_checkpoint,
+    parse,
     read,
-    sign_checkpoint,
 )
 from saferun.store import sqlite
-from saferun.store.keys import Keys
-from saferun.store.locks import FileLock
+from saferun.store.anchors import Anchored
+from saferun.store.custody import Custody
+from saferun.store.locks import boots, lives
+from saferun.store.nodes import Tree, landmarks
+from saferun.store.signing import Ledger, folder_of, hold, ledger_of
+from saferun.store.vault import KEPT, KEY, Vault
 from saferun.store.versions import intact
+
+if TYPE_CHECKING:
+    from saferun.store.archive import Archive
 
 _PAGE = 2_000
 
@@ -48,6 +55,34 @@ class Health(NamedTuple):
     checkpoint: int | None
 
 
+class Extent(NamedTuple):
+    """How large a store is and how fast it grows. Sizes are in bytes.
+
+    `log` is its write-ahead log, and `reusable` what the database has freed and will fill again.
+    `archived` of the entries have their bodies in an archive alone. `daily` are the entries of a
+    day, over the last week, and `each` what one takes with all that belongs to it; None where
+    there are too few to tell.
+    """
+
+    database: int
+    log: int
+    reusable: int
+    entries: int
+    archived: int
+    daily: float | None
+    each: float | None
+
+
+FEW = 1_000
+"""Entries below which nothing is said of what one takes: the file has a size of its own."""
+
+_LEAF = 50
+"""Bytes that an archived entry still takes, about: its number, its leaf and what holds them."""
+
+WEEK = 7 * 86_400_000_000
+_HOUR = 3_600_000_000
+
+
 class Group(NamedTuple):
     """What the controls keep of one group: of one user by one policy, say, or of one tool.
 
@@ -59,6 +94,28 @@ class Group(NamedTuple):
     time: int
     about: list[tuple[str, str]]
     states: dict[str, Any]
+
+
+class Loose(NamedTuple):
+    """A call without a known end: it is still under way, or it is recorded as unknown.
+
+    `seq` is its decision and `body` that entry, empty where it is archived or was changed. `said`
+    is the entry that says that nobody knows, None where it is still under way. `alive` says
+    whether the process that made it is still there: then it may yet do its work.
+    """
+
+    seq: int
+    tool: str
+    at: int
+    body: bytes
+    said: bytes | None
+    alive: bool
+
+    @property
+    def decision(self) -> DecisionEntry | None:
+        """What was decided, None where that cannot be read here."""
+        found = parse(self.body).entry if self.body else None
+        return found if isinstance(found, DecisionEntry) else None
 
 
 Named: TypeAlias = Literal["agent", "user", "tenant"]
@@ -80,22 +137,28 @@ def _undamaged(path: Path) -> Iterator[None]:
         yield
     except (msgspec.MsgspecError, TypeError):
         # A rewritten row may hold any type that SQLite has.
-        raise StoreError(f"What the controls keep in {path} was changed; see a backup.") from None
+        raise StoreError(f"What {path} keeps was changed; see a backup.") from None
 
 
 class Reader:
     """A store's history. Use as a context manager.
 
+    With an `archive`, entries that were archived have their bodies again, and their large
+    values; what the archive lacks, or has and does not fit, it notes as its `trouble`.
+
     Raises StoreError where there is no store or it cannot be read.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, archive: "Archive | None" = None) -> None:
         self.path = path
+        self.archive = archive
         with sqlite.explained(path):
             self._connection = sqlite.connect(path, "full", write=False)
             known = dict(self._connection.execute("SELECT name, value FROM meta").fetchall())
         self.origin: str = known.get("origin", "")
         self.ledger: str = known.get("ledger", "")
+        # The name comes from the database, so it may be no more than the name of a file.
+        self._vault = Vault(path.parent / "keys", Path(self.ledger).name)
 
     def __enter__(self) -> Self:
         return self
@@ -111,15 +174,34 @@ class Reader:
     def close(self) -> None:
         self._connection.close()
 
-    def signer(self, origin: str | None = None) -> Signer | None:
-        """Who signs for this ledger, or for `origin`, None where the signing key is not here.
+    def signer(self, origin: str | None = None, given: SigningTable | None = None) -> Signs | None:
+        """Who signs for this ledger, None where the signing key is not here.
 
-        Looking for the key never makes one: a new key under an old name would vouch for
-        anything. Raises StoreError where it is no key.
+        Under another name, `origin`, it is whatever key lies here. `given` is what the
+        configuration says of the key. Looking for one never makes one: a new key under an old
+        name would vouch for anything.
+
+        Raises StoreError where it is no key, or is not the one that the ledger has named.
         """
+        ledger = self.named_keys()
         # The name comes from the database, so it may be no more than the name of a file.
-        seed = Keys.signing_only(self.path.parent / "keys", Path(self.ledger).name)
-        return None if seed is None else Signer(origin or self.origin, seed)
+        custody = Custody(folder_of(self.path), Path(ledger.name).name, given)
+        return custody.signer(origin or ledger.origin, ledger.vkey if origin is None else None)
+
+    def named_keys(self) -> Ledger:
+        """The ledger's name and origin, and the keys that it has named, as they are now."""
+        with sqlite.explained(self.path):
+            return ledger_of(self._connection)
+
+    @property
+    def former(self) -> set[str]:
+        """The names under which the ledger went before it was restarted."""
+        return self.named_keys().former
+
+    def hold(self) -> None:
+        """Hold the store against its high-water mark. Raises StoreError where it is behind."""
+        with sqlite.explained(self.path):
+            hold(self._connection, self.path)
 
     def head(self) -> Head:
         """The size and frontier that the ledger says it has; those of nothing without a head."""
@@ -139,42 +221,260 @@ class Reader:
                 "SELECT seq, body, leaf FROM entry WHERE seq > ? AND seq < ? ORDER BY seq LIMIT ?",
                 *(last, stop, _PAGE),
             )
-            yield from page
+            yield from page if self.archive is None else map(self._completed, page)
             if len(page) < _PAGE:
                 return
             last = page[-1][0]
+
+    def row(self, seq: int) -> tuple[Any, Any] | None:
+        """Body and leaf of one entry as they lie there, None where there is none.
+
+        The body of one that is archived is empty, unless its archive is at hand.
+        """
+        row = self._one("SELECT body, leaf FROM entry WHERE seq = ?", seq)
+        if row is None:
+            return None
+        _, body, leaf = self._completed((seq, row[0], row[1]))
+        return body, leaf
+
+    def body(self, seq: int) -> bytes:
+        """The body of one entry as it is stored, as `row` gives it.
+
+        Raises StoreError where there is none, or it is not stored as bytes.
+        """
+        row = self.row(seq)
+        if row is None:
+            raise StoreError(f"There is no entry {seq} in {self.path}.")
+        if not isinstance(row[0], bytes):
+            raise StoreError(f"Entry {seq} of {self.path} was changed; run saferun ledger verify.")
+        return row[0]
+
+    def _completed(self, row: tuple[int, Any, Any]) -> tuple[int, Any, Any]:
+        seq, body, leaf = row
+        if self.archive is None or body != b"":
+            return row
+        return seq, self.archive.body(seq, leaf), leaf
+
+    def leaves(self, upto: int) -> Iterator[bytes]:
+        """The leaves of the entries before number `upto`, archived or not.
+
+        Raises StoreError where one is missing or is none.
+        """
+        due = 0
+        while due < upto:
+            page = self._all(
+                "SELECT seq, leaf FROM entry WHERE seq >= ? AND seq < ? ORDER BY seq LIMIT ?",
+                *(due, upto, _PAGE),
+            )
+            for seq, leaf in page:
+                if seq != due or not isinstance(leaf, bytes):
+                    break
+                yield leaf
+                due += 1
+            if not page or due != page[-1][0] + 1:
+                raise StoreError(
+                    f"Entry {due} of {self.path} is missing or was changed; run saferun ledger "
+                    "verify."
+                )
 
     def bodies(self, seqs: Sequence[int]) -> Iterator[bytes]:
         """The bodies of some entries, in the order of `seqs`.
 
         One that is gone, or is not what its row says, is empty, which no reader takes for an
-        entry: history that was changed is not shown as if it were history.
+        entry: history that was changed is not shown as if it were history. See `away` for one
+        that is archived.
         """
         for seq in seqs:
-            row = self._one("SELECT body, leaf FROM entry WHERE seq = ?", seq)
+            row = self.row(seq)
             yield row[0] if row is not None and _intact(seq, *row) else b""
+
+    def tree(self, *, kept: bool = True) -> Tree:
+        """The roots of perfect subtrees, from those that are kept or from the leaves alone."""
+        return Tree(self._connection, self.path, kept=kept)
+
+    def landmarks(self, stop: int) -> list[int]:
+        """The numbers of the entries below `stop` that change keys or name, or archive."""
+        return landmarks(self._connection, self.path, stop)
 
     def blob(self, name: bytes) -> tuple[bytes, bytes] | None:
         """Salt and data of a large value, None where it is no longer held."""
         row = self._one("SELECT salt, data FROM blob WHERE hash = ?", name)
-        return None if row is None else (row[0], row[1])
+        if row is None:
+            return None if self.archive is None else self.archive.blob(name)
+        return row[0], row[1]
 
-    def checkpoints(self) -> list[bytes]:
-        """The signed notes that were kept with the ledger, the oldest first."""
-        return [row[0] for row in self._all("SELECT note FROM checkpoint ORDER BY size")]
+    def archived(self) -> int:
+        """How many of the first entries lie in an archive."""
+        row = self._one("SELECT max(size) FROM archive") if self._since(4) else None
+        return 0 if row is None or not isinstance(row[0], int) else row[0]
+
+    def archives(self) -> list[tuple[int, int, str]]:
+        """First, size and root of each segment that was archived, as their entries say it.
+
+        Raises StoreError where an entry does not say what is kept of it.
+        """
+        if not self._since(4):
+            return []
+        found: list[tuple[int, int, str]] = []
+        for first, size, seq in self._all("SELECT first, size, seq FROM archive ORDER BY first"):
+            try:
+                entry = parse(next(self.bodies([seq]))).entry
+            except EntryError:
+                entry = None
+            if not isinstance(entry, ArchiveEntry) or (entry.first, entry.size) != (first, size):
+                raise StoreError(
+                    f"What {self.path} keeps of its archives was changed; run saferun ledger "
+                    "verify."
+                )
+            found.append((first, size, entry.root))
+        return found
+
+    def away(self, seq: int) -> bool:
+        """Whether the body of an entry lies in an archive alone."""
+        row = self._one("SELECT body = x'' FROM entry WHERE seq = ?", seq)
+        return row is not None and bool(row[0]) and seq < self.archived()
+
+    def began(self, run_id: str) -> int | None:
+        """The number of the entry with which a run began, None where nobody knows the run."""
+        row = self._one("SELECT seq FROM run WHERE run_id = ?", run_id)
+        return None if row is None else int(row[0])
+
+    def time(self, seq: int) -> int:
+        """When an entry was written, in microseconds since 1970, UTC.
+
+        Raises StoreError where it cannot be read.
+        """
+        try:
+            return parse(next(self.bodies([seq]))).time
+        except EntryError:
+            raise StoreError(
+                f"Entry {seq} of {self.path} cannot be read; run saferun ledger verify."
+            ) from None
+
+    def since(self, moment: int, first: int, size: int) -> int:
+        """The number of the first entry from `first` on that is of `moment` or later.
+
+        `size` where none is. A look at a few: times never go back.
+        """
+        while first < size:
+            middle = (first + size) // 2
+            if self.time(middle) < moment:
+                first = middle + 1
+            else:
+                size = middle
+        return first
+
+    def open_calls(self) -> list[int]:
+        """The numbers of the decisions that have no outcome yet."""
+        return [row[0] for row in self._all("SELECT seq FROM head WHERE seq >= 0 ORDER BY seq")]
+
+    def open_requests(self, now: int) -> set[str]:
+        """The ids of the requests that wait for a person, or for their call to be made."""
+        waiting = "SELECT id FROM approval WHERE state IN ('pending', 'approved') AND deadline > ?"
+        return {row[0] for row in self._all(waiting, now)}
+
+    def pinned(self, now: int) -> list[str]:
+        """The runs, each with its children, that keep a version of a policy at that time."""
+        return [row[0] for row in self._all("SELECT root FROM pin WHERE until > ?", now)]
+
+    def extent(self) -> Extent:
+        """How large the store is and how fast it grows, from a few rows alone."""
+        database, log, reusable = self._sizes()
+        size, archived = self.head().size, self.archived()
+        held, daily = size - archived, None
+        if held >= FEW:
+            newest = self.time(size - 1)
+            since = self.since(newest - WEEK, archived, size)
+            over = max(newest - self.time(since), _HOUR)
+            daily = (size - since) * 86_400_000_000 / over
+        used = database - reusable - _LEAF * archived
+        each = max(used, 0) / held if held >= FEW else None
+        return Extent(database, log, reusable, size, archived, daily, each)
+
+    def _sizes(self) -> tuple[int, int, int]:
+        log = self.path.with_name(self.path.name + "-wal")
+        # By its own account: what is new lies in the log, and not yet in the file.
+        found = self._one(
+            "SELECT page_count * page_size, freelist_count * page_size"
+            " FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
+        )
+        assert found is not None
+        return int(found[0]), log.stat().st_size if log.exists() else 0, int(found[1])
+
+    def opening(self, commitment: bytes) -> Opening | None:
+        """What opens a commitment: salt, path and value.
+
+        None where nobody has it any more, where its key is not here, or where it was changed;
+        `holds` tells the first from the others.
+        """
+        # Between looking for the key and looking into its file, it may have been renewed.
+        for _ in range(3):
+            row = self._sealed(KEPT, commitment)
+            if row is None:
+                return None
+            found = self._vault.opening(commitment, row)
+            if found is not None:
+                return found
+        return None
+
+    def holds(self, commitment: bytes) -> bool:
+        """Whether what opens a commitment is still kept, though perhaps not within reach here."""
+        return self._sealed("SELECT 1 FROM opening WHERE hash = ?", commitment) is not None
+
+    def subjects(self) -> int:
+        """Of how many subjects anything is kept."""
+        row = self._sealed("SELECT count(*) FROM subject")
+        return 0 if row is None else int(row[0])
+
+    def reaches(self) -> bool:
+        """Whether the key is here that sensitive values are kept under, if any are."""
+        row = self._sealed("SELECT value FROM meta WHERE name = ?", KEY)
+        return row is None or self._vault.reaches(str(row[0]))
+
+    def unfinished(self) -> str | None:
+        """What is still due of an erasure: the renewal of the `key`, or the end of the `log`."""
+        row = self._one("SELECT value FROM meta WHERE name = 'erasing'")
+        return None if row is None else str(row[0])
+
+    def _sealed(self, statement: str, *values: object) -> tuple[Any, ...] | None:
+        """A row of what is sealed; none in a store from before anything was."""
+        version = self._one("PRAGMA user_version")
+        return self._one(statement, *values) if version is not None and version[0] >= 4 else None
+
+    def checkpoints(self, most: int | None = None) -> list[bytes]:
+        """The signed notes that were kept with the ledger, the oldest first.
+
+        Where there are more than `most`, about so many at even distances, with the newest.
+        """
+        step = 1
+        if most is not None:
+            (count,) = self._all("SELECT count(*) FROM checkpoint")[0]
+            step = max(1, -(-count // most))
+        found = self._all(
+            "SELECT note FROM (SELECT note, size, row_number() OVER (ORDER BY size DESC) AS back"
+            " FROM checkpoint) WHERE back % ? = 1 % ? ORDER BY size",
+            *(step, step),
+        )
+        return [row[0] for row in found]
+
+    def newest_checkpoint(self) -> bytes | None:
+        """The signed note of the largest size that was kept with the ledger."""
+        row = self._one("SELECT note FROM checkpoint ORDER BY size DESC LIMIT 1")
+        return None if row is None else row[0]
+
+    def anchors(self) -> list[Anchored]:
+        """How far each place outside has the ledger, as the store remembers it, by name."""
+        if not self._since(4):
+            return []
+        rows = self._all(
+            "SELECT name, size, time, note, tried, failed, against FROM anchor ORDER BY name"
+        )
+        with _undamaged(self.path):
+            return [msgspec.convert((*row[:-1], bool(row[-1])), Anchored) for row in rows]
 
     def runs(self, limit: int) -> list[str]:
         """The newest runs' ids, the newest first."""
         found = self._all("SELECT run_id FROM run ORDER BY seq DESC LIMIT ?", limit)
-        return [row[0] for row in found]
-
-    def frames(self, run_id: str) -> list[int]:
-        """The numbers of a run's entries, as far as the index goes; see `index`.
-
-        Under `""`, which is no run's id, are those at which something else than a run was
-        stopped or resumed.
-        """
-        found = self._all("SELECT seq FROM frame WHERE run_id = ? ORDER BY seq", run_id)
         return [row[0] for row in found]
 
     def first_entry(self, root: str) -> int:
@@ -275,8 +575,56 @@ class Reader:
         for (held,) in self._controls("SELECT held FROM head WHERE seq >= 0 AND held IS NOT NULL"):
             with _undamaged(self.path):
                 for key, name, amount in _HELD.decode(held):
+                    if name.split(" ")[1] == "calls":
+                        # A call that is under way has been made; only what it sums may change.
+                        continue
                     total[key, name] = total.get((key, name), 0) + amount
         return total
+
+    def unknown(self, of: int | None = None, tool: str | None = None) -> Iterator[Loose]:
+        """Calls of which nobody knows how they ended, by ascending number of their decision.
+
+        All of them, or that one, or those of a tool. Raises StoreError.
+        """
+        last = -1 if of is None else of - 1
+        stop = 1 << 62 if of is None else of + 1
+        while True:
+            page = self._later(
+                "SELECT seq, tool, at, said FROM unknown WHERE seq > ? AND seq < ?"
+                " AND (?3 IS NULL OR tool = ?3) ORDER BY seq LIMIT 1000",
+                *(last, stop, tool),
+            )
+            for seq, name, at, said in page:
+                body, told = self.bodies([seq, said])
+                yield Loose(seq, name, at, body, told, self._alive(body))
+            if len(page) < 1000:
+                return
+            last = page[-1][0]
+
+    def unknowns(self) -> int:
+        """How many calls there are of which nobody knows how they ended."""
+        found = self._later("SELECT count(*) FROM unknown")
+        return int(found[0][0]) if found else 0
+
+    def under_way(self) -> Iterator[Loose]:
+        """Calls without an outcome so far, by ascending number of their decision."""
+        rows = self._all("SELECT seq, boot FROM head WHERE seq >= 0 ORDER BY seq")
+        for seq, boot in rows:
+            [body] = self.bodies([seq])
+            tool, at = "", 0
+            if body:
+                made = parse(body)
+                tool, at = getattr(made.entry, "tool", ""), made.time
+            yield Loose(seq, tool, at, body, None, lives(boots(self.path), str(boot)))
+
+    def _alive(self, body: bytes) -> bool:
+        boot = parse(body).entry.boot if body else None
+        return boot is not None and lives(boots(self.path), boot)
+
+    def _later(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """Rows of a table of schema 4; none in a store from before."""
+        version = self._one("PRAGMA user_version")
+        return self._all(statement, *values) if version is not None and version[0] >= 4 else []
 
     def names(self, scope: Named, name: str) -> bool:
         """Whether any run was for that agent, user or tenant."""
@@ -310,8 +658,11 @@ class Reader:
 
     def _controls(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Rows of what the controls keep; none in a store from before there were any."""
-        version = self._one("PRAGMA user_version")
-        return self._all(statement, *values) if version is not None and version[0] >= 3 else []
+        return self._all(statement, *values) if self._since(3) else []
+
+    def _since(self, version: int) -> bool:
+        found = self._one("PRAGMA user_version")
+        return found is not None and found[0] >= version
 
     def health(self) -> Health:
         newest = self._one("SELECT max(size) FROM checkpoint")
@@ -351,125 +702,3 @@ def _intact(seq: int, body: object, leaf: object) -> bool:
         return read(body).seq == seq
     except EntryError:
         return False
-
-
-def index(path: Path, progress: Callable[[int, int], None] | None = None) -> None:
-    """Bring the index of runs up to the newest entry: which entries are frames of which run.
-
-    Derived from the ledger and kept off the path of calls, so it is behind until somebody
-    looks. Pages are written under the store's write lock, each in a moment.
-    """
-    with sqlite.explained(path):
-        connection = sqlite.connect(path, "process")
-        lock = FileLock(path.with_name(path.name + ".lock"))
-        try:
-            while _index_page(connection, lock, progress):
-                pass
-        finally:
-            connection.close()
-            lock.close()
-
-
-def _index_page(
-    connection: sqlite3.Connection, lock: FileLock, progress: Callable[[int, int], None] | None
-) -> bool:
-    done = int(
-        connection.execute(
-            "SELECT coalesce((SELECT value FROM meta WHERE name = 'indexed'), '0')"
-        ).fetchone()[0]
-    )
-    (size,) = connection.execute("SELECT size FROM head WHERE seq = -1").fetchone()
-    page = connection.execute(
-        "SELECT seq, body FROM entry WHERE seq >= ? ORDER BY seq LIMIT ?", (done, _PAGE)
-    ).fetchall()
-    if not page:
-        return False
-    frames = [(run, seq) for seq, body in page if (run := _run_of(body)) is not None]
-    lock.acquire()
-    try:
-        with sqlite.transaction(connection):
-            connection.executemany("INSERT OR IGNORE INTO frame VALUES (?, ?)", frames)
-            connection.execute(
-                "INSERT INTO meta VALUES ('indexed', ?)"
-                " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-                (str(page[-1][0] + 1),),
-            )
-    finally:
-        lock.release()
-    if progress is not None:
-        progress(page[-1][0] + 1, size)
-    return True
-
-
-def _run_of(body: bytes) -> str | None:
-    try:
-        entry = read(body)
-        run = entry.fields.get("run")
-        if run is None and entry.kind == "control" and entry.fields["event"] in _TURNS:
-            return ""
-    except Exception:  # noqa: BLE001 - a rewritten entry is for `ledger verify` to report
-        return None
-    return run if isinstance(run, str) else None
-
-
-_TURNS = ("stopped", "resumed")
-
-
-def checkpoint(path: Path, signer: Signer) -> bytes:
-    """A signed note on the ledger as it is now: the newest one, or a new one where it has grown.
-
-    Only what is synced to disk is signed: the log is synced first, since a
-    store with `process` durability may have answered for entries that are not on disk yet.
-    Raises StoreError where the ledger no longer holds what its own last checkpoint vouched for.
-    """
-    _hold_against_the_last(path, signer)
-    with sqlite.explained(path):
-        lock = FileLock(path.with_name(path.name + ".lock"))
-        lock.acquire()
-        try:
-            connection = sqlite.connect(path, "full")
-            try:
-                return _signed(connection, signer)
-            finally:
-                connection.close()
-        finally:
-            lock.close()
-
-
-def _hold_against_the_last(path: Path, signer: Signer) -> None:
-    # Before the lock: entries that a checkpoint covers never change, and reading them all takes
-    # longer than any call should wait.
-    with Reader(path) as reader:
-        notes = reader.checkpoints()
-        if not notes:
-            return
-        last = open_checkpoint(notes[-1], [Verifier(signer.vkey())], origin=signer.name)
-        frontier = Frontier()
-        for _, body, _ in reader.rows(last.size):
-            if not isinstance(body, bytes):
-                # A rewritten row may hold any type that SQLite has; it ends what is right.
-                break
-            frontier.append(leaf_hash(body))
-    if (frontier.size, frontier.root()) != (last.size, last.root):
-        raise StoreError(
-            f"{path} does not hold the {last.size:,} entries that its last checkpoint vouches "
-            "for: some are missing or were changed. Nothing was signed; run saferun ledger verify."
-        )
-
-
-def _signed(connection: sqlite3.Connection, signer: Signer) -> bytes:
-    frontier = Frontier.decode(
-        connection.execute("SELECT frontier FROM head WHERE seq = -1").fetchone()[0]
-    )
-    newest = connection.execute(
-        "SELECT size, note FROM checkpoint ORDER BY size DESC LIMIT 1"
-    ).fetchone()
-    if newest is not None and newest[0] == frontier.size:
-        note: bytes = newest[1]
-        return note
-    note = sign_checkpoint(Checkpoint(signer.name, frontier.size, frontier.root()), signer)
-    # A commit with synchronous=FULL syncs the whole log up to and with itself; the note goes
-    # out of the door only after it.
-    with sqlite.transaction(connection):
-        connection.execute("INSERT INTO checkpoint VALUES (?, ?)", (frontier.size, note))
-    return note

@@ -10,11 +10,14 @@ from pathlib import Path
 from saferun.config import Durability
 from saferun.errors import StoreError
 
-VERSION = 3
+VERSION = 4
 """Of the schema, in `PRAGMA user_version`. Migrations below lead up to it one by one."""
 
 APPLICATION = 0x5352_4E31
 """`SRN1` in `PRAGMA application_id`: a file of somebody else's is never written to."""
+
+BUSY = 5_000
+"""Milliseconds that a statement waits for a lock of SQLite's own."""
 
 _MIGRATIONS: dict[int, str] = {
     1: """
@@ -101,7 +104,8 @@ _MIGRATIONS: dict[int, str] = {
     ) WITHOUT ROWID;
     ALTER TABLE head ADD COLUMN switches INTEGER NOT NULL DEFAULT 0;
 
-    -- What a call that is open may come to cost, for people who look at what is spoken for.
+    -- What a call that is open counts towards: what is spoken for, and what is given back should
+    -- it turn out that it never started.
     ALTER TABLE head ADD COLUMN held BLOB;
 
     -- The ids of all that a request asks a person to override.
@@ -115,6 +119,65 @@ _MIGRATIONS: dict[int, str] = {
     -- The children of a run, for whoever reads what the whole family has done.
     CREATE TABLE child (root TEXT NOT NULL, run_id TEXT NOT NULL, PRIMARY KEY (root, run_id))
         WITHOUT ROWID;
+    """,
+    4: """
+    -- The tree's right edge at each checkpoint: what came since is held against it before the
+    -- next one is signed. NULL for checkpoints of before.
+    ALTER TABLE checkpoint ADD COLUMN frontier BLOB;
+
+    -- Roots of perfect subtrees, `place`-th of those over 2^level leaves: derived from the leaves
+    -- and off the path of calls, so that a proof reads hundreds of hashes and not a million.
+    CREATE TABLE node (
+        level INTEGER NOT NULL, place INTEGER NOT NULL, hash BLOB NOT NULL,
+        PRIMARY KEY (level, place)
+    ) WITHOUT ROWID;
+    -- The entries that say under which name and key the ledger goes on, or what was archived:
+    -- by number, noted with the nodes and derived as they are.
+    CREATE TABLE landmark (seq INTEGER PRIMARY KEY);
+
+    -- What opens the commitments that entries hold: salt, path and value, encrypted under the key
+    -- of their subject; and those keys, wrapped by one that lies outside of this file.
+    -- They may be large and come at the end of their table: a commit pays for each page it
+    -- touches.
+    CREATE TABLE opening (hash BLOB NOT NULL, subject BLOB NOT NULL, sealed BLOB NOT NULL);
+    CREATE UNIQUE INDEX opening_hash ON opening (hash);
+    CREATE INDEX opening_subject ON opening (subject);
+    CREATE TABLE subject (subject BLOB PRIMARY KEY, key BLOB NOT NULL) WITHOUT ROWID;
+
+    -- How far each place outside has the ledger: the checkpoint that it took last, as it gave it
+    -- back, and when that was; and why it has not taken the newest, and whether that speaks
+    -- against the ledger.
+    CREATE TABLE anchor (
+        name TEXT PRIMARY KEY, size INTEGER NOT NULL, time INTEGER NOT NULL, note BLOB NOT NULL,
+        tried INTEGER NOT NULL, failed TEXT, against INTEGER NOT NULL
+    ) WITHOUT ROWID;
+
+    -- Calls of which entry `said` records that nobody knows how they ended, until somebody has
+    -- found out: by the number of their decision, which was made at `at`, with what settling them
+    -- needs. Of those from before, what they held is not known any more.
+    CREATE TABLE unknown (
+        seq INTEGER PRIMARY KEY, said INTEGER NOT NULL, at INTEGER NOT NULL, tool TEXT NOT NULL,
+        call BLOB, approval TEXT, held BLOB
+    );
+    INSERT OR IGNORE INTO unknown
+    SELECT made.seq, ended.seq, json_extract(made.body, '$.time'),
+        json_extract(made.body, '$.tool'), call.key, json_extract(made.body, '$.approval'), NULL
+    FROM (
+        SELECT seq, CAST(body AS TEXT) AS body FROM entry
+        WHERE instr(body, CAST('"status":"unknown"' AS BLOB))
+    ) AS ended
+    JOIN (SELECT seq, CAST(body AS TEXT) AS body FROM entry) AS made ON made.seq =
+        CASE WHEN json_valid(ended.body)
+        AND json_extract(ended.body, '$.status') = 'unknown'
+        AND json_extract(ended.body, '$.kind') IN ('recovery', 'outcome')
+        THEN json_extract(ended.body, '$.of') END
+    LEFT JOIN call ON call.decision = made.seq
+    WHERE CASE WHEN json_valid(made.body) THEN json_extract(made.body, '$.kind') END = 'decision';
+    -- Which entries lie in archives, and which entry says so: derived from those entries.
+    CREATE TABLE archive (first INTEGER PRIMARY KEY, size INTEGER NOT NULL, seq INTEGER NOT NULL);
+    -- Which entries are of which run: in the search index now, which has a file of its own.
+    DROP TABLE frame;
+    DELETE FROM meta WHERE name = 'indexed';
     """,
 }
 
@@ -142,7 +205,7 @@ def connect(path: Path, durability: Durability, *, write: bool = True) -> sqlite
             with contextlib.suppress(FileExistsError):
                 os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         connection = sqlite3.connect(
-            path, timeout=5.0, isolation_level=None, check_same_thread=False
+            path, timeout=BUSY / 1000, isolation_level=None, check_same_thread=False
         )
         try:
             _set_up(connection, path, durability, write=write)
@@ -230,8 +293,8 @@ def _sentence(path: Path, problem: Exception) -> str:
         return f"{path} cannot be written; give this user write access to the file and its folder."
     if "not a database" in said or "malformed" in said or "corrupt" in said:
         return (
-            f"{path} is damaged or not a SafeRun store; keep the file, restore a backup beside it "
-            "or name a new file for `store`."
+            f"{path} is damaged or not a SafeRun store; keep the file, and restore a backup beside "
+            "it, or save what can be read with saferun ledger recover --salvage NEW.db."
         )
     if "unable to open" in said or isinstance(problem, FileNotFoundError):
         return f"{path} cannot be opened; check that its folder exists and can be written."

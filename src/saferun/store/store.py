@@ -7,22 +7,36 @@ records `unknown` for calls whose process died; after that, everything goes thro
 import atexit
 import contextlib
 import os
-import secrets
 import sqlite3
 import threading
 import weakref
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from saferun.config import Durability, sqlite_path
+from saferun.call import canonical
+from saferun.config import Durability, SigningTable, sqlite_path
 from saferun.errors import StoreError
-from saferun.ledger import FORMAT, Frontier, LedgerEntry, Signer, encode, leaf_hash, seal
+from saferun.ledger import FORMAT, Frontier, LedgerEntry, Signs, encode, leaf_hash, seal, stamp
 from saferun.store import sqlite
 from saferun.store.clock import Clock
+from saferun.store.custody import PATIENCE, Custody
 from saferun.store.keys import Keys
-from saferun.store.locks import Boot, FileLock
+from saferun.store.locks import Boot, FileLock, boots
+from saferun.store.signing import (
+    Ledger,
+    checkpoint,
+    folder_of,
+    hold,
+    ledger_of,
+    mark_file,
+    marked,
+    named,
+    new_origin,
+)
 from saferun.store.trails import Trails
+from saferun.store.vault import Vault
 from saferun.store.work import Recover
 from saferun.store.writer import Work, Writer
 
@@ -46,6 +60,10 @@ class Store:
         outcomes_ride: whether an outcome joins the next commit instead of having its own.
             By default with `process` alone: a kill then leaves the last calls `unknown`.
         clock: microseconds since 1970, UTC.
+        signing: where the key is that checkpoints are signed with, as the configuration says.
+        checkpoints: whether they are made by themselves, as the ledger grows and at the end. A
+            store that is thrown away afterwards needs none.
+        behind: open it even where it has lost its end, for the person who settles that.
 
     Raises:
         StoreError: the file cannot be used, with what is wrong and what to do.
@@ -60,20 +78,32 @@ class Store:
         durability: Durability = "full",
         outcomes_ride: bool | None = None,
         clock: Callable[[], int] | None = None,
+        signing: SigningTable | None = None,
+        checkpoints: bool = True,
+        behind: bool = False,
     ) -> None:
         self.path = sqlite_path(url)
         self.durability: Durability = durability
         self.outcomes_ride = durability == "process" if outcomes_ride is None else outcomes_ride
         self._clock = Clock(clock)
-        self._writer = Writer(self.path, durability, self._clock)
+        signer = self._signer if checkpoints and not behind else None
+        self.vault = Vault(folder_of(self.path), ledger)
+        self._writer = Writer(self.path, durability, self._clock, self._stamp, self.vault, signer)
         self._turns: Turns | None = None
         self._boot: Boot | None = None
+        self._stamped = ("", b"")
         self._booting = threading.Lock()
-        self.origin, self.keys = self._prepare(ledger)
+        self._unfinished = False
+        self.custody = Custody(folder_of(self.path), ledger, signing)
+        self.origin, self.keys = self._prepare(ledger, behind=behind)
         self.trails = Trails(self)
         self._numbers: dict[bytes, int] = {}
         _open_stores.add(self)
-        self.recovered = self._recover()
+        self.recovered = 0 if behind else self._recovered()
+        if self._unfinished and not behind:
+            from saferun.store import erasing
+
+            erasing.resume(self)
 
     @property
     def boot(self) -> str:
@@ -84,6 +114,13 @@ class Store:
                     with sqlite.explained(self.path):
                         self._boot = Boot(self._boots)
         return self._boot.id
+
+    def _stamp(self) -> bytes:
+        """Who writes: this host, and this life of this process."""
+        boot = self.boot
+        if self._stamped[0] != boot:
+            self._stamped = (boot, stamp(os.uname().nodename, boot))
+        return self._stamped[1]
 
     def commit(self, work: Work[T]) -> T:
         """Do work in one durable transaction. Raises StoreError, or what the work raised."""
@@ -122,12 +159,72 @@ class Store:
             self._numbers[key] = number
         return number
 
+    def subject(self, tenant: str | None, whose: str) -> bytes:
+        """Whose sensitive values are kept under one key: a keyed digest, within a tenant."""
+        return self.keys.digest(canonical.encode(("subject", tenant, whose)))
+
+    def alone(self) -> AbstractContextManager[sqlite3.Connection]:
+        """Keep every writer out for a block, of all processes, and have the connection."""
+        return self._writer.alone()
+
     def flush(self) -> None:
         """Commit what rides, now."""
         self._writer.flush()
 
-    def signer(self) -> Signer:
-        return Signer(self.origin, self.keys.signing)
+    def tend(self) -> None:
+        """Move the log's pages into the database now; for whoever writes much off the path."""
+        self._writer.tend()
+
+    def recover(self) -> int:
+        """Record `unknown` for calls whose process has died since. Returns how many.
+
+        Opening a store does it too.
+        """
+        return self.commit(Recover(self.boot, self._boots))
+
+    def ledger(self) -> Ledger:
+        """The ledger's name and origin, and the keys that it has named, as they are now."""
+        with self._looking() as connection:
+            return ledger_of(connection)
+
+    def size(self) -> int:
+        """How many entries the ledger has."""
+        with self._looking() as connection:
+            (size,) = connection.execute("SELECT size FROM head WHERE seq = -1").fetchone()
+            return int(size)
+
+    def is_behind(self) -> bool:
+        """Whether it has lost its end, which only a store that was opened `behind` can have."""
+        with self._looking() as connection:
+            try:
+                hold(connection, self.path)
+            except StoreError:
+                return True
+            return False
+
+    @contextlib.contextmanager
+    def _looking(self) -> Iterator[sqlite3.Connection]:
+        with sqlite.explained(self.path):
+            connection = sqlite.connect(self.path, self.durability, write=False)
+            try:
+                yield connection
+            finally:
+                connection.close()
+
+    def signer(self) -> Signs:
+        """Who signs checkpoints now. Raises StoreError where the key is not here."""
+        found = self._signer()
+        if found is None:
+            raise self.custody.missing()
+        return found
+
+    def checkpoint(self) -> bytes:
+        """The newest signed checkpoint, or a new one. Raises StoreError where none can be made."""
+        return checkpoint(self.path, self.signer())
+
+    def _signer(self, patience: float = PATIENCE) -> Signs | None:
+        ledger = self.ledger()
+        return self.custody.signer(ledger.origin, ledger.vkey, patience)
 
     @property
     def closed(self) -> bool:
@@ -143,9 +240,9 @@ class Store:
 
     @property
     def _boots(self) -> Path:
-        return self.path.with_name(self.path.name + ".boots")
+        return boots(self.path)
 
-    def _prepare(self, ledger: str) -> tuple[str, Keys]:
+    def _prepare(self, ledger: str, *, behind: bool) -> tuple[str, Keys]:
         sqlite.check_location(self.path)
         with sqlite.explained(self.path):
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -156,33 +253,56 @@ class Store:
                 connection = sqlite.connect(self.path, self.durability)
                 try:
                     sqlite.migrate(connection)
-                    return _founded(connection, self.path, ledger, self._clock.now(0))
+                    left = "SELECT 1 FROM head WHERE seq >= 0 LIMIT 1"
+                    self._left = connection.execute(left).fetchone() is not None
+                    due = "SELECT 1 FROM meta WHERE name = 'erasing'"
+                    self._unfinished = connection.execute(due).fetchone() is not None
+                    keys = _founded(connection, self.path, ledger, self.custody, self._clock.now(0))
+                    known = ledger_of(connection)
+                    self.custody.take_over(known.origin, known.vkey)
+                    if not behind:
+                        hold(connection, self.path)
+                    return known.origin, keys
                 finally:
                     connection.close()
             finally:
                 lock.close()
 
-    def _recover(self) -> int:
-        if not self._boots.exists():
+    def _recovered(self) -> int:
+        # A new store has nothing to recover. One that was put back without the files of its
+        # boots has: they are all dead.
+        if not self._boots.exists() and not self._left:
             return 0
-        return self.commit(Recover(self.boot, self._boots))
+        return self.recover()
 
 
-def _founded(connection: sqlite3.Connection, path: Path, ledger: str, now: int) -> tuple[str, Keys]:
-    """The ledger's origin and keys, begun with entry 0 where the file is new."""
+def _founded(
+    connection: sqlite3.Connection, path: Path, ledger: str, custody: Custody, now: int
+) -> Keys:
+    """The store's own key, and the ledger begun with entry 0 where the file is new."""
     known = dict(connection.execute("SELECT name, value FROM meta").fetchall())
-    keys = Keys.open(path.parent / "keys", known.get("ledger", ledger), founding=not known)
+    if not known:
+        mark = marked(path, ledger)
+        if mark is not None:
+            raise StoreError(
+                f"{mark_file(path, ledger)} vouches for {mark.checkpoint.size:,} entries of a "
+                f"ledger, and {path} is not there; put that store back, or take the file away to "
+                "begin a new ledger."
+            )
+    keys = Keys.open(folder_of(path), founding=not known)
     if not known:
         # Needed once in a store's life, and slow to import.
         from importlib import metadata
 
         # Random, so that no two ledgers can be taken for each other whatever they are called.
-        origin = f"saferun/{ledger}/{secrets.token_hex(8)}"
+        origin = new_origin(ledger)
+        vkey = custody.made(origin)
         entry = LedgerEntry(
             name=ledger,
             origin=origin,
             format=FORMAT,
             created_by=f"saferun-sdk {metadata.version('saferun-sdk')}",
+            vkey=vkey,
         )
         body = seal(0, now, encode(entry))
         frontier = Frontier()
@@ -190,14 +310,19 @@ def _founded(connection: sqlite3.Connection, path: Path, ledger: str, now: int) 
         with sqlite.transaction(connection):
             connection.executemany(
                 "INSERT INTO meta VALUES (?, ?)",
-                [("ledger", ledger), ("origin", origin), ("digest_key", keys.digest_id)],
+                [
+                    ("ledger", ledger),
+                    ("origin", origin),
+                    ("digest_key", keys.digest_id),
+                    *named(((0, vkey),)),
+                ],
             )
             connection.execute("INSERT INTO entry VALUES (0, ?, ?)", (body, leaf_hash(body)))
             connection.execute(
                 "INSERT INTO head (seq, size, time, frontier) VALUES (-1, 1, ?, ?)",
                 (now, frontier.encode()),
             )
-        return origin, keys
+        return keys
     if known["ledger"] != ledger:
         raise StoreError(
             f"{path} holds the ledger {known['ledger']!r}, not {ledger!r}; "
@@ -208,7 +333,7 @@ def _founded(connection: sqlite3.Connection, path: Path, ledger: str, now: int) 
             f"{path} was made with another digest key; put the original digest.key back into "
             f"{path.parent / 'keys'}, or into SAFERUN_DIGEST_KEY."
         )
-    return known["origin"], keys
+    return keys
 
 
 _open_stores: "weakref.WeakSet[Store]" = weakref.WeakSet()

@@ -11,7 +11,7 @@ in between; see `Memory`.
 import functools
 import sqlite3
 from collections.abc import Mapping
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -21,6 +21,10 @@ from saferun.errors import StoreError
 from saferun.ledger import Frontier, leaf_hash, seal
 from saferun.store.clock import Clock
 from saferun.store.past import Pasts
+from saferun.store.vault import Vault
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 _KEPT = 20_000
 """Groups and runs remembered between commits; past it the memory is dropped and read anew."""
@@ -92,7 +96,7 @@ class Memory:
 class Intent(NamedTuple):
     """A row of `head`: a call that may have started and has no outcome yet.
 
-    `held` is what it may come to cost, for people who look at what is spoken for.
+    `held` is what it counts towards; see `held.kept`.
     """
 
     seq: int
@@ -105,9 +109,19 @@ class Intent(NamedTuple):
 class Transaction:
     """The reads and writes of one batch. Not thread-safe: it lives under the write lock."""
 
-    def __init__(self, connection: sqlite3.Connection, memory: Memory, clock: Clock) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        memory: Memory,
+        clock: Clock,
+        stamp: bytes,
+        vault: Vault,
+    ) -> None:
+        self.vault = vault
+        self.made: dict[bytes, AESGCM] = {}
         self._connection = connection
         self._memory = memory
+        self._stamp = stamp
         row = connection.execute(_HEAD).fetchone()
         if row is None:
             raise StoreError("The store has no head row; it is damaged, restore a backup.")
@@ -149,9 +163,9 @@ class Transaction:
         return self._memory.pasts.of(self, root)
 
     def append(self, rest: bytes) -> int:
-        """Add an entry, given all of it but its number and time. Returns the number."""
+        """Add an entry, given all of it but its number, time and writer. Returns the number."""
         seq = self._size + len(self._bodies)
-        self._bodies.append(seal(seq, self.now, rest))
+        self._bodies.append(seal(seq, self.now, rest, self._stamp))
         return seq
 
     @property
@@ -325,6 +339,8 @@ class Transaction:
 
         Not needed for an item that is alone: then everything is its own.
         """
+        # What the item before has made can be read from here on.
+        self.made.clear()
         self._mark = (len(self._bodies), len(self._settled), len(self._writes))
         self._marked = (
             *(len(self._moved), len(self._runs), len(self._followed), len(self._opened)),
@@ -332,6 +348,7 @@ class Transaction:
 
     def undo(self) -> None:
         """Forget the item that is under way: one bad item never fails its batch."""
+        self.made.clear()
         for written, before in zip(
             (self._bodies, self._settled, self._writes), self._mark, strict=True
         ):

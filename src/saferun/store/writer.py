@@ -24,11 +24,14 @@ from typing import Generic, Protocol, TypeVar
 
 from saferun.config import Durability
 from saferun.errors import StoreError
+from saferun.ledger import Signs
 from saferun.store import sqlite
 from saferun.store.clock import Clock
 from saferun.store.locks import FileLock
 from saferun.store.pruning import Pruning
+from saferun.store.signing import Checkpoints
 from saferun.store.transaction import Memory, Transaction
+from saferun.store.vault import Vault
 from saferun.store.wal import EVERY, Wal
 
 RIDE = 0.02
@@ -89,8 +92,19 @@ class Item(Generic[T]):
 class Writer:
     """Commits work to one SQLite file. Thread-safe; see the module for how."""
 
-    def __init__(self, path: Path, durability: Durability, clock: Clock) -> None:
+    def __init__(
+        self,
+        path: Path,
+        durability: Durability,
+        clock: Clock,
+        stamp: Callable[[], bytes],
+        vault: Vault,
+        signer: Callable[[float], Signs | None] | None,
+    ) -> None:
         self._path = path
+        self._vault = vault
+        self._stamp = stamp
+        self._signer = signer
         self._durability: Durability = durability
         self._clock = clock
         self._begin()
@@ -107,6 +121,7 @@ class Writer:
         self._lock: FileLock | None = None
         self._wal = Wal(self._path, self._durability)
         self._pruning = Pruning(self._path)
+        self._checkpoints = Checkpoints(self._path, self._signer, self._wal.unsuspended)
         self._inbox: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._keeper: threading.Thread | None = None
         self._hiring = threading.Lock()
@@ -210,6 +225,7 @@ class Writer:
                 self._lock = FileLock(self._path.with_name(self._path.name + ".lock"))
         if self._connection is None:
             self._connection = sqlite.connect(self._path, self._durability)
+            self._checkpoints.expect(self._connection)
             self._memory.drop()
         return self._connection, self._lock
 
@@ -243,8 +259,9 @@ class Writer:
                     item.on_done()
 
     def _commit(self, connection: sqlite3.Connection, batch: list[Item[object]]) -> None:
+        stamp = self._stamp()
         connection.execute("BEGIN IMMEDIATE")
-        tx = Transaction(connection, self._memory, self._clock)
+        tx = Transaction(connection, self._memory, self._clock, stamp, self._vault)
         for item in batch:
             if len(batch) > 1:
                 tx.begin_item()
@@ -267,7 +284,9 @@ class Writer:
             tx.committed()
             self._commits += 1
             if self._commits == FIRST_CARE or self._commits % EVERY == 0:
-                self._call_keeper(self._tend)
+                self._call_keeper(self.tend)
+            if self._memory.size >= self._checkpoints.due:
+                self._call_keeper(self._checkpoints.begin)
         for item in batch:
             item.done = True
             if item.error is not None and item.rides:
@@ -316,13 +335,14 @@ class Writer:
             finally:
                 self._hiring.release()
 
-    def _tend(self) -> None:
-        self._wal.tend(self._alone)
+    def tend(self) -> None:
+        """Look after the log and what is spent, on the thread that calls."""
+        self._wal.tend(self.alone)
         with self._wal.unsuspended():
-            self._pruning.go_on(self._alone)
+            self._pruning.go_on(self.alone)
 
     @contextlib.contextmanager
-    def _alone(self) -> Iterator[sqlite3.Connection]:
+    def alone(self) -> Iterator[sqlite3.Connection]:
         """Keep every writer out, of this process and of all others."""
         try:
             with self._mutex:
@@ -402,6 +422,9 @@ class Writer:
             self._call_keeper(self.close)
             return
         self.flush()
+        if self._commits:
+            # Never for a store in which this process has done nothing.
+            self._checkpoints.finish()
         self._wal.suspend()
         with self._mutex:
             self.closed = True

@@ -38,7 +38,7 @@ class ScratchGate(Gate):
         own = msgspec.structs.replace(
             settings, store=url, durability="process", approval=ApprovalTable()
         )
-        store = Store(url, ledger=own.ledger, durability="process", clock=clock)
+        store = Store(url, ledger=own.ledger, durability="process", clock=clock, checkpoints=False)
         self._end = weakref.finalize(self, _end, store, folder)
         try:
             super().__init__(policy=policy, store=store, approvals=self._asked, settings=own)

@@ -11,6 +11,7 @@ import msgspec
 import typer
 
 from saferun.approval.inert import inert
+from saferun.cli.history import ArchiveOption, complain, opened
 from saferun.cli.options import (
     CannotError,
     JsonOption,
@@ -18,7 +19,6 @@ from saferun.cli.options import (
     contents,
     near,
     settings,
-    store_file,
 )
 from saferun.cli.policy.named import PolicyArgument, policy_file
 from saferun.cli.screen import (
@@ -84,6 +84,7 @@ def backtest(
         Path | None,
         typer.Option(metavar="FILE.json", help="Inputs of all runs that do not say them."),
     ] = None,
+    archive: ArchiveOption = None,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> int:
@@ -96,6 +97,8 @@ def backtest(
 
     if trace and since is not None:
         raise CannotError("A trace has no times, so --since goes with the store's history alone.")
+    if trace and archive is not None:
+        raise CannotError("--archive goes with the store's history, and not with a trace.")
     environment, given = _given(user or (), context)
     candidate = Backtest(
         load(near(policy_file(policy, store))),
@@ -104,7 +107,9 @@ def backtest(
         wanted=_wanted(run, agent),
     )
     tally = Tally()
-    decided = _traces(candidate, trace) if trace else _history(candidate, store, _moment(since))
+    decided = (
+        _traces(candidate, trace) if trace else _history(candidate, store, archive, _moment(since))
+    )
     for each in decided:
         tally.add(each)
         if as_json:
@@ -140,23 +145,34 @@ def _traces(candidate: "Backtest", files: list[Path]) -> "Iterator[Redecided]":
             yield from candidate.trace(traces(file, done))
 
 
-def _history(candidate: "Backtest", store: str | None, since: int) -> "Iterator[Redecided]":
-    from saferun.store import Reader
-
-    with Reader(store_file(store)) as reader, progress("deciding", reader.head().size) as done:
-        yield from candidate.history(_entries(reader, done), reader.blob, since)
+def _history(
+    candidate: "Backtest", store: str | None, archive: Path | None, since: int
+) -> "Iterator[Redecided]":
+    with (
+        opened(store, archive) as reader,
+        progress("deciding", reader.head().size) as done,
+    ):
+        yield from candidate.history(_entries(reader, done), reader.blob, since, reader.opening)
+        complain(reader)
 
 
 def _entries(reader: "Reader", done: Callable[[int], None]) -> "Iterator[Entry]":
     from saferun.ledger import EntryError, read
 
+    archived, away = reader.archived(), 0
     for seq, body, _ in reader.rows():
         if seq % STEP == 0:
             done(seq)
+        if body == b"" and seq < archived:
+            away += 1
+            continue
         try:
             yield read(body)
         except (EntryError, TypeError):
             told(f"Entry {seq} cannot be read; `saferun ledger verify` says what is wrong.")
+    if away:
+        many = counted(away, "entry lies", "entries lie")
+        told(f"{many} in an archive and were left out; name its folder with --archive FOLDER.")
 
 
 def _wanted(run: str | None, agent: str | None) -> "Callable[[RunRef | None], bool]":

@@ -194,8 +194,10 @@ def _last(name: str, history: "list[Assignment]") -> "Assignment":
 def _history(reader: "Reader", name: str) -> "list[Assignment]":
     from saferun.policy import assignment
 
+    origin, former = reader.origin, reader.former
     return [
-        assignment.read(note, name=name, origin=reader.origin) for note in reader.assignments(name)
+        assignment.read(note, name=name, origin=origin, former=former)
+        for note in reader.assignments(name)
     ]
 
 

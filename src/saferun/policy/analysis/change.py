@@ -77,6 +77,7 @@ def _entry(was: _Entry | None, now: _Entry | None) -> Iterator[Change]:
         ("effect", "effect"),
         ("default", "default"),
         ("redact", "redactions"),
+        ("sensitive", "sensitive values"),
         ("idempotent", "`idempotent`"),
         ("poll", "`poll`"),
         ("releasable", "`releasable`"),
@@ -86,7 +87,7 @@ def _entry(was: _Entry | None, now: _Entry | None) -> Iterator[Change]:
         if one != other:
             message = f"the {what} of {now.name}: {_said(one)} before, {_said(other)} now"
             yield Change(code=code, tool=now.tool.name, message=message)
-    for code, say in (("timeout", _time), ("cost", _cost)):
+    for code, say in (("timeout", _time), ("cost", _cost), ("subject", _subject)):
         before, after = say(getattr(was.tool, code)), say(getattr(now.tool, code))
         if before != after:
             message = f"the {code} of {now.name}: {before} before, {after} now"
@@ -126,6 +127,10 @@ def _setting(field: str, value: Any) -> str:
 
 def _time(microseconds: int | None) -> str:
     return "none" if microseconds is None else duration(microseconds)
+
+
+def _subject(argument: str | None) -> str:
+    return "user" if argument is None else f"args.{argument}"
 
 
 def _cost(cost: Cost | None) -> str:

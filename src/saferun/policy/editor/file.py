@@ -20,7 +20,7 @@ from saferun.policy.parse.whole import MODES
 EFFECTS = ("read", "write", "destructive")
 INPUTS = ("string", "integer", "number", "boolean", "int", "double", "bool")
 
-_REDACTED: Schema = {"type": "string", "pattern": r"^(args|result)(\.[^.]+)+$"}
+_PATH: Schema = {"type": "string", "pattern": r"^(args|result)(\.[^.]+)+$"}
 
 
 TOOL = closed(
@@ -75,8 +75,20 @@ TOOL = closed(
         "redact": many(
             "What is never kept, in no form: `args.` or `result.` and the names that lead to it, "
             "where `*` stands for any.",
-            _REDACTED,
+            _PATH,
             examples=[["args.card_number", "result.customer.*"]],
+        ),
+        "sensitive": many(
+            "What is kept encrypted under a key of the person's whose it is, until it is erased: "
+            "paths as under `redact`.",
+            _PATH,
+            examples=[["args.email", "result.*"]],
+        ),
+        "subject": text(
+            "Whose the sensitive values are: the `user` of the run, or `args.` and the name of "
+            "the argument that says it.",
+            "args.customer_id",
+            pattern=r"^(user|args\.[^.*]+)$",
         ),
         "idempotent": flag(
             "Whether a call whose outcome is unknown may be made again.", default=False

@@ -22,6 +22,8 @@ _TOOL = (
     "rules",
     "limits",
     "redact",
+    "sensitive",
+    "subject",
     "loops",
     "breaker",
     "poll",
@@ -53,6 +55,7 @@ def tool(whole: Whole, schemas: Schemas, path: Path, body: Any, scope: Scope | N
             both = f"{named(opaque)} stands under `args` too, and what is opaque is never checked"
             part.fault(("opaque", at), "value", both)
     timeout = part.duration("timeout")
+    redact = _paths(part, owner, "redact")
     return Tool(
         name=name,
         path=path,
@@ -65,7 +68,9 @@ def tool(whole: Whole, schemas: Schemas, path: Path, body: Any, scope: Scope | N
             for at, each in enumerate(part.list("rules"))
         ),
         limits=limits(whole, part, owner),
-        redact=_redact(part, owner),
+        redact=redact,
+        sensitive=_sensitive(part, owner, redact),
+        subject=_subject(part, owner),
         idempotent=part.flag("idempotent", default=False),
         loops=loops(part, whole.loops),
         breaker=breaker(part, whole.breaker, timeout),
@@ -114,15 +119,59 @@ def _argument(whole: Whole, schemas: Schemas, path: Path, body: Any) -> Argument
     return Argument(schema=schema, required=False, default=default)
 
 
-def _redact(part: Part, owner: Owner) -> tuple[tuple[str, ...], ...]:
+def _paths(part: Part, owner: Owner, key: str) -> tuple[tuple[str, ...], ...]:
+    """The paths under a key, each as the steps that lead to a value."""
     paths = []
-    for at, said in enumerate(part.list("redact")):
+    for at, said in enumerate(part.list(key)):
         root, *steps = said.split(".") if isinstance(said, str) else ("",)
-        known = (*(owner.args or ()), *owner.opaque)
         if root not in ("args", "result") or not steps or not all(steps):
             what = "expected `args.` or `result.` and the names that lead to the value"
-            part.fault(("redact", at), "value", f"{what}; {found(said)}")
-        elif root == "args" and owner.args is not None and steps[0] not in ("*", *known):
-            part.fault(("redact", at), "value", unknown(steps[0], known))
+            part.fault((key, at), "value", f"{what}; {found(said)}")
+        elif root == "args" and not _known(owner, steps[0]):
+            part.fault((key, at), "value", unknown(steps[0], _arguments(owner)))
         paths.append((root, *steps))
     return tuple(paths)
+
+
+def _arguments(owner: Owner) -> tuple[str, ...]:
+    return (*(owner.args or ()), *owner.opaque)
+
+
+def _known(owner: Owner, argument: str) -> bool:
+    return owner.args is None or argument == "*" or argument in _arguments(owner)
+
+
+def _sensitive(
+    part: Part, owner: Owner, redacted: tuple[tuple[str, ...], ...]
+) -> tuple[tuple[str, ...], ...]:
+    paths = _paths(part, owner, "sensitive")
+    for at, path in enumerate(paths):
+        for other in redacted:
+            if _covers(other, path):
+                what = f"`{'.'.join(other)}` stands under `redact`, which keeps nothing of it"
+                part.fault(("sensitive", at), "value", f"{what}; leave one of the two out")
+                break
+    return paths
+
+
+def _covers(wide: tuple[str, ...], path: tuple[str, ...]) -> bool:
+    """Whether all that a path leads to lies under another one."""
+    return len(wide) <= len(path) and all(
+        step in ("*", other) for step, other in zip(wide, path, strict=False)
+    )
+
+
+def _subject(part: Part, owner: Owner) -> str | None:
+    """The argument that says whose data it is; None for the user of the run."""
+    said = part["subject"]
+    if said is None and "subject" not in part:
+        return None
+    if said == "user":
+        return None
+    root, _, name = said.partition(".") if isinstance(said, str) else ("", "", "")
+    if root != "args" or not name or name == "*" or "." in name:
+        what = "expected `user`, or `args.` and the name of an argument"
+        part.fault(("subject",), "value", f"{what}; {found(said)}")
+    elif owner.args is not None and name not in owner.args:
+        part.fault(("subject",), "value", unknown(name, tuple(owner.args)))
+    return name

@@ -7,25 +7,34 @@ exact and the decision that follows from them, which `saferun.admission` makes.
 
 from saferun.store.work.admit import Admit, Admitted, Watched, run_of
 from saferun.store.work.answer import Answer, Request
-from saferun.store.work.append import Append, Blob, Import, Opening
+from saferun.store.work.append import Append, Blob, Import, Opening, Seal
+from saferun.store.work.find_out import BY_CHECK, Cleared, FindOut, Known
 from saferun.store.work.look import Look, PastOf
 from saferun.store.work.recover import Recover
 from saferun.store.work.settle import Fared, Settle
+from saferun.store.work.succeed import Restart, Rotate
 from saferun.store.work.turn import Turn
 
 __all__ = [
+    "BY_CHECK",
     "Admit",
     "Admitted",
     "Answer",
     "Append",
     "Blob",
+    "Cleared",
     "Fared",
+    "FindOut",
     "Import",
+    "Known",
     "Look",
     "Opening",
     "PastOf",
     "Recover",
     "Request",
+    "Restart",
+    "Rotate",
+    "Seal",
     "Settle",
     "Turn",
     "Watched",

@@ -3,6 +3,7 @@
 import re
 import secrets
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -12,18 +13,22 @@ from saferun.admission import NOTHING, Admission, Due, Hold, State
 from saferun.call import Mode, Outcome, Reason, RunRef, Verdict
 from saferun.control import Charge, Switch
 from saferun.ledger import (
+    ERASED,
     DecisionEntry,
     EntryError,
     Other,
     OutcomeEntry,
     RecoveryEntry,
     encode,
+    filled,
+    opened,
     parse,
 )
 from saferun.store.transaction import NOBODY, Intent, Transaction
 from saferun.store.versions import Pin, Pinned, Version
 from saferun.store.work.answer import Request, move
-from saferun.store.work.append import Blob, Opening
+from saferun.store.work.append import Blob, Opening, Seal
+from saferun.store.work.held import kept
 from saferun.store.work.turn import BY_ITSELF, turned
 
 Again: TypeAlias = Literal["version", "trail", "request"]
@@ -128,7 +133,8 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
     that has ruled, where it is not yet known which one the run keeps. `compared` is what the
     call would count towards under `entry.other`, on counters that decide nothing. `nobody` is
     said where a person should be asked and there is none. `owes` is what was spent before and
-    is counted now, whatever becomes of the call.
+    is counted now, whatever becomes of the call. `seal` says whose the sensitive values of the
+    call are, those of its result too.
     """
 
     entry: DecisionEntry
@@ -146,6 +152,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
     pin: Pin | None = None
     compared: Due = NOTHING
     owes: Sequence[Charge] = ()
+    seal: Seal | None = None
 
     def apply(self, tx: Transaction) -> Admitted:
         for version in self.keeps:
@@ -289,7 +296,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
             self.entry, verdict="ask", mode="enforce", reasons=reasons, approval=own, other=other
         )
         seq = tx.append(encode(entry))
-        self._keep_blobs(tx)
+        self._keep_beside(tx)
         told = msgspec.structs.replace(asked.entry, id=own, deadline=deadline, reasons=reasons)
         tx.append(encode(told))
         tx.write(
@@ -321,12 +328,12 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
             tx.halt(self._same(), seq)
         if self.watched is not None:
             self._follow(tx, tried)
-        self._keep_blobs(tx)
+        self._keep_beside(tx)
         starts = verdict == "allow" or mode != "enforce"
         holds: tuple[Hold, ...] = ()
         if starts:
             holds = admission.holds(self.due) if verdict == "allow" and self.due.charges else ()
-            tx.open(Intent(seq, self.boot, self.key, approval, _spoken_for(holds)))
+            tx.open(Intent(seq, self.boot, self.key, approval, kept(holds)))
         # What has started is on record, whatever would have been denied for now.
         if self.key is not None and (starts or not _passes(tried)):
             tx.write("INSERT INTO call (key, decision) VALUES (?, ?)", self.key, seq)
@@ -405,9 +412,11 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
         rules = (*(reason.id for reason in tried.reasons), *other.rules)
         return msgspec.structs.replace(other, verdict=tried.verdict, rules=rules), ()
 
-    def _keep_blobs(self, tx: Transaction) -> None:
+    def _keep_beside(self, tx: Transaction) -> None:
         for blob in self.blobs:
             blob.write(tx)
+        if self.seal is not None:
+            self.seal.write(tx)
 
 
 _NO_IDS: frozenset[str] = frozenset()
@@ -430,12 +439,6 @@ def _request_id() -> str:
     return f"a-{secrets.token_hex(10)}"
 
 
-def _spoken_for(holds: Sequence[Hold]) -> bytes | None:
-    """What a call may come to cost, or to sum up, for people who look at what is spoken for."""
-    sums = [(hold.key, hold.limit.name, hold.amount) for hold in holds if hold.limit.sum]
-    return msgspec.msgpack.encode(sums) if sums else None
-
-
 def _recorded(tx: Transaction, key: bytes) -> Admitted | None:
     """The decision that this very call has got before, with its outcome if it has one."""
     row = tx.read("SELECT decision, outcome FROM call WHERE key = ?", key)
@@ -443,7 +446,10 @@ def _recorded(tx: Transaction, key: bytes) -> Admitted | None:
         return None
     seq, settled = row
     assert isinstance(seq, int)
-    decision = parse(tx.body(seq)).entry
+    body = tx.body(seq)
+    if not body:
+        return Admitted(seq, "deny", (_archived(seq),), starts=False, mode="enforce")
+    decision = parse(body).entry
     assert isinstance(decision, DecisionEntry)
     outcome = None
     if settled is not None:
@@ -451,10 +457,11 @@ def _recorded(tx: Transaction, key: bytes) -> Admitted | None:
         assert isinstance(last, OutcomeEntry | RecoveryEntry)
         outcome = Outcome(status=last.status)
         if isinstance(last, OutcomeEntry):
+            error = None if last.error is None else str(_opened(tx, last, last.error))
             outcome = Outcome(
                 status=last.status,
-                result=_whole(tx, last),
-                error=last.error,
+                result=_opened(tx, last, _whole(tx, last)),
+                error=error,
                 latency=last.latency,
             )
     return Admitted(
@@ -465,6 +472,18 @@ def _recorded(tx: Transaction, key: bytes) -> Admitted | None:
         approval_id=decision.approval,
         outcome=outcome,
         mode=decision.mode,
+    )
+
+
+def _archived(seq: int) -> Reason:
+    return Reason(
+        id="archived",
+        effect="deny",
+        source="gate",
+        message=(
+            f"this very call was decided long ago, in entry {seq}, which lies in an archive; "
+            "it is not made again"
+        ),
     )
 
 
@@ -483,6 +502,12 @@ def _whole(tx: Transaction, entry: OutcomeEntry) -> object:
             assert isinstance(row[0], bytes)
             return msgspec.json.decode(row[0])
     return entry.result
+
+
+def _opened(tx: Transaction, entry: OutcomeEntry, value: object) -> object:
+    """A recorded value with its sealed parts opened; a word stands for what nobody can open."""
+    found = opened(value, entry.sealed, partial(tx.vault.find, tx))
+    return filled(found, entry.sealed, lambda _: ERASED)
 
 
 _FOREIGN_RUN = Reason(

@@ -6,6 +6,7 @@ import msgspec
 
 from saferun import admission
 from saferun.admission import NOTHING, Due
+from saferun.sealing import Sealed
 from saferun.store.transaction import NOBODY, Transaction
 
 
@@ -20,6 +21,17 @@ class Blob(msgspec.Struct, frozen=True):
         tx.write("INSERT OR IGNORE INTO blob VALUES (?, ?, ?)", self.hash, self.salt, self.data)
 
 
+class Seal(msgspec.Struct, frozen=True):
+    """Values that an entry holds as commitments, and whose they are."""
+
+    subject: bytes
+    values: Sequence[Sealed] = ()
+
+    def write(self, tx: Transaction) -> None:
+        if self.values:
+            tx.vault.keep(tx, self.subject, self.values)
+
+
 class Opening(msgspec.Struct, frozen=True):
     """The run of a call: whom it is bound to, and its first entry should it be new."""
 
@@ -27,6 +39,7 @@ class Opening(msgspec.Struct, frozen=True):
     root: str
     identity: bytes
     entry: bytes
+    seal: Seal | None = None
 
     def admits(self, tx: Transaction) -> bool:
         """Bind the run at its first use; whether it is still the same one's afterwards."""
@@ -34,6 +47,8 @@ class Opening(msgspec.Struct, frozen=True):
         if bound is None:
             seq = tx.append(self.entry)
             tx.bind(self.run_id, seq, self.identity)
+            if self.seal is not None:
+                self.seal.write(tx)
             if self.root != self.run_id:
                 tx.write("INSERT OR IGNORE INTO family VALUES (?, ?)", self.root, seq)
                 tx.write("INSERT OR IGNORE INTO child VALUES (?, ?)", self.root, self.run_id)
@@ -52,6 +67,7 @@ class Append(msgspec.Struct, frozen=True):
     opening: Opening | None = None
     blobs: Sequence[Blob] = ()
     due: Due = NOTHING
+    seal: Seal | None = None
 
     def apply(self, tx: Transaction) -> None:
         if self.opening is not None and not self.opening.admits(tx):
@@ -60,6 +76,8 @@ class Append(msgspec.Struct, frozen=True):
             tx.append(entry)
         for blob in self.blobs:
             blob.write(tx)
+        if self.seal is not None:
+            self.seal.write(tx)
         for move in admission.counted(self.due.charges, tx.group, tx.now):
             tx.put(*move)
         if self.opening is not None:
@@ -77,6 +95,7 @@ class Import(msgspec.Struct, frozen=True):
     identity: bytes
     entries: Sequence[bytes]
     blobs: Sequence[Blob] = ()
+    seal: Seal | None = None
 
     def apply(self, tx: Transaction) -> bool:
         if tx.identity(self.run_id) is not None:
@@ -87,6 +106,8 @@ class Import(msgspec.Struct, frozen=True):
             tx.append(entry)
         for blob in self.blobs:
             blob.write(tx)
+        if self.seal is not None:
+            self.seal.write(tx)
         return True
 
 

@@ -1,6 +1,8 @@
 """The end of a call: its outcome, what was held of it, and how its tool fared."""
 
+import logging
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -10,10 +12,14 @@ from saferun.call import Status
 from saferun.control import Breaker
 from saferun.control import breaker as breakers
 from saferun.control import limit as limits
+from saferun.errors import StoreError
 from saferun.ledger import ControlEntry, encode
 from saferun.store.transaction import Transaction
-from saferun.store.work.append import Blob, seen_by_one
+from saferun.store.work.append import Blob, Seal, seen_by_one
+from saferun.store.work.held import kept
 from saferun.store.work.turn import BY_ITSELF
+
+log = logging.getLogger("saferun")
 
 
 class Fared(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,17 +63,37 @@ class Fared(msgspec.Struct, frozen=True, kw_only=True):
             tx.append(encode(entry))
 
 
+class Lost(NamedTuple):
+    """A row of `unknown`: a call of which entry `said` records that nobody knows how it ended.
+
+    `of` is its decision, which was made at `at`. `held` is what it counts towards.
+    """
+
+    of: int
+    said: int
+    at: int
+    tool: str
+    call: bytes | None = None
+    approval: str | None = None
+    held: bytes | None = None
+
+    def write(self, tx: Transaction) -> None:
+        tx.write("INSERT INTO unknown VALUES (?, ?, ?, ?, ?, ?, ?)", *self)
+
+
 class Settle(msgspec.Struct, frozen=True, kw_only=True):
     """Append what came of an admitted call, once, and correct what was held of it.
 
-    `rest` is the encoded outcome entry. `cost` is what the call truly cost, in micro-dollars,
-    where anybody knows. `at` is when it was admitted, `root` the run in which it was.
+    `rest` is the encoded outcome entry, and `tool` whose it is. `cost` is what the call truly
+    cost, in micro-dollars, where anybody knows. `at` is when it was admitted, `root` the run in
+    which it was.
     """
 
     of: int
     status: Status
     rest: bytes
     boot: str
+    tool: str = ""
     key: bytes | None = None
     approval: str | None = None
     blobs: Sequence[Blob] = ()
@@ -77,6 +103,7 @@ class Settle(msgspec.Struct, frozen=True, kw_only=True):
     releasable: bool = False
     fared: Fared | None = None
     root: str | None = None
+    seal: Seal | None = None
 
     def apply(self, tx: Transaction) -> None:
         if not tx.is_open(self.of, self.boot):
@@ -86,13 +113,25 @@ class Settle(msgspec.Struct, frozen=True, kw_only=True):
         tx.settled(self.of)
         for blob in self.blobs:
             blob.write(tx)
+        if self.seal is not None:
+            self._keep(self.seal, tx)
         close(tx, self.status, seq, self.key, self.approval)
+        if self.status == "unknown":
+            lost = Lost(self.of, seq, self.at or tx.now, self.tool, self.key, self.approval)
+            lost._replace(held=kept(self.holds)).write(tx)
         if self.holds:
             self._correct(tx)
         if self.fared is not None:
             self.fared.apply(tx, self.of, self.cost or 0)
         if self.root is not None:
             seen_by_one(tx, self.root, self.boot)
+
+    def _keep(self, seal: Seal, tx: Transaction) -> None:
+        try:
+            seal.write(tx)
+        except StoreError as problem:
+            # The effect has happened: its end is written, though nothing will open its result.
+            log.error("saferun could not keep a sensitive result (entry %s): %s", self.of, problem)
 
     def _correct(self, tx: Transaction) -> None:
         due = admission.settled(self.holds, self.status, self.cost, releasable=self.releasable)

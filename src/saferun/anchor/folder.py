@@ -1,0 +1,124 @@
+"""A folder elsewhere, such as a mounted share: a new file for each checkpoint, and none replaced.
+
+What already lies there is held against the ledger, as a witness would, as far as this ledger's
+key has signed it. Anybody may put other files there; they count for nothing.
+"""
+
+import contextlib
+import errno
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from saferun.anchor.place import AnchorError, Kind, Offered, Patience, RefusedError
+from saferun.files import beginning, sync
+from saferun.ledger import Checkpoint, NoteError, open_checkpoint
+from saferun.ledger.note import MAX_NOTE
+
+SUFFIX = ".checkpoint"
+
+_LOOKED_AT = 16
+"""Files, the newest first, among which one that this ledger has signed is looked for."""
+
+_DIGITS = 18
+"""As many as the number of an entry has at most, so that names sort as their sizes do."""
+
+
+class FolderPlace:
+    """One folder. Its files are called `LEDGER.SIZE.checkpoint`."""
+
+    kind: Kind = "folder"
+    seconds = 10.0
+
+    def __init__(self, name: str, path: Path) -> None:
+        self.name = name
+        self.path = path
+
+    def take(self, offered: Offered, _last: int, _patience: Patience) -> bytes:
+        """See `Place`. The file is whole and on disk on return, or not there at all."""
+        checkpoint = offered.checkpoint
+        try:
+            if not self.path.is_dir():
+                raise AnchorError(f"There is no folder {self.path}; make it, or mount it.")
+            newest = self._newest(offered)
+            if newest is not None:
+                _held_against(newest, offered)
+            if newest is None or newest.size < checkpoint.size:
+                self._write(offered)
+        except OSError as problem:
+            raise AnchorError(f"{self.path} cannot be written: {problem.strerror}.") from None
+        return offered.note
+
+    def _newest(self, offered: Offered) -> Checkpoint | None:
+        """The longest checkpoint in the folder that this ledger has signed."""
+        for path in self._files(offered)[:_LOOKED_AT]:
+            with contextlib.suppress(NoteError, OSError):
+                return open_checkpoint(
+                    beginning(path, MAX_NOTE), offered.verifiers, offered.checkpoint.origin
+                )
+        return None
+
+    def _files(self, offered: Offered) -> list[Path]:
+        name = re.compile(
+            rf"{re.escape(offered.slug)}\.\d{{{_DIGITS}}}{re.escape(SUFFIX)}", re.ASCII
+        )
+        return [self.path / found for found in sorted(self._named(name), reverse=True)]
+
+    def _named(self, name: re.Pattern[str]) -> Iterator[str]:
+        with os.scandir(self.path) as entries:
+            yield from (entry.name for entry in entries if name.fullmatch(entry.name))
+
+    def _write(self, offered: Offered) -> None:
+        path = self.path / f"{offered.slug}.{offered.checkpoint.size:0{_DIGITS}}{SUFFIX}"
+        draft = self.path / f".{path.name}.{secrets.token_hex(4)}"
+        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        try:
+            with os.fdopen(fd, "wb") as file:
+                file.write(offered.note)
+                file.flush()
+                os.fsync(fd)
+            _put(draft, path)
+        finally:
+            draft.unlink(missing_ok=True)
+        # Some shares cannot sync a folder; the file itself is synced.
+        with contextlib.suppress(OSError):
+            sync(self.path)
+
+
+def _held_against(theirs: Checkpoint, offered: Offered) -> None:
+    """Raises RefusedError where what lies in the folder is not of this ledger as it is."""
+    size = offered.checkpoint.size
+    if theirs.size > size:
+        raise RefusedError(
+            f"It has a checkpoint over {theirs.size:,} entries, and this ledger has {size:,}: the "
+            "tail was cut off, or an older copy was put back."
+        )
+    whole = theirs.size == size
+    root = offered.checkpoint.root if whole else offered.history.root(theirs.size)
+    if root != theirs.root:
+        raise RefusedError(
+            f"It has a checkpoint over {theirs.size:,} entries that are not the first "
+            f"{theirs.size:,} of this ledger: they were rewritten."
+        )
+
+
+def _put(draft: Path, path: Path) -> None:
+    """Give the draft its name, unless something bears it already."""
+    try:
+        # Unlike a rename, a link never replaces what is there.
+        os.link(draft, path)
+    except FileExistsError:
+        raise AnchorError(
+            f"{path} is there already and is no checkpoint of this ledger's key; take it away."
+        ) from None
+    except OSError as problem:
+        if problem.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
+            raise
+        # Some shares have no links.
+        if path.exists():
+            raise AnchorError(
+                f"{path} is there already and is no checkpoint of this ledger's key; take it away."
+            ) from None
+        draft.rename(path)

@@ -1,0 +1,107 @@
+"""What `ledger search` and `ledger export` are asked for: which entries are meant."""
+
+import re
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+import typer
+
+from saferun.cli.options import CannotError, meant
+
+if TYPE_CHECKING:
+    from saferun.store import Reader
+    from saferun.store.index import Index, Query
+
+Values: TypeAlias = list[str] | None
+
+
+def _option(name: str, metavar: str, what: str) -> Any:
+    return typer.Option(name, metavar=metavar, help=what)
+
+
+Agents: TypeAlias = Annotated[Values, _option("--agent", "NAME", "Of this agent.")]
+Users: TypeAlias = Annotated[Values, _option("--user", "ID", "For this user.")]
+Tenants: TypeAlias = Annotated[Values, _option("--tenant", "NAME", "Of this tenant.")]
+Runs: TypeAlias = Annotated[Values, _option("--run", "ID", "Of this run.")]
+Tools: TypeAlias = Annotated[Values, _option("--tool", "NAME", "Of this tool.")]
+Verdicts: TypeAlias = Annotated[
+    Values, _option("--verdict", "VERDICT", "allow, ask, deny or defer, and what came of it.")
+]
+Statuses: TypeAlias = Annotated[
+    Values, _option("--status", "STATUS", "How it went: ok, error, unknown, approved, stopped ...")
+]
+Rules: TypeAlias = Annotated[Values, _option("--rule", "ID", "Where this rule or limit spoke.")]
+Kinds: TypeAlias = Annotated[
+    Values, _option("--kind", "KIND", "decision, outcome, approval, run, model, user, policy ...")
+]
+People: TypeAlias = Annotated[Values, _option("--person", "NAME", "Done by this person.")]
+Policies: TypeAlias = Annotated[
+    Values, _option("--policy", "NAME", "Under this policy, by its name or its whole version.")
+]
+Hosts: TypeAlias = Annotated[Values, _option("--host", "NAME", "Written on this host.")]
+Since: TypeAlias = Annotated[
+    str | None, _option("--since", "WHEN", "From then on: 2h, 7d, 2026-05-04, 2026-05-04T10:00Z.")
+]
+Until: TypeAlias = Annotated[
+    str | None, _option("--until", "WHEN", "Up to then; a date alone is the whole day.")
+]
+
+_SPAN = re.compile(r"([1-9][0-9]{0,5})(s|m|h|d|w)")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+
+
+def asked(
+    reader: "Reader",
+    text: str,
+    *,
+    since: str | None,
+    until: str | None,
+    **given: "list[str] | None",
+) -> "Query":
+    """The query that the options come to. Raises CannotError."""
+    from saferun.store.index import Query
+
+    now = reader.now()
+    return Query(
+        text=text,
+        facets={name: tuple(values) for name, values in given.items() if values},  # type: ignore[misc]
+        since=None if since is None else when(since, now),
+        until=None if until is None else when(until, now, end=True),
+    )
+
+
+def when(given: str, now: int, *, end: bool = False) -> int:
+    """A time in microseconds since 1970, UTC: so long ago, or a date or time of ISO 8601.
+
+    What names no zone is meant as this machine's. With `end`, a date alone is its whole day.
+    Raises CannotError.
+    """
+    span = _SPAN.fullmatch(given)
+    try:
+        if span is not None:
+            ago = timedelta(**{_UNITS[span[2]]: int(span[1])})
+            return now - ago // timedelta(microseconds=1)
+        at = datetime.fromisoformat(given)
+        if end and _DAY.fullmatch(given):
+            at += timedelta(days=1)
+        # Whole numbers all the way: a float would lose the last microseconds.
+        return (at.astimezone() - _EPOCH) // timedelta(microseconds=1)
+    except (ValueError, OverflowError):
+        raise CannotError(
+            f"{given!r} is no time; write 2h or 7d for so long ago, or 2026-05-04 or "
+            "2026-05-04T10:00Z."
+        ) from None
+
+
+_EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+
+
+def unknown(index: "Index", query: "Query") -> str | None:
+    """The first of the values asked for that no entry has, and what it may have been meant for."""
+    for facet, values in query.facets.items():
+        known = index.values(facet)
+        for value in values:
+            if value not in known and not index.has(facet, value):
+                return f"No entry has the {facet} {value!r}{meant(value, known)}"
+    return None

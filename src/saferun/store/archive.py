@@ -1,0 +1,474 @@
+"""Archives: folders of segments, read without trusting what lies in them.
+
+    FOLDER/FIRST-SIZE/manifest.json   what the segment holds
+    FOLDER/FIRST-SIZE/entries.jsonl   the bodies, one a line, to the byte
+    FOLDER/FIRST-SIZE/checkpoint      a signed note on exactly SIZE entries
+    FOLDER/FIRST-SIZE/blobs/HASH      salt and data of a large value
+
+A folder may have come from anywhere. Files are looked for by the numbers and hashes that the
+ledger has, and nothing that a file says becomes a path; a line has a length that it cannot
+exceed; and nothing is handed on that does not hash to what the ledger keeps of it.
+"""
+
+import contextlib
+import os
+from array import array
+from base64 import b64encode
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from hashlib import file_digest, sha256
+from io import BufferedReader
+from pathlib import Path
+from typing import Literal, NamedTuple, Self, TypeAlias
+
+from saferun import files
+from saferun.errors import StoreError
+from saferun.ledger import (
+    Checkpoint,
+    Frontier,
+    KeyEntry,
+    NoteError,
+    Parsed,
+    Verifier,
+    leaf_hash,
+    open_checkpoint,
+    open_rotation,
+)
+from saferun.ledger.blob import SALT_BYTES
+from saferun.ledger.note import MAX_NOTE
+from saferun.ledger.segment import (
+    MAX_LINE,
+    MAX_MANIFEST,
+    File,
+    SegmentError,
+    followed,
+    read_manifest,
+    stated_by,
+)
+
+ENTRIES, CHECKPOINT, MANIFEST, BLOBS = "entries.jsonl", "checkpoint", "manifest.json", "blobs"
+
+MAX_SEGMENTS = 10_000
+"""Segments of one archive: by the month, those of eight centuries."""
+
+MAX_BLOB = 1_000_000_000
+"""Bytes of the largest value: more does not fit into a store either."""
+
+_STEP = 256
+"""Lines between two whose places are remembered: one is found by reading over at most so many."""
+
+
+class Segment:
+    """One segment's folder. Raises SegmentError where it has no manifest that is one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        name = folder.resolve().name
+        self.manifest = read_manifest(self._beginning(MANIFEST, MAX_MANIFEST, name), name)
+        self._places = array("Q", [0])
+        self._file: BufferedReader | None = None
+        self._at = 0
+
+    @property
+    def name(self) -> str:
+        return self.manifest.name
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def bodies(self) -> Iterator[bytes]:
+        """All bodies in their order. Raises SegmentError where a line is no entry's."""
+        with self._opened() as file:
+            while True:
+                line = self._line(file)
+                if not line:
+                    return
+                yield line
+
+    def body(self, seq: int) -> bytes:
+        """The line of one entry, not held against anything; empty where there is none.
+
+        Entries that are asked for one after the other are read one after the other.
+        """
+        at = seq - self.manifest.first
+        if self._file is None:
+            self._file, self._at = self._opened(), 0
+        known = min(at // _STEP, len(self._places) - 1)
+        if not known * _STEP <= self._at <= at:
+            self._file.seek(self._places[known])
+            self._at = known * _STEP
+        while True:
+            if self._at % _STEP == 0 and self._at // _STEP == len(self._places):
+                self._places.append(self._file.tell())
+            line = self._line(self._file)
+            self._at += 1
+            if self._at > at or not line:
+                return line
+
+    def note(self) -> bytes:
+        """The signed checkpoint, not opened."""
+        return self._beginning(CHECKPOINT, MAX_NOTE, self.name)
+
+    def blob(self, name: bytes) -> tuple[bytes, bytes] | None:
+        """Salt and data of a large value, None where it does not lie here.
+
+        Raises SegmentError where another lies in its place.
+        """
+        try:
+            with files.ordinary(self.folder / BLOBS / name.hex()) as file:
+                # Hashed before it is read, and that only where a store could have held it: what
+                # lies there may be of any length.
+                short = os.fstat(file.fileno()).st_size <= MAX_BLOB
+                if short and file_digest(file, sha256).digest() == name:
+                    file.seek(0)
+                    return file.read(SALT_BYTES), file.read()
+        except FileNotFoundError:
+            return None
+        except OSError as problem:
+            raise self._unreadable(problem) from None
+        raise SegmentError(
+            f"A large value in the archive segment {self.name} was changed: it does not fit the "
+            "hash that it is called after."
+        )
+
+    def followed(self, tree: Frontier) -> Iterator[Parsed]:
+        """All entries, each as it is found right, as `ledger.segment.followed` has it.
+
+        Raises SegmentError too where the files are not those of the manifest.
+        """
+        read = _Read()
+        yield from followed(self.manifest, read.over(self.bodies()), tree)
+        note = self.note()
+        stated = File(len(note), sha256(note).hexdigest())
+        if (read.file, stated) != (self.manifest.entries, self.manifest.checkpoint):
+            raise SegmentError(
+                f"The archive segment {self.name} was changed: its files do not have the hashes "
+                "that its manifest states."
+            )
+
+    def _opened(self) -> BufferedReader:
+        try:
+            return files.ordinary(self.folder / ENTRIES)
+        except OSError as problem:
+            raise self._unreadable(problem) from None
+
+    def _line(self, file: BufferedReader) -> bytes:
+        try:
+            line = file.readline(MAX_LINE)
+        except OSError as problem:
+            raise self._unreadable(problem) from None
+        if line and not line.endswith(b"\n"):
+            raise SegmentError(
+                f"The archive segment {self.name} has a line that is no entry's: it is too long, "
+                "or was cut off."
+            )
+        return line[:-1]
+
+    def _beginning(self, file: str, limit: int, name: str) -> bytes:
+        try:
+            return files.beginning(self.folder / file, limit + 1)
+        except OSError as problem:
+            raise SegmentError(
+                f"The archive segment {name} has no {file} that can be read: {problem.strerror}."
+            ) from None
+
+    def _unreadable(self, problem: OSError) -> SegmentError:
+        return SegmentError(f"The archive segment {self.name} cannot be read: {problem.strerror}.")
+
+
+class _Read:
+    """The file that lines were read from, as the manifest has it."""
+
+    def __init__(self) -> None:
+        self._hash = sha256()
+        self._bytes = 0
+
+    def over(self, bodies: Iterator[bytes]) -> Iterator[bytes]:
+        for body in bodies:
+            self._hash.update(body)
+            self._hash.update(b"\n")
+            self._bytes += len(body) + 1
+            yield body
+
+    @property
+    def file(self) -> File:
+        return File(self._bytes, self._hash.hexdigest())
+
+
+class Archive:
+    """The segments in a folder, or the one segment that the folder is. Use as a context manager.
+
+    What does not fit is left out and noted: `trouble` is the first of it, in one sentence.
+
+    Raises StoreError where the folder cannot be read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.trouble: str | None = None
+        self.segments: list[Segment] = []
+        self.single = (folder / MANIFEST).exists()
+        for each in [folder] if self.single else _folders(folder):
+            try:
+                self.segments.append(Segment(each))
+            except SegmentError as problem:
+                self._note(str(problem))
+        self.segments.sort(key=lambda segment: segment.manifest.first)
+        self._firsts = [segment.manifest.first for segment in self.segments]
+        self._current: Segment | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        for segment in self.segments:
+            segment.close()
+
+    def segment(self, seq: int) -> Segment | None:
+        """The segment that has an entry."""
+        at = bisect_right(self._firsts, seq) - 1
+        if at < 0 or seq >= self.segments[at].manifest.size:
+            return None
+        found = self.segments[at]
+        if found is not self._current:
+            # Of an archive of many segments, one file is open at a time.
+            if self._current is not None:
+                self._current.close()
+            self._current = found
+        return found
+
+    def body(self, seq: int, leaf: object) -> bytes:
+        """The body of an entry with that leaf, empty where it is not here or does not fit."""
+        segment = self.segment(seq)
+        if segment is None:
+            self._note(f"Entry {seq} is archived, and no segment in {self.folder} has it.")
+            return b""
+        try:
+            body = segment.body(seq)
+        except SegmentError as problem:
+            self._note(str(problem))
+            return b""
+        if leaf_hash(body) == leaf:
+            return body
+        self._note(
+            f"The archive segment {segment.name} was changed: entry {seq} in it does not give the "
+            "leaf that the ledger keeps."
+        )
+        return b""
+
+    def blob(self, name: bytes) -> tuple[bytes, bytes] | None:
+        """Salt and data of a large value, None where no segment has it or it does not fit."""
+        first = [self._current] if self._current is not None else []
+        for segment in (*first, *(each for each in self.segments if each is not self._current)):
+            try:
+                found = segment.blob(name)
+            except SegmentError as problem:
+                self._note(str(problem))
+                return None
+            if found is not None:
+                return found
+        return None
+
+    def lacks(self, recorded: Sequence[tuple[int, int, str]]) -> str | None:
+        """What is wrong with it, given first, size and root of what the ledger has archived."""
+        there = {(each.manifest.first, each.manifest.size): each for each in self.segments}
+        for first, size, root in recorded:
+            segment = there.get((first, size))
+            if segment is None:
+                return self.trouble or (
+                    f"The archive segment {first}-{size} is missing from {self.folder}."
+                )
+            if segment.manifest.root != root:
+                return (
+                    f"The archive segment {segment.name} was changed: the ledger has archived "
+                    "entries that come to another root."
+                )
+        return self.trouble
+
+    def _note(self, sentence: str) -> None:
+        self.trouble = self.trouble or sentence
+
+
+def _folders(folder: Path) -> list[Path]:
+    try:
+        found = [each for each in folder.iterdir() if stated_by(each.name) is not None]
+    except OSError as problem:
+        raise StoreError(f"The archive {folder} cannot be read: {problem.strerror}.") from None
+    if len(found) > MAX_SEGMENTS:
+        raise StoreError(f"The archive {folder} has more than {MAX_SEGMENTS:,} segments.")
+    return found
+
+
+CheckState: TypeAlias = Literal["verified", "changed", "unvouched"]
+
+_EXIT: dict[CheckState, int] = {"verified": 0, "changed": 1, "unvouched": 2}
+
+
+class Checked(NamedTuple):
+    """What was found in an archive by itself: `entries` from `first` on are right so far."""
+
+    state: CheckState
+    sentence: str
+    segments: int
+    first: int
+    entries: int
+    blobs: int
+    missing: int
+
+    @property
+    def exit_code(self) -> int:
+        """0 every segment is vouched for by its key, 1 changed, 2 consistent, and no key given."""
+        return _EXIT[self.state]
+
+
+def check(
+    archive: Archive,
+    keys: Sequence[Verifier] = (),
+    progress: Callable[[int], None] | None = None,
+) -> Checked:
+    """Verify an archive without the store that it came from.
+
+    Each segment is whole and comes to the root that its own checkpoint states; that is signed by
+    one of `keys`, or by one that followed them within the archive; each begins with the tree
+    that the one before it ended with, without a gap from entry 0 on, unless `archive` is a single
+    segment.
+    """
+    walk = _Walk(archive, keys, progress)
+    try:
+        walk.all()
+    except SegmentError as problem:
+        return walk.found("changed", str(problem))
+    last = walk.upto
+    if not keys:
+        return walk.found(
+            "unvouched",
+            f"Consistent: the entries {walk.first:,} to {last - 1:,} fit together, and no key was "
+            "given that could vouch for them.",
+        )
+    return walk.found(
+        "verified",
+        f"Verified: the entries {walk.first:,} to {last - 1:,} are those that the ledger's own "
+        "key vouches for.",
+    )
+
+
+class _Walk:
+    """One way through an archive. Moves forward only."""
+
+    def __init__(
+        self, archive: Archive, keys: Sequence[Verifier], progress: Callable[[int], None] | None
+    ) -> None:
+        self._archive = archive
+        self._keys = list(keys)
+        self._checks_keys = bool(keys)
+        self._progress = progress
+        self._edge: Frontier | None = None
+        segments = archive.segments
+        self.first = segments[0].manifest.first if segments else 0
+        self.upto = self.first
+        self.blobs = self.missing = self.segments = 0
+
+    def found(self, state: CheckState, sentence: str) -> Checked:
+        entries = self.upto - self.first
+        return Checked(
+            state, sentence, self.segments, self.first, entries, self.blobs, self.missing
+        )
+
+    def all(self) -> None:
+        archive = self._archive
+        if archive.trouble is not None:
+            raise SegmentError(archive.trouble)
+        if not archive.segments:
+            raise SegmentError(f"There is no archive segment in {archive.folder}.")
+        if self.first and not archive.single:
+            raise SegmentError(
+                f"The archive begins with entry {self.first}: the segments before it are missing."
+            )
+        for segment in archive.segments:
+            self._joined(segment)
+            self._one(segment)
+            segment.close()
+            self.segments += 1
+
+    def _joined(self, segment: Segment) -> None:
+        manifest = segment.manifest
+        if manifest.first > self.upto:
+            raise SegmentError(
+                f"The archive segments with the entries {self.upto} to {manifest.first - 1} are "
+                "missing."
+            )
+        if manifest.first < self.upto:
+            raise SegmentError(f"The archive segment {segment.name} overlaps the one before it.")
+        if self._edge is not None and manifest.edge.encode() != self._edge.encode():
+            raise SegmentError(
+                f"The archive segment {segment.name} does not go on from the one before it: it is "
+                "of another ledger, or one of the two was changed."
+            )
+
+    def _one(self, segment: Segment) -> None:
+        tree = segment.manifest.edge
+        here = missing = 0
+        for parsed in segment.followed(tree):
+            entry = parsed.entry
+            if isinstance(entry, KeyEntry):
+                self._follow(entry, segment.manifest.origin)
+            for name in entry.blobs:
+                if _held(segment, name):
+                    here += 1
+                else:
+                    missing += 1
+            self.upto = parsed.seq + 1
+            if self._progress is not None and self.upto % 1_024 == 0:
+                self._progress(self.upto - self.first)
+        manifest = segment.manifest
+        if (here, missing) != (manifest.blobs, manifest.missing):
+            raise SegmentError(
+                f"The archive segment {segment.name} has lost large values: {here:,} are there, "
+                f"and its manifest states {manifest.blobs:,}."
+            )
+        self._vouched(segment)
+        self.blobs += here
+        self.missing += missing
+        self._edge = tree
+
+    def _vouched(self, segment: Segment) -> None:
+        """Hold the entries against the checkpoint that lies with them."""
+        manifest, note = segment.manifest, segment.note()
+        try:
+            if self._checks_keys:
+                # Signed when it was archived: by a key of before, or by one that is named in it.
+                stated = open_checkpoint(note, self._keys, manifest.origin)
+            else:
+                stated = Checkpoint.parse(note[: note.rfind(b"\n\n") + 1].decode())
+        except (NoteError, UnicodeDecodeError) as problem:
+            raise SegmentError(
+                f"The checkpoint of the archive segment {segment.name} does not open: {problem}"
+            ) from None
+        root = b64encode(stated.root).decode()
+        if (stated.origin, stated.size, root) != (manifest.origin, manifest.size, manifest.root):
+            raise SegmentError(
+                f"The checkpoint of the archive segment {segment.name} vouches for other entries."
+            )
+
+    def _follow(self, entry: KeyEntry, origin: str) -> None:
+        """Take over a key that one which is known has named in its place."""
+        for before in [key for key in self._keys if key.name == origin]:
+            with contextlib.suppress(NoteError):
+                after = open_rotation(entry.note.encode(), before)
+                if after.vkey == entry.vkey:
+                    self._keys.append(after)
+
+
+def _held(segment: Segment, name: str) -> bool:
+    try:
+        blob = bytes.fromhex(name)
+    except ValueError:
+        raise SegmentError(
+            f"An entry in the archive segment {segment.name} names a large value by no hash."
+        ) from None
+    return segment.blob(blob) is not None

@@ -1,0 +1,639 @@
+"""The search index: what finds entries again, in a file of its own beside the store.
+
+It is made of the ledger and of nothing else, off the path of calls and without the store's write
+lock. No decision ever asks it, no backup needs it, and whoever deletes it loses the time that it
+takes to make it anew. The order of work:
+
+1. `build` takes up the entries that came since, a page in one transaction, so that a process that
+   is killed leaves an index that ends a page earlier. One process builds at a time.
+2. Before, it makes sure that the entries it knows are still those of the ledger: the first and the
+   last of them by their leaves, and all of them by the tree's right edge, which has to become that
+   of the ledger's head. Where it does not, the index is of other entries, and is made anew.
+3. `find` has the numbers of the entries that the index names, and holds each against the ledger:
+   its bytes have to give its leaf, and it has to say what was asked for.
+
+So whoever can write the index can hide an entry from it and can never make one up. What the
+ledger holds is for its verification to say.
+"""
+
+import contextlib
+import os
+import re
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from types import MappingProxyType, TracebackType
+from typing import Any, NamedTuple, Self, TypeGuard
+
+import msgspec
+
+from saferun.errors import StoreError
+from saferun.ledger import Entry, EntryError, Frontier, TreeError, leaf_hash, read
+from saferun.store import postings, sqlite
+from saferun.store.facets import TURN, Facet, exact, facets, plain, words
+from saferun.store.locks import FileLock
+from saferun.store.postings import CHUNK
+from saferun.store.reading import Reader
+
+VERSION = 2
+"""Of the file, in `PRAGMA user_version`. One of another version is made anew."""
+
+APPLICATION = 0x5352_4E49
+"""`SRNI` in `PRAGMA application_id`."""
+
+MAX_TEXT = 1_000
+MAX_PHRASES = 32
+"""Characters and phrases of one search for words."""
+
+PAGE = 1_000
+"""Entries that are taken up in one transaction."""
+
+_VERDICTS = 100_000
+"""Decisions whose verdict is kept at hand for their outcomes; any other is read again."""
+
+BRIEF: tuple[Facet, ...] = ("kind", "agent", "user", "run", "tool", "verdict", "status")
+"""What is said of an entry whose bytes are away."""
+
+_TERMS = 50_000
+"""Values of facets whose number is kept at hand while building."""
+
+_SCHEMA = f"""
+    BEGIN IMMEDIATE;
+
+    -- How far it goes, and over which entries: the leaves of the first and the last, and the right
+    -- edge of their tree. `fits` says whether that was the head's when the head was as long,
+    -- `missing` how many entries had no body to be read, and `away` how many of those lie in an
+    -- archive that was not at hand.
+    CREATE TABLE state (
+        one INTEGER PRIMARY KEY CHECK (one = 1), size INTEGER NOT NULL, first BLOB NOT NULL,
+        last BLOB NOT NULL, frontier BLOB NOT NULL, fits INTEGER NOT NULL, missing INTEGER NOT NULL,
+        away INTEGER NOT NULL
+    );
+
+    -- Every value of a facet, and the entries that have it, chunk by chunk: see `postings`.
+    CREATE TABLE term (
+        id INTEGER PRIMARY KEY, facet TEXT NOT NULL, value TEXT NOT NULL, UNIQUE (facet, value)
+    );
+    CREATE TABLE posting (
+        term INTEGER NOT NULL, chunk INTEGER NOT NULL, held BLOB NOT NULL,
+        PRIMARY KEY (term, chunk)
+    ) WITHOUT ROWID;
+
+    -- The times between which some entries were written, and that of each, in eight bytes.
+    CREATE TABLE span (
+        first INTEGER PRIMARY KEY, size INTEGER NOT NULL,
+        earliest INTEGER NOT NULL, latest INTEGER NOT NULL, times BLOB NOT NULL
+    );
+
+    -- The words of an entry under its number. The text itself is in the ledger and not here.
+    CREATE VIRTUAL TABLE said USING fts5(
+        text, content = '', columnsize = 0, tokenize = 'unicode61 remove_diacritics 2'
+    );
+
+    PRAGMA application_id = {APPLICATION};
+    PRAGMA user_version = {VERSION};
+    COMMIT;
+"""
+
+_PHRASE = re.compile(r'"([^"]*)"?|([^\s"]+)')
+
+
+class Query(msgspec.Struct, frozen=True, kw_only=True):
+    """What is looked for: entries that have everything that is asked for here.
+
+    Of a facet with several values, one is enough. `text` holds words, all of which an entry has
+    to have, in any order; those in double quotes stand one after the other. `since` and `until`
+    are in microseconds since 1970, UTC: from the one up to, and without, the other.
+    """
+
+    text: str = ""
+    facets: Mapping[Facet, tuple[str, ...]] = {}
+    since: int | None = None
+    until: int | None = None
+
+
+class Hit(NamedTuple):
+    """An entry that was found, as the ledger has it.
+
+    `verdict` is its own, or that of the decision that it settles. An entry that lies in an
+    archive which is not at hand has no body here and no `entry`: that it was found is what the
+    index says alone, and so are its `time` and what is `known` of it. They are empty otherwise.
+    """
+
+    seq: int
+    body: bytes
+    entry: Entry | None
+    verdict: str | None = None
+    time: int | None = None
+    known: Mapping[str, str] = MappingProxyType({})
+
+
+class _State(NamedTuple):
+    """How far an index goes, and over which entries."""
+
+    size: int = 0
+    first: bytes = b""
+    last: bytes = b""
+    frontier: bytes = Frontier().encode()
+    fits: bool = False
+    missing: int = 0
+    away: int = 0
+
+
+class Index:
+    """The index of one store. Use as a context manager, and `build` it before anything is found.
+
+    Raises StoreError where its file cannot be used.
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        self.path = reader.path.with_name(reader.path.name + ".index")
+        self.reader = reader
+        self._connection: sqlite3.Connection | None = None
+        self._state = _State()
+        self._held: dict[tuple[Facet, int], list[tuple[str, bytes]]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    @property
+    def size(self) -> int:
+        """The number of the first entry that it does not know."""
+        return self._state.size
+
+    @property
+    def missing(self) -> int:
+        """Entries up to `size` that could not be read when they were taken up: mostly archived."""
+        return self._state.missing
+
+    def build(self, progress: Callable[[int], None] = lambda _: None) -> None:
+        """Bring it up to the newest entry. Waits for whoever is building it already."""
+        with sqlite.explained(self.path):
+            lock = FileLock(self.path.with_name(self.path.name + ".lock"))
+            try:
+                lock.acquire()
+                try:
+                    self._build(progress)
+                except (sqlite3.DatabaseError, TreeError, TypeError) as problem:
+                    if not _damage(problem):
+                        raise
+                    # Nothing is lost with it that the ledger does not have.
+                    self._remove()
+                    self._build(progress)
+            finally:
+                lock.close()
+
+    def _build(self, progress: Callable[[int], None]) -> None:
+        connection = self._opened()
+        self._state = _stated(connection)
+        head = self.reader.head()
+        if type(head.size) is not int or type(head.frontier) is not bytes:
+            raise StoreError(
+                f"The head of {self.reader.path} is none that a store writes; run "
+                "saferun ledger verify."
+            )
+        before = self._state
+        if not self._knows_these(head.frontier, head.size) or self._may_know_more():
+            connection = self._anew()
+        connection = self._taken_up(connection, head.size, head.frontier, progress)
+        if before.fits and before.size and not self._state.fits:
+            # What it had does not lead to what is there: some of it was changed meanwhile.
+            connection = self._taken_up(self._anew(), head.size, head.frontier, progress)
+
+    def _knows_these(self, frontier: bytes, size: int) -> bool:
+        """Whether the entries that it knows seem to be those that are there."""
+        state = self._state
+        if state.size == 0:
+            return True
+        if state.size > size or (state.fits and state.size == size and state.frontier != frontier):
+            return False
+        ends = [self.reader.row(seq) for seq in (0, state.size - 1)]
+        return [end and end[1] for end in ends] == [state.first, state.last]
+
+    def _may_know_more(self) -> bool:
+        """Whether what was away when it was taken up is at hand now."""
+        archive = self.reader.archive
+        if archive is None or not self._state.away:
+            return False
+        return archive.lacks(self.reader.archives()) is None
+
+    def _taken_up(
+        self,
+        connection: sqlite3.Connection,
+        size: int,
+        frontier: bytes,
+        progress: Callable[[int], None],
+    ) -> sqlite3.Connection:
+        builder = _Builder(connection, self.reader, self._state)
+        rows = self.reader.rows(size, after=self._state.size - 1)
+        while page := list(islice(rows, PAGE)):
+            self._state = builder.page(page)
+            progress(self._state.size)
+        self._state = builder.end(size, frontier)
+        return connection
+
+    def _opened(self) -> sqlite3.Connection:
+        """A connection to the file, which is made where there is none or one of another version."""
+        self.close()
+        if not self.path.exists():
+            # What a log holds that has lost its file would be put into the new one.
+            self._remove()
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        self._connection = connection = sqlite3.connect(
+            self.path, timeout=5.0, isolation_level=None, check_same_thread=False
+        )
+        [application] = connection.execute("PRAGMA application_id").fetchone()
+        [version] = connection.execute("PRAGMA user_version").fetchone()
+        [tables] = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        if application != APPLICATION and (application or tables):
+            raise StoreError(
+                f"{self.path} is a database of another program, and the search index belongs "
+                "there; move it away."
+            )
+        if tables and version != VERSION:
+            return self._anew()
+        connection.execute("PRAGMA journal_mode = WAL")
+        # A power cut may cost the last pages of it, and never what it is.
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA cache_size = -65536")
+        if not tables:
+            connection.executescript(_SCHEMA)
+        return connection
+
+    def _anew(self) -> sqlite3.Connection:
+        self._remove()
+        self._state = _State()
+        return self._opened()
+
+    def _remove(self) -> None:
+        self.close()
+        for ending in ("", "-wal", "-shm"):
+            self.path.with_name(self.path.name + ending).unlink(missing_ok=True)
+
+    def find(self, query: Query, *, newest: bool = True, first: int = 0) -> Iterator[Hit]:
+        """The entries from number `first` on that a query is met by, the newest first or last.
+
+        Raises StoreError where the query has more words than one may have, at once.
+        """
+        phrases = _expression(query.text)
+        terms = [
+            [(name, exact(value)) for value in values] for name, values in query.facets.items()
+        ]
+        return self._found(query, terms, phrases, newest=newest, first=first)
+
+    def frames(self, run_id: str) -> list[int]:
+        """The numbers of a run's entries.
+
+        Under `""`, which is no run's id, are those at which something else than a run was
+        stopped or resumed.
+        """
+        term = ("run", exact(run_id)) if run_id else TURN
+        return list(self._named([[term]], (0, self.size), "", newest=False))
+
+    def values(self, facet: Facet, most: int = 1_000) -> list[str]:
+        """The values of a facet that there are, `most` of them."""
+        found = self._all("SELECT value FROM term WHERE facet = ? LIMIT ?", facet, most)
+        return [value for (value,) in found]
+
+    def has(self, facet: Facet, value: str) -> bool:
+        """Whether any entry has that value of a facet."""
+        return bool(self._ids([(facet, exact(value))]))
+
+    def _found(
+        self,
+        query: Query,
+        terms: Sequence[Sequence[tuple[str, str]]],
+        phrases: str,
+        *,
+        newest: bool,
+        first: int,
+    ) -> Iterator[Hit]:
+        lowest, size = self._within(query)
+        for seq in self._named(terms, (max(lowest, first), size), phrases, newest=newest):
+            hit = held(self.reader, seq)
+            if hit is not None and hit.entry is None:
+                hit = self._recalled(hit)
+            if hit is not None and _meets(hit, query, terms):
+                yield hit
+
+    def _recalled(self, hit: Hit) -> Hit:
+        """An entry whose bytes are away, with what the index has of it."""
+        chunk, place = divmod(hit.seq, CHUNK)
+        known: dict[str, str] = {}
+        for facet in BRIEF:
+            value = next(
+                (value for value, some in self._values(facet, chunk) if postings.has(some, place)),
+                None,
+            )
+            if value is not None:
+                known[facet] = value
+        return hit._replace(verdict=known.get("verdict"), time=self._time(hit.seq), known=known)
+
+    def _values(self, facet: Facet, chunk: int) -> list[tuple[str, bytes]]:
+        """The values of a facet in a chunk, each with the places that have it."""
+        if not any(at == chunk for _, at in self._held):
+            # Hits come in their order, so no chunk is looked at twice.
+            self._held.clear()
+        found = self._held.get((facet, chunk))
+        if found is None:
+            rows = self._all(
+                "SELECT value, held FROM term CROSS JOIN posting ON term = id"
+                " WHERE facet = ? AND chunk = ?",
+                *(facet, chunk),
+            )
+            found = [(value, some) for value, some in rows if isinstance(some, bytes)]
+            self._held[facet, chunk] = found
+        return found
+
+    def _time(self, seq: int) -> int | None:
+        rows = self._all(
+            "SELECT first, times FROM span WHERE first <= ? ORDER BY first DESC LIMIT 1", seq
+        )
+        for first, times in rows:
+            at = 8 * (seq - first)
+            if isinstance(times, bytes) and at + 8 <= len(times):
+                return int.from_bytes(times[at : at + 8], "big") or None
+        return None
+
+    def _within(self, query: Query) -> tuple[int, int]:
+        """From where to where entries may lie that were written in the time that is asked for."""
+        if query.since is None and query.until is None:
+            return 0, self.size
+        [(first, size)] = self._all(
+            "SELECT min(first), max(first + size) FROM span WHERE latest >= ? AND earliest < ?",
+            _number(query.since, -1),
+            _number(query.until, 1 << 62),
+        )
+        return (0, 0) if first is None else (first, size)
+
+    def _named(
+        self,
+        terms: Sequence[Sequence[tuple[str, str]]],
+        within: tuple[int, int],
+        phrases: str,
+        *,
+        newest: bool,
+    ) -> Iterator[int]:
+        """The numbers under which the index has all of the terms and phrases."""
+        lowest, size = within
+        ids = [self._ids(some) for some in terms]
+        if not all(ids) or size <= lowest:
+            return
+        chunks = range(lowest // CHUNK, (size - 1) // CHUNK + 1)
+        for chunk in reversed(chunks) if newest else chunks:
+            base = chunk * CHUNK
+            marks = postings.between(max(lowest - base, 0), min(size - base, CHUNK))
+            for some in ids:
+                marks &= self._having(some, chunk) if marks else 0
+            if phrases and marks:
+                marks &= self._saying(phrases, base, marks)
+            for place in postings.places(marks, newest=newest):
+                yield base + place
+
+    def _ids(self, terms: Iterable[tuple[str, str]]) -> list[int]:
+        wanted = "SELECT id FROM term WHERE facet = ? AND value = ?"
+        return [row[0] for term in terms for row in self._all(wanted, *term)]
+
+    def _having(self, ids: Iterable[int], chunk: int) -> int:
+        """The entries of a chunk that have one of some terms."""
+        marks = 0
+        for each in ids:
+            found = self._all("SELECT held FROM posting WHERE term = ? AND chunk = ?", each, chunk)
+            for (blob,) in found:
+                marks |= postings.bits(blob) if isinstance(blob, bytes) else 0
+        return marks
+
+    def _saying(self, phrases: str, base: int, marks: int) -> int:
+        """The entries of a chunk that have the phrases; no others are looked for than `marks`."""
+        lowest, highest = (marks & -marks).bit_length() - 1, marks.bit_length() - 1
+        found = self._all(
+            "SELECT rowid FROM said WHERE said MATCH ? AND rowid BETWEEN ? AND ?",
+            *(phrases, base + lowest, base + highest),
+        )
+        return postings.of([seq - base for (seq,) in found])
+
+    def _all(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        assert self._connection is not None, "it is built before anything is found"
+        try:
+            return self._connection.execute(statement, values).fetchall()
+        except sqlite3.DatabaseError as problem:
+            raise StoreError(
+                f"The search index {self.path} cannot be read ({problem}); delete it, and it is "
+                "made anew."
+            ) from None
+
+
+def held(reader: Reader, seq: int) -> Hit | None:
+    """The entry of a number as the ledger has it, None where it is gone or was changed.
+
+    One that lies in an archive which the reader has not is there, and has no body.
+    """
+    row = reader.row(seq)
+    if row is None:
+        return None
+    body, leaf = row
+    if body == b"":
+        return Hit(seq, b"", None) if _is_leaf(leaf) and seq < reader.archived() else None
+    entry = _intact(seq, body, leaf)
+    return None if entry is None else Hit(seq, body, entry, verdict(reader, entry))
+
+
+def verdict(reader: Reader, entry: Entry) -> str | None:
+    """The verdict of an entry, or of the decision that it settles, where that can be read."""
+    of = entry.fields.get("of")
+    if of is None:
+        own = entry.fields.get("verdict")
+        return own if isinstance(own, str) else None
+    row = reader.row(of) if 0 <= of < entry.seq else None
+    decision = None if row is None else _intact(of, *row)
+    return None if decision is None or "of" in decision.fields else verdict(reader, decision)
+
+
+def _meets(hit: Hit, query: Query, terms: Sequence[Sequence[tuple[str, str]]]) -> bool:
+    """Whether an entry is what was asked for; what it says is for whoever reads it to see.
+
+    Of one that is away there is the index's word for it, and nothing to hold that against.
+    """
+    since, until = _number(query.since, -1), _number(query.until, 1 << 62)
+    if hit.entry is None:
+        return hit.time is None or since <= hit.time < until
+    mine = facets(hit.entry, hit.verdict)
+    return since <= hit.entry.time < until and all(not mine.isdisjoint(some) for some in terms)
+
+
+def _number(given: int | None, otherwise: int) -> int:
+    """A time that SQLite can compare with."""
+    return otherwise if given is None else min(max(given, -1), 1 << 62)
+
+
+def _expression(text: str) -> str:
+    """Words as FTS5 takes them: each in quotes, so that nothing in them is taken for an operator.
+
+    Raises StoreError where there are too many.
+    """
+    found = [phrase or word for phrase, word in _PHRASE.findall(plain(text))]
+    # Without a letter or a digit in it, a phrase has nothing to be found by.
+    phrases = [each for each in found if any(char.isalnum() for char in each)]
+    if len(text) > MAX_TEXT or len(phrases) > MAX_PHRASES:
+        raise StoreError(
+            f"A search has at most {MAX_PHRASES} words of {MAX_TEXT:,} characters; look for fewer."
+        )
+    if text.strip() and not phrases:
+        raise StoreError(f"There is no word in {text!r} that an entry could be found by.")
+    return " ".join(f'"{each}"' for each in phrases)
+
+
+class _Builder:
+    """Takes up entries into an index, page by page."""
+
+    def __init__(self, connection: sqlite3.Connection, reader: Reader, state: _State) -> None:
+        self._connection = connection
+        self._reader = reader
+        self._state = state
+        self._frontier = Frontier.decode(state.frontier)
+        self._archived = reader.archived()
+        self._verdicts: dict[int, str | None] = {}
+        self._terms: dict[tuple[str, str], int] = {}
+
+    def page(self, rows: Sequence[tuple[int, object, object]]) -> _State:
+        terms: dict[tuple[str, str], list[int]] = {}
+        texts: list[tuple[int, str]] = []
+        times: dict[int, int] = {}
+        missing = away = 0
+        for seq, body, leaf in rows:
+            self._frontier.append(leaf if _is_leaf(leaf) else leaf_hash(b""))
+            entry = _intact(seq, body, leaf)
+            if entry is None:
+                missing += 1
+                away += body == b"" and seq < self._archived
+                continue
+            times[seq] = entry.time
+            for term in facets(entry, self._verdict(entry)):
+                terms.setdefault(term, []).append(seq)
+            texts.append((seq, words(entry)))
+        state = self._stated(rows, missing, away)
+        with sqlite.transaction(self._connection):
+            for term, seqs in terms.items():
+                self._post(term, seqs)
+            self._connection.executemany("INSERT INTO said (rowid, text) VALUES (?, ?)", texts)
+            if times:
+                first, size = rows[0][0], rows[-1][0] + 1 - rows[0][0]
+                each = b"".join(_eight(times.get(seq, 0)) for seq, _, _ in rows)
+                self._connection.execute(
+                    "INSERT INTO span VALUES (?, ?, ?, ?, ?)",
+                    (first, size, min(times.values()), max(times.values()), each),
+                )
+            self._write(state)
+        return state
+
+    def end(self, size: int, frontier: bytes) -> _State:
+        """Note whether what was taken up is what the ledger's head counts."""
+        fits = (self._frontier.size, self._frontier.encode()) == (size, frontier)
+        if fits != self._state.fits:
+            with sqlite.transaction(self._connection):
+                self._write(self._state._replace(fits=fits))
+        return self._state
+
+    def _stated(
+        self, rows: Sequence[tuple[int, object, object]], missing: int, away: int
+    ) -> _State:
+        return self._state._replace(
+            size=rows[-1][0] + 1,
+            first=self._state.first if self._state.size else _blob(rows[0][2]),
+            last=_blob(rows[-1][2]),
+            frontier=self._frontier.encode(),
+            fits=False,
+            missing=self._state.missing + missing,
+            away=self._state.away + away,
+        )
+
+    def _write(self, state: _State) -> None:
+        self._connection.execute("REPLACE INTO state VALUES (1, ?, ?, ?, ?, ?, ?, ?)", state)
+        self._state = state
+
+    def _verdict(self, entry: Entry) -> str | None:
+        of = entry.fields.get("of")
+        if isinstance(of, int) and of in self._verdicts:
+            return self._verdicts[of]
+        said = verdict(self._reader, entry)
+        if len(self._verdicts) >= _VERDICTS:
+            self._verdicts.clear()
+        self._verdicts[entry.seq] = said
+        return said
+
+    def _post(self, term: tuple[str, str], seqs: Sequence[int]) -> None:
+        own = self._id(term)
+        chunks: dict[int, list[int]] = {}
+        for seq in seqs:
+            chunks.setdefault(seq // CHUNK, []).append(seq % CHUNK)
+        for chunk, some in chunks.items():
+            row = self._connection.execute(
+                "SELECT held FROM posting WHERE term = ? AND chunk = ?", (own, chunk)
+            ).fetchone()
+            self._connection.execute(
+                "REPLACE INTO posting VALUES (?, ?, ?)",
+                (own, chunk, postings.added(b"" if row is None else row[0], some)),
+            )
+
+    def _id(self, term: tuple[str, str]) -> int:
+        own = self._terms.get(term)
+        if own is None:
+            if len(self._terms) >= _TERMS:
+                self._terms.clear()
+            self._connection.execute(
+                "INSERT OR IGNORE INTO term (facet, value) VALUES (?, ?)", term
+            )
+            [own] = self._connection.execute(
+                "SELECT id FROM term WHERE facet = ? AND value = ?", term
+            ).fetchone()
+            self._terms[term] = own
+        return own
+
+
+def _stated(connection: sqlite3.Connection) -> _State:
+    row = connection.execute(
+        "SELECT size, first, last, frontier, fits, missing, away FROM state"
+    ).fetchone()
+    return _State() if row is None else _State(*row)
+
+
+def _intact(seq: int, body: object, leaf: object) -> Entry | None:
+    """The entry of a row, None where it is not the one that its leaf vouches for."""
+    if not isinstance(body, bytes) or leaf_hash(body) != leaf:
+        return None
+    try:
+        entry = read(body)
+    except EntryError:
+        return None
+    return entry if entry.seq == seq else None
+
+
+def _damage(problem: Exception) -> bool:
+    """Whether something is wrong with what the file holds, and not with its disk or its locks."""
+    return not isinstance(problem, sqlite3.OperationalError) or "no such" in str(problem)
+
+
+def _is_leaf(leaf: object) -> TypeGuard[bytes]:
+    return isinstance(leaf, bytes) and len(leaf) == 32
+
+
+def _eight(at: int) -> bytes:
+    return at.to_bytes(8, "big") if 0 <= at < 1 << 64 else bytes(8)
+
+
+def _blob(leaf: object) -> bytes:
+    return leaf if isinstance(leaf, bytes) else b""
