@@ -106,12 +106,8 @@ def _offered(path: Path, signing: SigningTable | None) -> tuple[Offered, dict[st
         # What was changed there is no reason to go nowhere: it only spares a witness a question.
         with suppress(StoreError):
             before = {place.name: place for place in reader.anchors()}
-        ledger = reader.ledger
-    if signer is None:
-        raise StoreError(
-            f"The signing key of {path} is missing; put {ledger}.signing.key back into "
-            f"{path.parent / 'keys'}, or into SAFERUN_SIGNING_KEY."
-        )
+        if signer is None:
+            raise reader.missing_key()
     note = checkpoint(path, signer)
     verifiers = [Verifier(vkey) for vkey in {signer.vkey(), *(vkey for _, vkey in former.vkeys)}]
     stated = open_checkpoint(note, verifiers)

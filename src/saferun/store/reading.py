@@ -184,9 +184,16 @@ class Reader:
         Raises StoreError where it is no key, or is not the one that the ledger has named.
         """
         ledger = self.named_keys()
-        # The name comes from the database, so it may be no more than the name of a file.
-        custody = Custody(folder_of(self.path), Path(ledger.name).name, given)
+        custody = self._custody(ledger, given)
         return custody.signer(origin or ledger.origin, ledger.vkey if origin is None else None)
+
+    def missing_key(self) -> StoreError:
+        """What to say where `signer` finds none."""
+        return self._custody(self.named_keys()).missing()
+
+    def _custody(self, ledger: Ledger, given: SigningTable | None = None) -> Custody:
+        # The name comes from the database, so it may be no more than the name of a file.
+        return Custody(folder_of(self.path), Path(ledger.name).name, given)
 
     def named_keys(self) -> Ledger:
         """The ledger's name and origin, and the keys that it has named, as they are now."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from saferun.cli.options import CannotError, JsonOption, StoreOption, settings, store_file
+from saferun.cli.options import JsonOption, StoreOption, settings, store_file
 from saferun.cli.screen import document, raw
 
 if TYPE_CHECKING:
@@ -72,11 +72,8 @@ def vkey(
 
 
 def own_key(reader: "Reader", store: str | None = None) -> "Signs":
-    """Who signs for a store's ledger. Raises CannotError where the key is not here."""
+    """Who signs for a store's ledger. Raises StoreError where the key is not here."""
     signer = reader.signer(given=settings(store).signing)
     if signer is None:
-        raise CannotError(
-            f"The signing key of {reader.path} is missing; put {reader.ledger}.signing.key back "
-            f"into {reader.path.parent / 'keys'}, or into SAFERUN_SIGNING_KEY."
-        )
+        raise reader.missing_key()
     return signer
