@@ -32,6 +32,7 @@ from saferun.ledger import (
 from saferun.ledger.receipt import open_receipt
 from saferun.ledger.succession import stated
 from saferun.store import Reader, Store, checkpoint
+from saferun.store.checkpoints import kept_checkpoints
 from saferun.store.nodes import index_tree
 from saferun.store.proving import receipt
 from saferun.store.verifying import verify
@@ -150,7 +151,7 @@ def verified(path: Path, processes: int | None) -> float:
         signer = reader.signer()
         assert signer is not None
         known = Known(
-            external=tuple(reader.checkpoints()),
+            external=tuple(kept_checkpoints(reader)),
             trusted=Verifier(signer.vkey()),
         )
         began = time.perf_counter()
@@ -163,7 +164,7 @@ def verified(path: Path, processes: int | None) -> float:
 def proven(path: Path) -> list[float]:
     """Milliseconds that each of some receipts takes, in no order, once the nodes are there."""
     with Reader(path) as reader:
-        [*_, note] = reader.checkpoints()
+        [*_, note] = kept_checkpoints(reader)
         signer = reader.signer()
         assert signer is not None
         verifier = Verifier(signer.vkey())

@@ -32,8 +32,9 @@ def _own_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     monkeypatch.chdir(world)
     yield
     from saferun import gate
+    from saferun.store import shared
 
     gate.configured.cache_clear()
-    for store in list(gate._stores.values()):
+    for store in list(shared._stores.values()):
         store.close()
-    gate._stores.clear()
+    shared._stores.clear()

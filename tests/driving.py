@@ -76,7 +76,7 @@ def spend(within, cost):
     run(**within).model("Hm.", cost_usd=cost)
 
 def end(within):
-    gate.ended(run(**within), None)
+    gate.recorder.ended(run(**within), None)
     del runs[within["run_id"]]
 
 def turn(scope, value, on):

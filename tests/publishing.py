@@ -6,6 +6,7 @@ from saferun.ledger import Signer
 from saferun.policy import assignment, loads
 from saferun.policy.assignment import Assignment
 from saferun.store import Assign, Enrol, Reader, Store, Version
+from saferun.store.versions import assignments_of
 
 
 class Published:
@@ -22,7 +23,7 @@ class Published:
         with Reader(self.store.path) as reader:
             return [
                 assignment.read(note, name=self.name, origin=self.store.origin)
-                for note in reader.assignments(self.name)
+                for note in assignments_of(reader, self.name)
             ]
 
     def who(self) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Configuration: which file, which value wins, and what a mistake is told."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,26 @@ def test_a_mistake_is_told_with_its_file_and_without_secrets(
         config.load(tmp_path, {})
     assert said in str(wrong.value)
     assert "secret" not in str(wrong.value)
+
+
+def test_a_file_that_is_a_pipe_is_read_and_not_waited_for_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b'policy = "piped"')
+    os.close(writing)
+    assert config.load(tmp_path, {"SAFERUN_CONFIG": f"/dev/fd/{reading}"}).policy == "piped"
+    os.close(reading)
+    os.mkfifo(tmp_path / "pipe")
+    monkeypatch.setattr("saferun.files.PATIENCE", 0.01)
+    with pytest.raises(ConfigError, match="pipe cannot be read: it is no ordinary file"):
+        config.load(tmp_path, {"SAFERUN_CONFIG": "pipe"})
+
+
+def test_a_file_that_is_too_large_is_told(tmp_path: Path) -> None:
+    write(tmp_path, "#" * (1 << 20) + "\n")
+    with pytest.raises(ConfigError, match="has more than 1,048,576 bytes"):
+        config.load(tmp_path, {})
 
 
 def test_a_file_that_is_no_text_is_told(tmp_path: Path) -> None:

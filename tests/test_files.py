@@ -1,12 +1,14 @@
 """Files of others are read only if they are files."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from saferun.errors import PolicyError
-from saferun.files import beginning
+from saferun.files import arrived, beginning, inside
 from saferun.policy import load
 
 
@@ -23,3 +25,62 @@ def test_what_is_no_ordinary_file_is_refused_and_not_waited_for(tmp_path: Path, 
         beginning(tmp_path / "p.yaml", 4)
     with pytest.raises(PolicyError, match="cannot be read"):
         load(tmp_path / "p.yaml")
+
+
+@pytest.mark.parametrize("link", ["b", "b/c"])
+def test_no_link_is_followed_inside_a_folder(tmp_path: Path, link: str) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "c").write_bytes(b"abc")
+    (tmp_path / "named").symlink_to(tmp_path / "a")
+    with inside(tmp_path / "named", "b", "c") as file:
+        assert file.read() == b"abc"
+    (tmp_path / "a" / link).rename(tmp_path / "elsewhere")
+    (tmp_path / "a" / link).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="is a link"):
+        inside(tmp_path / "a", "b", "c")
+
+
+def test_what_comes_through_a_pipe_is_read_to_its_end_and_up_to_a_bound(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    for sent, limit in ((b"", 4), (b"abc", 4), (b"x" * 300_000, 200_000)):
+        os.mkfifo(pipe)
+        with subprocess.Popen([sys.executable, "-c", _WRITES, pipe, str(len(sent))]) as writer:
+            assert len(arrived(pipe, limit, 60)) == min(len(sent), limit)
+            pipe.unlink()
+        assert writer.returncode == 0
+
+
+_WRITES = """
+import contextlib, sys
+with contextlib.suppress(BrokenPipeError), open(sys.argv[1], "wb", 0) as pipe:
+    pipe.write(b"x" * int(sys.argv[2]))
+"""
+
+
+def test_a_pipe_that_nobody_writes_to_is_not_waited_for_without_end(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(TimeoutError):
+        arrived(tmp_path / "pipe", 4, 0.01)
+
+
+def test_a_pipe_that_is_never_closed_is_not_waited_for_without_end(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    held = os.open(tmp_path / "pipe", os.O_RDWR)
+    os.write(held, b"abc")
+    try:
+        with pytest.raises(TimeoutError):
+            arrived(tmp_path / "pipe", 4, 0.01)
+        assert arrived(tmp_path / "pipe", 0, 0.01) == b""
+    finally:
+        os.close(held)
+
+
+@pytest.mark.parametrize("limit", [0, 4, 10])
+def test_a_file_arrives_as_it_is(tmp_path: Path, limit: int) -> None:
+    (tmp_path / "a").write_bytes(b"abcdef")
+    assert arrived(tmp_path / "a", limit, 0) == b"abcdef"[:limit]
+
+
+def test_a_folder_does_not_arrive(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError):
+        arrived(tmp_path, 4, 60)

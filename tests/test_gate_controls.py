@@ -28,6 +28,7 @@ from saferun.errors import (
 from saferun.policy import loads
 from saferun.run import Costs, current
 from saferun.store import Enrol, Reader, Turn
+from saferun.store.runs import any_run_for, names_of
 
 LIMITED = """
 version: 1
@@ -342,7 +343,7 @@ def test_an_agent_that_repeats_itself_is_told_and_then_stopped_with_no_policy() 
             with pytest.raises(LoopDetected, match="same arguments and the same result"):
                 safe("lead@acme.test")
     finally:
-        saferun.gate.stop_listening(heard.append)
+        saferun.listening.stop_listening(heard.append)
     assert heard[0].nudge is None
     assert "3 times" in next(each.nudge for each in heard if each.nudge)
     assert heard[-1].mode == "enforce"
@@ -683,8 +684,8 @@ def test_agents_that_work_only_for_others_are_known_by_name() -> None:
         guard(mail, gate=gate)("a")
     gate.store.flush()
     with Reader(gate.store.path) as reader:
-        assert reader.names("agent", "helper")
-        assert reader.named("user") == ["maria"]
+        assert any_run_for(reader, "agent", "helper")
+        assert names_of(reader, "user") == ["maria"]
 
 
 def test_a_run_taken_up_below_another_parent_is_denied() -> None:

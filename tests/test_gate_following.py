@@ -18,6 +18,7 @@ from saferun.following import FollowedFile, kept
 from saferun.ledger import Signer
 from saferun.policy import loads, restore
 from saferun.store import Reader
+from saferun.store.versions import kept_version
 
 ALLOWS = "version: 1\nname: shop\ndefault: allow\n"
 DENIES = "version: 1\nname: shop\ndefault: deny\n"
@@ -119,7 +120,7 @@ def test_every_version_that_decided_is_kept_and_can_decide_again() -> None:
     gate.check(call())
     [decision] = entries(gate, "decision")
     with Reader(gate.store.path) as reader:
-        again = restore(reader.version(decision["policy"]["version"]))
+        again = restore(kept_version(reader, decision["policy"]["version"]))
     assert again.decide(call()).verdict == "allow"
     assert again.ref == gate.policy.ref
 

@@ -6,14 +6,14 @@ import pytest
 
 import saferun
 from guarding import enforcing, observing
-from saferun import Decision, Denied, gate, guard
+from saferun import Decision, Denied, guard, listening
 
 CLOSED = "version: 1\nname: closed\ntools: {other: {effect: read}}\n"
 
 
 @pytest.fixture
 def heard(monkeypatch: pytest.MonkeyPatch) -> list[Decision]:
-    monkeypatch.setattr(gate, "_listeners", [])
+    monkeypatch.setattr(listening, "_listeners", [])
     told: list[Decision] = []
     saferun.on_decision(told.append)
     return told
@@ -65,6 +65,6 @@ def test_a_denial_is_logged_with_the_model_s_sentence_and_an_allowed_call_is_not
 
 
 def test_whoever_stopped_listening_is_told_nothing_more(heard):
-    gate.stop_listening(heard.append)
+    listening.stop_listening(heard.append)
     guard(lambda: 1, name="tool", gate=observing())()
     assert heard == []

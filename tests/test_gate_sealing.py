@@ -17,6 +17,7 @@ from saferun.ledger import ERASED
 from saferun.policy import loads
 from saferun.store import Enrol, Reader
 from saferun.store.erasing import erase
+from saferun.store.openings import Openings
 from searching import holding
 from storing import audit
 
@@ -66,7 +67,7 @@ def opened(gate: Gate) -> dict[str, Any]:
     gate.store.flush()
     names = [name for entry in entries(gate) for name in entry.get("sealed", {})]
     with Reader(gate.store.path) as reader:
-        found = [reader.opening(bytes.fromhex(name)) for name in names]
+        found = [Openings(reader).opening(bytes.fromhex(name)) for name in names]
     return {each.path: msgspec.json.decode(each.value) for each in found if each is not None}
 
 

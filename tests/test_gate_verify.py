@@ -15,6 +15,7 @@ from saferun import Gate, Outcome, guard, inquiry
 from saferun.call import Call
 from saferun.policy import loads
 from saferun.store import Reader, Store
+from saferun.store.unsettled import unknown_calls
 from storing import audit
 
 REDACTED = (
@@ -69,7 +70,7 @@ class Books:
 
 def unknown(file: Path) -> list[int]:
     with Reader(file) as reader:
-        return [call.seq for call in reader.unknown()]
+        return [call.seq for call in unknown_calls(reader)]
 
 
 CALL = payment({"x": 4}, "c-1")

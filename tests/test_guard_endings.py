@@ -10,8 +10,7 @@ import pytest
 
 import saferun
 from guarding import Asked, approve, enforcing, entries, observing, statuses, verdicts
-from saferun import ApprovalExpired, Denied, Gate, GateUnavailable, guard
-from saferun import gate as gates
+from saferun import ApprovalExpired, Denied, Gate, GateUnavailable, guard, listening
 from saferun.approval import Question, Vote
 from saferun.policy import loads
 
@@ -312,7 +311,7 @@ def test_a_listener_cannot_change_what_runs():
         got = []
         guard(lambda x: got.append(x), name="tool", gate=enforcing())(1)
     finally:
-        gates.stop_listening(meddle)
+        listening.stop_listening(meddle)
     assert got == [1]
 
 

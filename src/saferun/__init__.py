@@ -27,9 +27,10 @@ from saferun.errors import (
     Stopped,
     StoreError,
 )
-from saferun.gate import Gate, on_decision
+from saferun.gate import Gate
 from saferun.guard import arecover, guard, recover
 from saferun.inquiry import Recovered
+from saferun.listening import on_decision
 from saferun.policy import Policy
 from saferun.run import Run as run  # noqa: N813 - `with saferun.run(...)` reads as what it does
 

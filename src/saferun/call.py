@@ -178,6 +178,31 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     measure: Measure | None = None
 
 
+class Escalation(msgspec.Struct, frozen=True, kw_only=True):
+    """Whom else a question goes to: people and groups, `after` so many microseconds of waiting."""
+
+    after: int
+    to: tuple[str, ...]
+
+
+class Demand(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Whose yes one rule wants before the call may run.
+
+    `of` are names of people and groups, empty for anyone who is known, and `approvals` how many
+    different ones of them have to say yes. `within` is how long they have, in microseconds, None
+    as configured. `edits` are the arguments that they may change. The user of the run is not
+    among them unless `own` says so.
+    """
+
+    rule: str
+    of: tuple[str, ...] = ()
+    approvals: int = 1
+    within: int | None = None
+    escalate: tuple[Escalation, ...] = ()
+    edits: tuple[str, ...] = ()
+    own: bool = False
+
+
 class PolicyRef(msgspec.Struct, frozen=True, kw_only=True):
     """Which version of which policy decided. `version` is the hash of its canonical form."""
 

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from saferun import files
 from saferun.errors import ConfigError
 
 Durability = Literal["full", "process"]
@@ -26,6 +27,9 @@ MAX_TIMEOUT = 31_536_000
 """Seconds that a question may stand: a year, where no question is worth its answer any more."""
 
 _KEY_BYTES = 32
+
+_MAX_FILE = 1 << 20
+"""Bytes of a configuration file; a `pyproject.toml` holds those of other programs too."""
 
 PUBLISHED = "store"
 """What `policies` says where versions that were published to the store decide, and no files."""
@@ -355,8 +359,13 @@ def _tools(table: dict[str, Any]) -> dict[str, Any]:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as problem:
+        data = files.arrived(file, _MAX_FILE + 1, files.PATIENCE)
+        if len(data) > _MAX_FILE:
+            raise ConfigError(f"{file} has more than {_MAX_FILE:,} bytes, which is the most.")
+        return tomllib.loads(data.decode())
+    except OSError as problem:
+        raise ConfigError(f"{file} cannot be read: {problem.strerror}.") from None
+    except UnicodeDecodeError as problem:
         raise ConfigError(f"{file} cannot be read: {problem}") from None
     except tomllib.TOMLDecodeError as problem:
         raise ConfigError(f"{file} is not valid TOML: {problem}") from None

@@ -3,9 +3,14 @@
 import errno
 import os
 import secrets
+import select
 import stat
+import time
 from io import BufferedReader
 from pathlib import Path
+
+PATIENCE = 30.0
+"""Seconds in which all that comes through a pipe has to come, where a person has named it."""
 
 
 def ordinary(path: Path) -> BufferedReader:
@@ -14,7 +19,69 @@ def ordinary(path: Path) -> BufferedReader:
     Raises OSError where it cannot be read or is something else: opening a pipe, say, would wait
     for whoever writes to it, and nobody may ever.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    return _ordinary(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), path)
+
+
+def arrived(path: Path, limit: int, patience: float) -> bytes:
+    """The first `limit` bytes of a file, or of what comes through a pipe.
+
+    A pipe is read to its end, or to the limit, and that has to come within `patience` seconds.
+    Raises TimeoutError where it does not, and OSError where `path` cannot be read.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        until, data = time.monotonic() + patience, bytearray()
+        watched = select.poll()
+        watched.register(descriptor, select.POLLIN)
+        while len(data) < limit:
+            # Of a file there is always more to read, or its end. A pipe has neither while somebody
+            # is still writing to it, nor before anybody has opened its other end.
+            if not watched.poll(max(0.0, until - time.monotonic()) * 1000):
+                raise TimeoutError(
+                    errno.ETIMEDOUT,
+                    "it is no ordinary file, and what comes through it did not end within "
+                    f"{patience:g} s; write it to a file first",
+                    str(path),
+                )
+            more = os.read(descriptor, limit - len(data))
+            if not more:
+                break
+            data += more
+        return bytes(data)
+    finally:
+        os.close(descriptor)
+
+
+def inside(folder: Path, *names: str) -> BufferedReader:
+    """An ordinary file inside a folder, by the names on the way to it, opened for reading.
+
+    `folder` may be reached by links, since somebody has named it; none of `names` may be one,
+    since whoever has filled the folder decides where that leads. Raises OSError.
+    """
+    reached = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for name in names[:-1]:
+            inner = _no_link(name, os.O_DIRECTORY, reached)
+            os.close(reached)
+            reached = inner
+        return _ordinary(_no_link(names[-1], os.O_NONBLOCK, reached), folder.joinpath(*names))
+    finally:
+        os.close(reached)
+
+
+def _no_link(name: str, how: int, folder: int) -> int:
+    try:
+        return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | how, dir_fd=folder)
+    except OSError:
+        # What the system says of a link that it does not follow is not the same everywhere.
+        if stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+            raise OSError(
+                errno.ELOOP, f"{name} is a link, and no link is followed there", name
+            ) from None
+        raise
+
+
+def _ordinary(descriptor: int, path: Path) -> BufferedReader:
     file = os.fdopen(descriptor, "rb")
     # Asked of what was opened, and not of what may have stood there before.
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):

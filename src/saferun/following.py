@@ -28,6 +28,7 @@ from saferun.ledger import NoteError, Verifier
 from saferun.policy import Policy, assignment
 from saferun.policy.assignment import Assignment
 from saferun.store import Reader
+from saferun.store.versions import assignment_of, kept_version
 
 log = logging.getLogger("saferun")
 
@@ -251,7 +252,7 @@ class Published(_Looking):
             self._take(reader, self.standing)
 
     def _take(self, reader: Reader, before: Standing | None) -> None:
-        note = reader.assignment(self._name)
+        note = assignment_of(reader, self._name)
         if note is None:
             raise PolicyError(f"nothing is published under {self._name!r} in {self._store}")
         if note == self._note:
@@ -291,7 +292,7 @@ class Published(_Looking):
 
 def restored(reader: Reader, name: str, version: str) -> Policy:
     """A version that the store has kept. Raises StoreError or PolicyError where it has not."""
-    found = policies.restore(reader.version(version))
+    found = policies.restore(kept_version(reader, version))
     if found.ref != PolicyRef(name=name, version=version):
         raise PolicyError(f"version {version[:12]} is one of {found.name!r} and not of {name!r}")
     return found

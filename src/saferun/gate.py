@@ -14,32 +14,30 @@ store or a question for people. `check` waits by blocking and `acheck` by awaiti
 import contextlib
 import functools
 import logging
-import os
-import sys
-import threading
 import time
-from collections.abc import Callable, Generator
-from contextvars import ContextVar
+from collections.abc import Generator
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
-from saferun import approval, config, inquiry, record, redact, resolve
+from saferun import approval, config, inquiry, narration, record, redact, resolve, written
 from saferun import policy as policies
 from saferun.approval import Channel, Question, Vote
 from saferun.call import Call, Decision, Facts, Outcome, Reason, RunRef, canonical
 from saferun.choice import Choice, Choices
 from saferun.config import Config
-from saferun.control import Charge, Groups, Sign
-from saferun.control.amount import micro
+from saferun.control import Sign
 from saferun.errors import SafeRunError
 from saferun.following import follow
 from saferun.inquiry import Check, Inquiry, Recovered
+from saferun.listening import tell
+from saferun.outside import here
 from saferun.policy import Policy, Ruling
 from saferun.record import Pending
-from saferun.run import Costs, ModelTurn, Run, current, record_by_default
+from saferun.recording import Debt, Recording
+from saferun.run import Run, record_by_default
 from saferun.store import (
     Admit,
     Admitted,
@@ -48,11 +46,11 @@ from saferun.store import (
     FindOut,
     Followed,
     Look,
-    Opening,
     PastOf,
     Settle,
     Store,
 )
+from saferun.store.shared import shared_store
 from saferun.waiting import OverdueError, aside
 
 log = logging.getLogger("saferun")
@@ -60,56 +58,12 @@ log = logging.getLogger("saferun")
 LEASE = 60.0
 """Seconds that an admitted call has to start in; past it, it is decided again."""
 
-MAX_RUNS = 1_000
-"""Runs whose first entry is kept at hand; one that was forgotten is only prepared again."""
-
 T = TypeVar("T")
 
 Step: TypeAlias = Admit | Answer | PastOf | Question | Followed | Inquiry | FindOut
 Deciding: TypeAlias = Generator[Step, Any, Decision]
 
 _NOTHING: frozenset[str] = frozenset()
-
-_listeners: list[Callable[[Decision], None]] = []
-
-
-def on_decision(listen: Callable[[Decision], None]) -> Callable[[Decision], None]:
-    """Have `listen` called with every decision of this process; usable as a decorator.
-
-    It is told and not asked: what it raises is logged and changes nothing.
-    """
-    _listeners.append(listen)
-    return listen
-
-
-def stop_listening(listen: Callable[[Decision], None]) -> None:
-    """Tell `listen` nothing more. Raises ValueError where it was not told anything."""
-    _listeners.remove(listen)
-
-
-class _Known(NamedTuple):
-    """A run that this gate has seen: its first entry, and the groups that its calls count in."""
-
-    about: RunRef
-    opening: Opening
-    groups: Groups
-
-
-class _Debt:
-    """What a run's model turns have cost, taken to be counted with its next call."""
-
-    def __init__(self, costs: Costs, by: str, amount: int) -> None:
-        self.amount = amount
-        self._costs = costs
-        self._by = by
-
-    def paid(self) -> None:
-        self.amount = 0
-
-    def give_back(self) -> None:
-        """Leave to another call what none has counted."""
-        self._costs.give_back(self._by, self.amount)
-        self.amount = 0
 
 
 class Gate:
@@ -145,8 +99,8 @@ class Gate:
         self._store = store if isinstance(store, Store) else None
         following = follow(policy, self.config, self._file)
         self._choices = None if following is None else Choices(following, self._file)
-        self._runs: dict[str, _Known] = {}
-        self._nowhere: Groups | None = None
+        self.recorder = Recording(self.config, self._choices, lambda: self.store)
+        """What runs record by, and what is known of them here."""
         self._unsettled: dict[int, Pending] = {}
 
     @property
@@ -233,7 +187,7 @@ class Gate:
 
     def run(self, **about: Any) -> Run:
         """A run that records through this gate; the arguments of `saferun.run`."""
-        return Run(recorder=self, **about)
+        return Run(recorder=self.recorder, **about)
 
     def close(self) -> None:
         """Write what is still owed and let go of the store."""
@@ -299,9 +253,9 @@ class Gate:
     # The path.
 
     def _path(self, call: Call, verify: Check | None) -> Deciding:
-        debt: _Debt | None = None
+        debt: Debt | None = None
         try:
-            debt = self._debt(call)
+            debt = self.recorder.debt(call)
             decision = yield from self._decided(call, debt)
             if (
                 verify is not None
@@ -316,15 +270,13 @@ class Gate:
         if debt is not None:
             # A call that was decided before counts nothing, and neither does one that failed.
             debt.give_back()
-        _tell(decision)
+        tell(decision)
         return decision
 
-    def _decided(self, call: Call, debt: "_Debt | None") -> Deciding:
+    def _decided(self, call: Call, debt: Debt | None) -> Deciding:
         store = self.store
-        opening, groups = (
-            self._opened(call.run) if call.run is not None else (None, self._outside())
-        )
-        followed = store.trails.of(call.run.root) if call.run is not None else _here(store)
+        opening, groups = self.recorder.of(call.run)
+        followed = store.trails.of(call.run.root) if call.run is not None else here(store)
         patience = self.config.approval.timeout
         admit: Admit | None = None
         asked: Admitted | None = None
@@ -341,7 +293,7 @@ class Gate:
                     opening,
                     patience=patience,
                     groups=groups,
-                    owes=self._owed(call, debt, groups),
+                    owes=self.recorder.owed(call, debt, groups),
                     followed=followed,
                     other=_other(call, facts, choice),
                     keeps=choice.keeps if choice is not None else (),
@@ -434,12 +386,6 @@ class Gate:
                 tally.note(asked.of, happened)
         return tally.told()
 
-    def _owed(self, call: Call, debt: "_Debt | None", groups: Groups) -> list[Charge]:
-        if debt is None or not debt.amount or call.run is None:
-            return []
-        policy = self._guarding(call.run)
-        return [] if policy is None else policy.spent(call.run, debt.amount, groups)
-
     def _decision(self, call: Call, ruling: Ruling, admit: Admit, admitted: Admitted) -> Decision:
         """What the caller gets to know of what was decided."""
         seq, tool = admitted.seq, ruling.tool
@@ -484,7 +430,7 @@ class Gate:
                 return msgspec.structs.replace(admit, nobody=_unanswerable(nobody))
             shown = canonical.encode(admit.entry.args)
             patience = self.config.approval.timeout
-            groups = self._opened(call.run)[1] if call.run is not None else self._outside()
+            _, groups = self.recorder.of(call.run)
             question = record.request(
                 call, ruling, admit.entry, shown, self.store, groups, patience
             )
@@ -502,14 +448,14 @@ class Gate:
         store = self.store
         # What the policy itself keeps from being shown is its author's choice, and known to
         # whoever approves; what only looks like a secret is not.
-        meant = redact.blanked(ruling.args, record.under(ruling.tool.redact, "args"))
+        meant = redact.blanked(ruling.args, written.under(ruling.tool.redact, "args"))
         shown = redact.value(meant)
         question = Question(
             id=asked,
             tool=call.tool,
             args=shown,
             hidden=tuple(name for name in meant if shown.get(name) != meant[name]),
-            run=record.shown(call.run) if call.run is not None else None,
+            run=narration.shown(call.run) if call.run is not None else None,
             reasons=admitted.reasons,
             groups=ruling.groups,
             effect=ruling.tool.effect,
@@ -616,90 +562,6 @@ class Gate:
         """
         return f"saferun-{seq}-{self.store.origin[-16:]}" if key is None else f"saferun-{key.hex()}"
 
-    # What a run records through its gate.
-
-    def _opened(self, about: RunRef) -> tuple[Opening, Groups]:
-        known = self._runs.get(about.run_id)
-        if known is not None and known.about is about:
-            return known.opening, known.groups
-        if len(self._runs) >= MAX_RUNS:
-            self._runs.clear()
-        known = _Known(
-            about,
-            record.opening(about, self.store, self.config.sensitive),
-            Groups(self.store.group),
-        )
-        self._runs[about.run_id] = known
-        return known.opening, known.groups
-
-    def _outside(self) -> Groups:
-        """The groups of calls that belong to no run."""
-        if self._nowhere is None:
-            self._nowhere = Groups(self.store.group)
-        return self._nowhere
-
-    def model_turn(self, of: Run, turn: ModelTurn) -> None:
-        self._write(
-            of,
-            lambda opening, groups: self._turned(of, record.countable(turn), opening, groups),
-        )
-
-    def _turned(self, of: Run, turn: ModelTurn, opening: Opening, groups: Groups) -> Append:
-        spent: list[Charge] = []
-        if turn.cost_usd is not None:
-            cost = micro(turn.cost_usd)
-            policy = self._guarding(of.ref)
-            spent = [] if policy is None else policy.spent(of.ref, cost, groups)
-            of.costs.add(cost, self._budgets(policy) if policy is not None and spent else None)
-        return record.model_turn(of.ref, turn, opening, spent, self.store, self.config.sensitive)
-
-    def _guarding(self, about: RunRef) -> Policy | None:
-        """The policy that guards a run, None where only loops, breakers and stops do."""
-        return None if self._choices is None else self._choices.of(about, self.store).policy
-
-    def _budgets(self, policy: Policy) -> str:
-        """The counters of a policy in the store, under a name for accounts of costs."""
-        return f"{self.store.path} {policy.space}"
-
-    def _debt(self, call: Call) -> "_Debt | None":
-        """What the model turns of a call's run have cost that no budget has counted yet.
-
-        They may have come before anything said which policy guards the run.
-        """
-        within = current()
-        if within is None or within.ref is not call.run or within.costs.none:
-            return None
-        policy = self._guarding(within.ref)
-        if policy is None:
-            return None
-        by = self._budgets(policy)
-        amount = within.costs.take(by)
-        return _Debt(within.costs, by, amount) if amount > 0 else None
-
-    def user_message(self, of: Run, text: str) -> None:
-        self._write(of, lambda opening, _: self._told(of, text, opening))
-
-    def _told(self, of: Run, text: str, opening: Opening) -> Append:
-        self.store.trails.of(of.ref.root).told(self.store.now())
-        return record.user_message(of.ref, text, opening, self.store, self.config.sensitive)
-
-    def ended(self, of: Run, error: str | None) -> None:
-        # A run in which nothing happened has no beginning in the ledger and needs no end.
-        if of.run_id in self._runs:
-            self._write(of, lambda opening, _: self._over(of, error, opening))
-            self._runs.pop(of.run_id, None)
-
-    def _over(self, of: Run, error: str | None, opening: Opening) -> Append:
-        if of.run_id == of.ref.root:
-            self.store.trails.over(of.run_id)
-        return record.run_end(of.run_id, error, opening, self.store.boot)
-
-    def _write(self, of: Run, write: Callable[[Opening, Groups], Append]) -> None:
-        try:
-            self.store.ride(write(*self._opened(of.ref)))
-        except Exception as problem:  # noqa: BLE001 - recording never breaks the agent
-            log.error("saferun could not record a frame of run %s: %s", of.run_id, problem)
-
 
 def _remember(followed: Followed, sign: Sign, admit: Admit, admitted: Admitted) -> None:
     """Have the run's memory know what became of a call, for the control of loops."""
@@ -712,75 +574,6 @@ def _remember(followed: Followed, sign: Sign, admit: Admit, admitted: Admitted) 
         followed.refused(sign, admitted.seq, admitted.at, read=read)
     else:
         followed.passed()
-
-
-QUIET = 60.0
-"""Seconds after which what a thread or task did outside of any run is forgotten."""
-
-_around: ContextVar["_Around | None"] = ContextVar("saferun_around", default=None)
-
-
-class _Around(NamedTuple):
-    """The calls without a run that one thread or task makes, one soon after the other."""
-
-    whose: tuple[object, ...]
-    followed: Followed
-    since: float
-
-
-def _here(store: Store) -> Followed:
-    """What the calls without a run have in common that one thread or task makes.
-
-    Nothing says that they are one task of one agent, so it is short-lived: a server's thread has
-    another request at hand a minute later.
-    """
-    around = _around.get()
-    whose = (store, os.getpid(), threading.get_ident(), _task())
-    now = time.monotonic()
-    if around is None or around.whose != whose or now - around.since > QUIET:
-        around = _Around(whose, store.trails.here(), now)
-    else:
-        around = around._replace(since=now)
-    _around.set(around)
-    return around.followed
-
-
-def _task() -> object:
-    """The task that this code is part of, None where there is none."""
-    # Where nobody has imported it, nobody runs a loop, and nobody has to wait for its import.
-    asyncio = sys.modules.get("asyncio")
-    try:
-        return None if asyncio is None else asyncio.current_task()
-    except RuntimeError:
-        return None
-
-
-_stores: dict[str, Store] = {}
-_sharing = threading.Lock()
-
-
-def _after_fork_in_child() -> None:
-    # The thread that may have held it is the parent's.
-    global _sharing  # noqa: PLW0603
-    _sharing = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)
-
-
-def shared_store(url: str, settings: Config) -> Store:
-    """The process's one store of that URL, opened at its first use."""
-    with _sharing:
-        store = _stores.get(url)
-        if store is None or store.closed:
-            store = Store(
-                url,
-                ledger=settings.ledger,
-                durability=settings.durability,
-                signing=settings.signing,
-            )
-            _stores[url] = store
-        return store
 
 
 def _ruled(policy: Policy, call: Call, facts: Facts) -> Ruling:
@@ -877,21 +670,6 @@ def _warn_once(tool: str) -> None:
     )
 
 
-def _tell(decision: Decision) -> None:
-    if not decision.allowed:
-        log.info("saferun: %s", decision.for_people)
-    elif decision.verdict != "allow":
-        ids = ", ".join(reason.id for reason in decision.reasons)
-        log.info(
-            "saferun: in shadow, %s ran; enforced: %s (%s)", decision.tool, decision.verdict, ids
-        )
-    for listen in tuple(_listeners):
-        try:
-            listen(decision)
-        except Exception:
-            log.exception("saferun: a listener of on_decision failed")
-
-
 @functools.cache
 def configured() -> Gate:
     """The gate of the configuration alone, for runs that record before any tool is called."""
@@ -905,4 +683,4 @@ def gate_for(policy: str | Policy | None, channel: str | Channel | None) -> Gate
     return Gate(policy=policy, approvals=channel)
 
 
-record_by_default(configured)
+record_by_default(lambda: configured().recorder)

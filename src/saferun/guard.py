@@ -369,7 +369,7 @@ class _Tool:
         about = within.ref if within is not None else None
         bound = self.binding.bind(args, kwargs, self.gate.opaque(self.name, about))
         if within is not None:
-            within.record_by(self.gate)
+            within.record_by(self.gate.recorder)
         call = Call(
             tool=self.name,
             args=bound.plain,

@@ -23,6 +23,7 @@ import msgspec
 from saferun.call import canonical
 from saferun.ledger import DecisionEntry
 from saferun.store import FindOut, Known, Loose, Reader, Store
+from saferun.store.unsettled import unknown_calls
 from saferun.waiting import Apart, OverdueError, aside, awaited_within
 
 log = logging.getLogger("saferun")
@@ -97,7 +98,7 @@ def standing(store: Store, of: int) -> Loose | None:
     # What rides must not be read past.
     store.flush()
     with Reader(store.path) as reader:
-        return next(reader.unknown(of), None)
+        return next(unknown_calls(reader, of), None)
 
 
 def rebuilt(call: Loose, store: Store) -> dict[str, Any] | None:
@@ -142,7 +143,7 @@ def of_tool(
     """The questions about all unknown calls of a tool; a number alone where none can be asked."""
     store.flush()
     with Reader(store.path) as reader:
-        calls = list(reader.unknown(tool=tool))
+        calls = list(unknown_calls(reader, tool=tool))
     return [_question(call, check, store, key) for call in calls]
 
 

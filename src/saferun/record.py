@@ -1,53 +1,36 @@
-"""Writing down: calls, outcomes and what runs say, as entries of the ledger.
+"""Writing down calls: their decisions, questions and outcomes, as entries of the ledger.
 
-Whatever reaches the store goes through here, and leaves it plain, without secrets and
-bounded: redaction comes before anything is written, what is sensitive is sealed, a value too
-large for an entry goes beside it under a salted hash, and one too large to be kept at all
-leaves its size. All of it is done before any lock is taken, so that the store only has to add
-number and time.
+Values go through `written` on their way. All of it is done before any lock is taken, so that
+the store only has to add number and time.
 """
 
-import functools
 import itertools
-import logging
 import secrets
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple
 
 import msgspec
 
-from saferun import plain, prices, redact
+from saferun import plain, redact
 from saferun.admission import ASKING, NOTHING, Due, Hold
-from saferun.call import Call, Decision, Facts, Outcome, Reason, RunRef, canonical
-from saferun.config import Said
+from saferun.call import Call, Decision, Facts, Outcome, Reason, canonical
 from saferun.control import COST, Charge, Echo, Finding, Groups, Sign, echo, sign
-from saferun.control.amount import MICRO, micro
 from saferun.ledger import (
-    MAX_INLINE,
-    AnyEntry,
     ApprovalEntry,
-    CallEntry,
     DecisionEntry,
-    ModelEntry,
     Other,
     OutcomeEntry,
-    RunEntry,
-    UserEntry,
-    blob_hash,
     encode,
-    placeholder,
+    filled,
 )
 from saferun.policy import Ruling, ToolPolicy
-from saferun.run import ModelTurn
 from saferun.sealing import Sealing
 from saferun.store import (
     Admit,
-    Append,
     Blob,
     Fared,
     FindOut,
     Followed,
-    Import,
     Known,
     Opening,
     Pin,
@@ -59,21 +42,7 @@ from saferun.store import (
     write_echo,
     write_sign,
 )
-
-if TYPE_CHECKING:
-    from saferun.replay import Said as TracedWords
-    from saferun.replay import TracedCall, TracedRun
-
-log = logging.getLogger("saferun")
-
-MAX_CALL_ID = 256
-"""Characters of a call id. Ids come from models, so they are bounded and must be printable."""
-
-MAX_TOOL = 200
-"""Characters kept of the name of a tool, or a model, that an imported file speaks of."""
-
-MAX_ABOUT = 8_192
-"""Bytes kept of each of a run's prompt, plan, user and context."""
+from saferun.written import MAX_CALL_ID, blob_sizes, bounded, omitted, placed, under, whose
 
 MAX_GROUP = 80
 """Characters kept of an argument that a limit counts by, for people who look at the limit."""
@@ -123,7 +92,7 @@ def admission(
     if len(data) > plain.MAX_BYTES:
         size = f"its arguments have {len(data):,} bytes, and {plain.MAX_BYTES:,} is the most"
         ruling = _refused(ruling, size)
-        data = _omitted(len(data))
+        data = omitted(len(data))
     call_id, key = call.call_id, None
     run_id = call.run.run_id if call.run is not None else None
     if call_id is not None:
@@ -148,7 +117,7 @@ def admission(
             tool.loops, compared, facts.now, poll=tool.poll, effect=tool.effect
         )
     entry = DecisionEntry(
-        **_whose(call.run),
+        **whose(call.run),
         # It comes from a model, and only `key` is ever compared.
         call=None if call_id is None else redact.text(call_id),
         tool=call.tool,
@@ -165,7 +134,7 @@ def admission(
         opaque=_types(call.opaque) if call.opaque else {},
         key=key.hex() if key is not None else None,
         sign=None if compared is None or run_id is None else write_sign(compared),
-        blobs=_names(blobs),
+        blobs=blob_sizes(blobs),
         sealed=sealing.names,
     )
     asks = ruling.verdict == "ask" and ruling.mode == "enforce"
@@ -261,7 +230,7 @@ def _args(
 ) -> tuple[bytes, tuple[Blob, ...]]:
     """Arguments as an entry holds them under that name, without what must not stand there."""
     clean = redact.encoded(data, under(tool.redact, "args"))
-    return _kept(sealing.part(name, clean, under(tool.sensitive, "args")))
+    return placed(sealing.part(name, clean, under(tool.sensitive, "args")))
 
 
 def _seal(sealing: Sealing, call: Call, ruling: Ruling, store: Store) -> Seal:
@@ -284,7 +253,7 @@ def _given(
         return None, ()
     data = canonical.encode(call.args)
     if len(data) > plain.MAX_BYTES:
-        data = _omitted(len(data))
+        data = omitted(len(data))
     kept, blobs = _args(sealing, "given", data, ruling.tool)
     return msgspec.Raw(kept), blobs
 
@@ -396,10 +365,11 @@ def found_out(
     blobs: tuple[Blob, ...] = ()
     if result is not msgspec.UNSET:
         shown = redact.encoded(
-            _bounded(plain.encode_result(result)),
-            under((*tool.redact, *tool.sensitive), "result") if tool else (),
+            bounded(plain.encode_result(result)), under(tool.redact, "result") if tool else ()
         )
-        data, blobs = _kept(shown)
+        if tool is not None:
+            shown = _withheld(shown, under(tool.sensitive, "result"))
+        data, blobs = placed(shown)
     return FindOut(
         of=of,
         status=status,
@@ -411,254 +381,14 @@ def found_out(
     )
 
 
-_NOTHING: frozenset[Said] = frozenset()
-
-
-class _Sealer(NamedTuple):
-    """What one entry seals of what a run says of itself, where the configuration has it so."""
-
-    sensitive: frozenset[Said]
-    sealing: Sealing
-
-    def brief(self, name: Said, value: Any) -> Any:
-        """A value as the first entry of a run holds it; see `_brief`."""
-        if name not in self.sensitive or value is None or value == {}:
-            return _brief(value)
-        data = redact.encoded(_bounded(plain.encode_result(value)))
-        if name == "user" and isinstance(value, Mapping):
-            # Who it is has to be known, or nothing of theirs could be found to be erased.
-            paths = [(key,) for key in value if isinstance(key, str) and key != "id"]
-            return msgspec.Raw(self.sealing.part(name, data, paths))
-        return msgspec.Raw(self.sealing.whole(name, data))
-
-    def kept(self, kind: Said, name: str, value: Any) -> tuple[msgspec.Raw, tuple[Blob, ...]]:
-        """What somebody said, as an entry holds it under that name."""
-        data = redact.encoded(_bounded(plain.encode_result(value)))
-        if kind in self.sensitive:
-            return msgspec.Raw(self.sealing.whole(name, data)), ()
-        kept, blobs = _kept(data)
-        return msgspec.Raw(kept), blobs
-
-    def seal(self, user: str | None, tenant: str | None, store: Store) -> Seal | None:
-        values = self.sealing.values
-        return Seal(store.subject(tenant, user or ""), values) if values else None
-
-
-def opening(about: RunRef, store: Store, sensitive: frozenset[Said] = _NOTHING) -> Opening:
-    """A run's first entry, and whom it is bound to."""
-    sealer = _Sealer(sensitive, Sealing())
-    # Before the entry is made, which names what they have sealed.
-    user = sealer.brief("user", about.user)
-    prompt, plan = sealer.brief("prompt", about.prompt), sealer.brief("plan", about.plan)
-    context = sealer.brief("context", about.context)
-    # The run that has begun it is part of it: a switch on that one holds for this one too.
-    above = () if about.parent is None else (about.parent,)
-    return Opening(
-        run_id=about.run_id,
-        root=about.root,
-        # The root is part of it: limits count there, and a child that came back as a run of its
-        # own would start over.
-        identity=canonical.encode((about.agent, about.user_id, about.tenant, about.root, *above)),
-        entry=encode(
-            RunEntry(
-                event="start",
-                run=about.run_id,
-                root=about.root,
-                parent=about.parent,
-                agent=_brief(about.agent),
-                user=user,
-                tenant=_brief(about.tenant),
-                prompt=prompt,
-                plan=plan,
-                context=context,
-                sealed=sealer.sealing.names,
-            )
-        ),
-        seal=sealer.seal(about.user_id, about.tenant, store),
-    )
-
-
-def shown(about: RunRef) -> RunRef:
-    """A run as it may be shown to people and sent to channels: what the ledger keeps of it."""
-    return msgspec.structs.replace(
-        about,
-        user=_brief(about.user),
-        prompt=_brief(about.prompt),
-        plan=_brief(about.plan),
-        context=_brief(about.context),
-    )
-
-
-def countable(turn: ModelTurn) -> ModelTurn:
-    """A model turn as it can be kept and counted, whatever the application has put into it.
-
-    Its cost is that of its model and tokens where it says none, if that is known, rounded up to
-    micro-dollars. What is no count and no amount is left out: an entry that cannot be read again
-    would stand in the way of all that reads the ledger.
-    """
-    model = None if turn.model is None else redact.text(str(turn.model)[: 4 * MAX_TOOL])[:MAX_TOOL]
-    tokens = [
-        count if type(count) is int and 0 <= count < 1 << 63 else None
-        for count in (turn.input_tokens, turn.output_tokens)
-    ]
-    cost = None if turn.cost_usd is None else _amount(turn.cost_usd)
-    if cost is None and model is not None:
-        # What is no amount says nothing, and the tokens may.
-        cost = _amount(prices.cost(model, *tokens))
-    return msgspec.structs.replace(
-        turn, model=model, input_tokens=tokens[0], output_tokens=tokens[1], cost_usd=cost
-    )
-
-
-def _amount(cost: Any) -> float | None:
-    """A cost in dollars, rounded up to micro-dollars; None where it is none."""
-    if cost is None:
-        return None
-    if isinstance(cost, float):
-        # A subclass, such as NumPy's, is as good a number.
-        cost = float(cost)
-    try:
-        return micro(cost) / MICRO
-    except ValueError as problem:
-        log.warning("saferun: the cost of a model turn counts towards no budget: %s", problem)
-        return None
-
-
-def model_turn(
-    about: RunRef,
-    turn: ModelTurn,
-    opening: Opening,
-    due: Sequence[Charge],
-    store: Store,
-    sensitive: frozenset[Said] = _NOTHING,
-) -> Append:
-    """`due` is what the turn has cost, by the limits that add that up."""
-    sealer = _Sealer(sensitive, Sealing())
-    output, blobs = sealer.kept("output", "output", turn.output)
-    entry = ModelEntry(
-        **_whose(about),
-        output=output,
-        model=turn.model,
-        input_tokens=turn.input_tokens,
-        output_tokens=turn.output_tokens,
-        cost_usd=turn.cost_usd,
-        latency=turn.latency,
-        blobs=_names(blobs),
-        sealed=sealer.sealing.names,
-    )
-    spent = Due(charges=due) if due else NOTHING
-    seal = sealer.seal(about.user_id, about.tenant, store)
-    return Append([encode(entry)], store.boot, opening, blobs, spent, seal)
-
-
-def user_message(
-    about: RunRef,
-    text: str,
-    opening: Opening,
-    store: Store,
-    sensitive: frozenset[Said] = _NOTHING,
-) -> Append:
-    sealer = _Sealer(sensitive, Sealing())
-    shown, blobs = sealer.kept("messages", "text", text)
-    entry = UserEntry(**_whose(about), text=shown, blobs=_names(blobs), sealed=sealer.sealing.names)
-    seal = sealer.seal(about.user_id, about.tenant, store)
-    return Append([encode(entry)], store.boot, opening, blobs, seal=seal)
-
-
-def run_end(run_id: str, error: str | None, opening: Opening, boot: str) -> Append:
-    return Append([encode(RunEntry(event="end", run=run_id, error=error))], boot, opening)
-
-
-def imported(
-    run: "TracedRun",
-    run_id: str,
-    file: str,
-    store: Store,
-    sensitive: frozenset[Said] = _NOTHING,
-) -> Import:
-    """A run of a trace file, under an id in the imports' own namespace.
-
-    `file` is the SHA-256 of the file in hex, which stands in the run's first entry.
-    """
-    sealer = _Sealer(sensitive, Sealing())
-    user = sealer.brief("user", run.user)
-    prompt, context = sealer.brief("prompt", run.prompt), sealer.brief("context", run.context)
-    # Only imports need it, and `import saferun` shall not wait for it.
-    from saferun.replay import TracedCall
-
-    about = RunEntry(
-        event="start",
-        run=run_id,
-        root=run_id,
-        agent=_brief(run.agent),
-        user=user,
-        tenant=_brief(run.tenant),
-        prompt=prompt,
-        context=context,
-        imported=file,
-        sealed=sealer.sealing.names,
-    )
-    entries, kept, sealed = [encode(about)], list[Blob](), sealer.sealing.values
-    for step in run.steps:
-        sealer = _Sealer(sensitive, Sealing())
-        entry, blobs = (
-            _call(step, run_id) if isinstance(step, TracedCall) else _said(step, run_id, sealer)
-        )
-        entries.append(encode(entry))
-        kept += blobs
-        sealed += sealer.sealing.values
-    whose = run.user.get("id")
-    subject = store.subject(run.tenant, whose if isinstance(whose, str) else "")
-    # A live run is bound to four values, so it can never be taken for this one.
-    identity = canonical.encode(("import", file))
-    return Import(run_id, identity, entries, kept, Seal(subject, sealed) if sealed else None)
-
-
-def _call(call: "TracedCall", run_id: str) -> tuple[CallEntry, tuple[Blob, ...]]:
-    written = call.written is None
-    asked = canonical.encode(call.args) if written else plain.encode_result(call.written)
-    args, blobs = _kept(redact.encoded(_bounded(asked)))
-    result: msgspec.Raw | None = None
-    if call.ran:
-        data, beside = _kept(redact.encoded(_bounded(plain.encode_result(call.result))))
-        result, blobs = msgspec.Raw(data), (*blobs, *beside)
-    entry = CallEntry(
-        run=run_id,
-        call=None if call.call_id is None else redact.text(call.call_id)[:MAX_CALL_ID],
-        tool=redact.text(call.tool)[:MAX_TOOL],
-        args=msgspec.Raw(args),
-        result=result,
-        status="ok" if call.ran else "unknown",
-        cost_usd=call.cost_usd,
-        blobs=_names(blobs),
-    )
-    return entry, blobs
-
-
-def _said(said: "TracedWords", run_id: str, sealer: _Sealer) -> tuple[AnyEntry, tuple[Blob, ...]]:
-    if said.by == "user":
-        text, blobs = sealer.kept("messages", "text", said.content)
-        names = sealer.sealing.names
-        return UserEntry(run=run_id, text=text, blobs=_names(blobs), sealed=names), blobs
-    output, blobs = sealer.kept("output", "output", said.content)
-    entry = ModelEntry(
-        run=run_id,
-        output=output,
-        model=None if said.model is None else redact.text(said.model)[:MAX_TOOL],
-        cost_usd=said.cost_usd,
-        blobs=_names(blobs),
-        sealed=sealer.sealing.names,
-    )
-    return entry, blobs
-
-
-def _bounded(data: bytes) -> bytes:
-    return data if len(data) <= plain.MAX_BYTES else _omitted(len(data))
-
-
-def under(paths: Sequence[tuple[str, ...]], part: str) -> tuple[tuple[str, ...], ...]:
-    """Those of a policy's paths that lead into the `args` or the `result`, from there on."""
-    return tuple(path[1:] for path in paths if path[0] == part) if paths else ()
+def _withheld(data: bytes, sensitive: Sequence[tuple[str, ...]]) -> bytes:
+    """A result without what would have been sealed of it."""
+    sealing = Sealing()
+    left = sealing.part("result", data, sensitive)
+    if not sealing.values:
+        return data
+    word = redact.placeholder("by policy")
+    return msgspec.json.encode(filled(msgspec.json.decode(left), sealing.names, lambda _: word))
 
 
 def _outcome(
@@ -678,13 +408,13 @@ def _outcome(
         data = plain.encode_result(outcome.result)
         kept = data
         if len(data) > plain.MAX_BYTES:
-            kept = _omitted(len(data), store.keys.digest(data).hex())
+            kept = omitted(len(data), store.keys.digest(data).hex())
         if tool is not None:
             kept = redact.encoded(kept, under(tool.redact, "result"))
             kept = sealing.part("result", kept, under(tool.sensitive, "result"))
         else:
             kept = redact.encoded(kept)
-        kept, blobs = _kept(kept)
+        kept, blobs = placed(kept)
         result = msgspec.Raw(kept)
     if pending is not None and pending.followed is not None:
         compared = echo(outcome.status, data, outcome.error, store.keys.digest)
@@ -705,7 +435,7 @@ def _outcome(
         cost=cost,
         over=() if pending is None or cost is None else _over(pending, cost),
         echo=None if compared is None or decision.run_id is None else write_echo(compared),
-        blobs=_names(blobs),
+        blobs=blob_sizes(blobs),
         sealed=sealing.names,
     )
     return entry, blobs, compared
@@ -785,49 +515,12 @@ def request(
     )
 
 
-class _Whose(TypedDict, total=False):
-    run: str | None
-    agent: str | None
-    user: str | None
-    tenant: str | None
-
-
-def _whose(about: RunRef | None) -> _Whose:
-    """Whose entry it is, as fields of it: ids are bounded, and shown without secrets."""
-    if about is None:
-        return {}
-    return {
-        "run": about.run_id,
-        "agent": _id(about.agent),
-        "user": _id(about.user_id),
-        "tenant": _id(about.tenant),
-    }
-
-
-@functools.lru_cache(maxsize=4_096)
-def _id(value: str | None) -> str | None:
-    return None if value is None else redact.text(value)
-
-
 def _refused(ruling: Ruling, message: str) -> Ruling:
     """The ruling with an objection of the gate's own, unless nothing is to be denied at all."""
     if ruling.mode == "observe":
         return ruling
     reason = Reason(id="gate", effect="deny", source="gate", message=message)
     return msgspec.structs.replace(ruling, verdict="deny", reasons=(reason, *ruling.reasons))
-
-
-def _kept(data: bytes) -> tuple[bytes, tuple[Blob, ...]]:
-    """A value as an entry holds it: whole where it is small, else by a salted hash."""
-    if len(data) <= MAX_INLINE:
-        return data, ()
-    salt = secrets.token_bytes(16)
-    blob = Blob(blob_hash(salt, data), salt, data)
-    return canonical.encode(placeholder(blob.hash, len(data))), (blob,)
-
-
-def _names(blobs: tuple[Blob, ...]) -> dict[str, int]:
-    return {blob.hash.hex(): len(blob.data) for blob in blobs}
 
 
 def _types(opaque: Mapping[str, str]) -> dict[str, str]:
@@ -842,22 +535,7 @@ def _types(opaque: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _omitted(size: int, digest: str | None = None) -> bytes:
-    """What stands for a value that is too large to be kept at all."""
-    return canonical.encode({"$omitted": f"{size:,} bytes", "digest": digest})
-
-
 def _told(error: str) -> str:
     # Cut after the secrets are out, so that no half of one is left; and before, so that a
     # huge text costs no more than a large one.
     return redact.text(error[: 4 * MAX_ERROR])[:MAX_ERROR].encode(errors="replace").decode()
-
-
-def _brief(value: Any) -> Any:
-    """What a run says of itself, without secrets and short enough to stand in one entry."""
-    data = redact.encoded(plain.encode_result(value))
-    if len(data) <= MAX_ABOUT:
-        return msgspec.json.decode(data)
-    if isinstance(value, Mapping):
-        return {"$omitted": f"{len(data):,} bytes"}
-    return data[:MAX_ABOUT].decode(errors="ignore") + f"… ({len(data):,} bytes)"

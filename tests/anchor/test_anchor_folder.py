@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from anchor.offering import SIGNER, bodies, offered, take
-from saferun.anchor import AnchorError, RefusedError
+from saferun.anchor import AnchorError, Offered, RefusedError
 from saferun.anchor.folder import FolderPlace
+from saferun.anchor.place import Former
 from saferun.ledger import Signer, Verifier, open_checkpoint
 
 
@@ -60,6 +61,35 @@ def test_a_rewritten_ledger_is_refused_whether_or_not_it_has_grown(place, folder
     with pytest.raises(RefusedError, match=r"8 entries that are not the first 8 .* rewritten"):
         take(place, offered(forged))
     assert len(held(folder)) == 1
+
+
+ANEW = Signer("saferun.local/anew", b"n" * 32)
+
+
+def restarted(of: list[bytes], size: int) -> Offered:
+    """What is offered of a ledger that was called otherwise when it had `size` entries."""
+    verifiers = [Verifier(signer.vkey()) for signer in (SIGNER, ANEW)]
+    former = [Former(SIGNER.name, size)]
+    return offered(of, ANEW)._replace(verifiers=verifiers, former=former)
+
+
+def test_after_a_restart_files_of_the_former_name_are_held_against_the_ledger(place, folder):
+    take(place, offered(bodies(1)))
+    take(place, restarted(bodies(3), 6))
+    assert len(held(folder)) == 2
+    forged = [body.replace(b"support", b"finance") for body in bodies(5)]
+    with pytest.raises(RefusedError, match=r"4 entries that are not the first 4 .* rewritten"):
+        take(place, restarted(forged, 6))
+    assert len(held(folder)) == 2
+
+
+def test_after_a_restart_what_was_lost_is_not_held_against_the_ledger(place, folder):
+    for calls in (1, 4):
+        take(place, offered(bodies(calls)))
+    # From entry 6 on it goes on otherwise than before.
+    others = [body.replace(b"A-2", b"A-7") for body in bodies(5)]
+    take(place, restarted(others, 6))
+    assert len(held(folder)) == 3
 
 
 @pytest.mark.parametrize("note", [b"", b"hello\n", b"\xff" * 100])

@@ -17,6 +17,7 @@ from saferun.anchor.witness import WitnessPlace
 from saferun.errors import StoreError
 from saferun.ledger import Witness, cosignatures
 from saferun.store import Anchored, Reader, Store, keep_anchored
+from saferun.store.anchors import anchored
 from storing import admit
 
 
@@ -55,7 +56,7 @@ def failing(problem: Exception):
 
 def anchors(store: Store):
     with Reader(store.path) as reader:
-        return {kept.name: kept for kept in reader.anchors()}
+        return {kept.name: kept for kept in anchored(reader)}
 
 
 def test_what_a_place_has_given_back_is_remembered_with_its_size_and_time(store) -> None:

@@ -241,7 +241,7 @@ def test_the_outcome_of_an_approved_call_ends_its_request() -> None:
     through.settle(decision, Outcome(status="ok", result="done"))
     through.store.flush()
     with Reader(through.store.path) as reader:
-        assert reader._all("SELECT state, by FROM approval") == [("succeeded", "dana")]
+        assert reader.every("SELECT state, by FROM approval") == [("succeeded", "dana")]
 
 
 def test_denied_covers_rejection_and_expiry() -> None:

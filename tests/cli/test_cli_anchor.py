@@ -12,7 +12,8 @@ import pytest
 
 from anchor.witnessing import listening, vkey_of
 from cli.project import lines, live
-from saferun.store import Reader
+from saferun.store import Reader, Store
+from saferun.store.anchors import anchored
 
 
 @pytest.fixture
@@ -40,6 +41,8 @@ def configure(servers, *more: str) -> None:
     text = 'durability = "process"\n[anchors]\n' + "\n".join([*first, *tables, *rest])
     file.write_text(text, "utf-8")
     file.chmod(0o600)
+    with Reader(Path(".saferun/saferun.db")) as reader:
+        Path("kept.key").write_text(reader.named_keys().vkey or "", "utf-8")
     Path("keys.txt").write_text("\n".join(server.vkey for server in servers) + "\n", "utf-8")
 
 
@@ -155,6 +158,8 @@ def test_what_a_place_says_cannot_move_the_cursor(saferun, servers) -> None:
 
 # Verification by witnesses.
 
+VERIFY = ("ledger", "verify", "--witness", "keys.txt", "--vkey", "kept.key")
+
 
 def test_a_quorum_of_witnesses_vouches_although_the_note_lies_beside_the_store(
     saferun, servers
@@ -162,12 +167,12 @@ def test_a_quorum_of_witnesses_vouches_although_the_note_lies_beside_the_store(
     configure(servers)
     saferun("ledger", "anchor")
     live("r-later")
-    result = saferun("ledger", "verify", "--witness", "keys.txt")
+    result = saferun(*VERIFY)
     assert result.exit_code == 0
     assert "anchored  12 by witnesses" in result.stdout
     assert "past it   11 entries" in result.stdout
     assert "2 witnesses vouch for it, and it takes 2" in result.stdout
-    [told] = lines(saferun("ledger", "verify", "--witness", "keys.txt", "--json"))
+    [told] = lines(saferun(*VERIFY, "--json"))
     assert (told["quorum"], told["anchored"]) == (2, 12)
     assert [each["name"] for each in told["witnesses"]] == ["w1.test", "w2.test"]
 
@@ -175,19 +180,36 @@ def test_a_quorum_of_witnesses_vouches_although_the_note_lies_beside_the_store(
 def test_too_few_witnesses_leave_it_unanchored(saferun, servers) -> None:
     configure(servers)
     saferun("ledger", "anchor", "w1")
-    result = saferun("ledger", "verify", "--witness", "keys.txt")
+    result = saferun(*VERIFY)
     assert result.exit_code == 2
     assert "1 witness vouches for it, and it takes 2" in result.stdout
-    assert saferun("ledger", "verify", "--witness", "keys.txt", "--quorum", "1").exit_code == 0
+    assert saferun(*VERIFY, "--quorum", "1").exit_code == 0
 
 
-def test_the_ledgers_own_key_is_not_needed_where_witnesses_vouch(
-    saferun, servers, database
-) -> None:
+def test_the_signing_key_is_not_needed_where_witnesses_vouch(saferun, servers, database) -> None:
     configure(servers)
     saferun("ledger", "anchor")
     (database.parent / "keys" / "default.signing.key").unlink()
-    assert saferun("ledger", "verify", "--witness", "keys.txt").exit_code == 0
+    assert saferun(*VERIFY).exit_code == 0
+
+
+def test_another_ledger_that_the_same_witnesses_know_is_not_this_one(
+    saferun, servers, database, tmp_path
+) -> None:
+    configure(servers)
+    saferun("ledger", "anchor")
+    other = tmp_path / "other" / "other.db"
+    Store(f"sqlite:///{other}").close()
+    with Reader(other) as reader:
+        signer = reader.signer()
+    for server in servers:
+        server.logs[signer.name] = signer.vkey()
+    elsewhere = ("--store", f"sqlite:///{other}")
+    saferun("ledger", "anchor", *elsewhere)
+    result = saferun("ledger", "verify", "--witness", "keys.txt", *elsewhere)
+    assert (result.exit_code, result.stdout) == (64, "")
+    assert "Witnesses vouch for every ledger that they know" in result.stderr
+    assert saferun(*VERIFY, *elsewhere).exit_code == 64
 
 
 def test_a_rewrite_under_a_witnessed_checkpoint_is_found(saferun, servers, database) -> None:
@@ -210,7 +232,7 @@ def test_a_rewrite_under_a_witnessed_checkpoint_is_found(saferun, servers, datab
     forger.close()
     (database.parent / "keys" / "default.checkpoint").unlink()
     assert saferun("ledger", "verify").exit_code == 2
-    result = saferun("ledger", "verify", "--witness", "keys.txt")
+    result = saferun(*VERIFY)
     assert result.exit_code == 1
     assert "not those that the external checkpoint" in " ".join(result.stdout.split())
     assert saferun("ledger", "anchor").exit_code == 1
@@ -222,13 +244,13 @@ def test_a_checkpoint_file_with_cosignatures_counts_by_the_witnesses_keys(
     configure(servers)
     saferun("ledger", "anchor")
     with Reader(database) as reader:
-        Path("kept.note").write_bytes(reader.anchors()[0].note)
+        Path("kept.note").write_bytes(anchored(reader)[0].note)
     forger = sqlite3.connect(database)
     with forger:
         forger.execute("DELETE FROM anchor")
     forger.close()
     (database.parent / "keys" / "default.signing.key").unlink()
-    verify = ("ledger", "verify", "--witness", "keys.txt", "--quorum", "1")
+    verify = (*VERIFY, "--quorum", "1")
     assert saferun(*verify).exit_code == 2
     assert saferun(*verify, "--checkpoint", "kept.note").exit_code == 0
 
@@ -245,7 +267,7 @@ def test_a_note_beside_the_store_whose_cosignature_does_not_fit_is_a_finding(
             " x'0A' || '11' || x'0A') AS BLOB)"
         )
     forger.close()
-    result = saferun("ledger", "verify", "--witness", "keys.txt")
+    result = saferun(*VERIFY)
     assert result.exit_code == 1
     assert "does not open" in result.stdout
 
@@ -313,6 +335,32 @@ def test_doctor_says_how_far_each_place_is_and_what_is_past_all_of_them(saferun,
     assert two[0] == "warning"
     assert two[1].startswith("witness w2 has nothing. It could not be reached")
     assert newest == ("ok", "12 of 23 outside; 11 entries are past that")
+
+
+def test_doctor_holds_what_is_remembered_of_a_place_against_its_note(
+    saferun, servers, database
+) -> None:
+    configure(servers[:1])
+    saferun("ledger", "anchor")
+    with sqlite3.connect(database) as forger:
+        forger.execute("UPDATE anchor SET size = 4000")
+    forger.close()
+    one, newest = checks(saferun)
+    assert one[0] == "error"
+    assert "the note that it took is not of the 4,000 entries remembered" in one[1]
+    assert newest[1].startswith("0 of 12 outside")
+
+
+def test_doctor_does_not_say_of_a_place_that_it_was_never_gone_to(
+    saferun, servers, database
+) -> None:
+    configure(servers[:1])
+    saferun("ledger", "anchor")
+    # As in a copy from before that.
+    with sqlite3.connect(database) as connection:
+        connection.execute("DELETE FROM anchor")
+    connection.close()
+    assert checks(saferun)[0] == ("warning", "witness w1: this store remembers no visit to it")
 
 
 def test_doctor_warns_of_a_place_that_is_three_visits_behind(saferun, servers, database) -> None:

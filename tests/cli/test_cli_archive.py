@@ -76,6 +76,25 @@ def test_what_holds_old_entries_back_is_named(dana) -> None:
     assert "! what came after is kept: run r-old goes on" in result.stdout
 
 
+def test_the_first_key_is_enough_for_what_was_archived_after_a_rotation(dana) -> None:
+    Path("first.vkey").write_bytes(dana("ledger", "vkey").stdout_bytes)
+    dana("ledger", "rotate")
+    archive(dana, "--keep", "30d")
+    for folder in ("old", str(segment())):
+        result = dana("ledger", "archive", folder, "--check", "--vkey", "first.vkey")
+        assert (result.exit_code, result.stderr) == (0, "")
+
+
+def test_what_lies_in_a_segment_is_no_checkpoint(dana) -> None:
+    dana("ledger", "rotate")
+    archive(dana, "--keep", "30d")
+    for file in segment().iterdir():
+        if file.is_file():
+            result = dana("ledger", "verify", "--checkpoint", str(file))
+            assert (result.exit_code, result.stdout) == (64, "")
+            assert "holds no signed checkpoint" in result.stderr
+
+
 def test_months_are_archived_whole(dana) -> None:
     cut = time.strftime("%Y-%m-%d", time.gmtime(time.time() - 99 * 86_400))
     [told] = lines(dana("ledger", "archive", "old", "--before", cut, "--dry-run", "--json"))
@@ -155,7 +174,10 @@ def test_an_archive_that_is_dropped_or_changed_is_found(
     Path("kept.key").write_bytes(dana("ledger", "vkey").stdout_bytes)
     attack()
     [told] = lines(dana("ledger", "archive", "old", "--check", "--vkey", "kept.key", "--json"))
-    assert told["state"] == "changed"
+    assert (told["state"], told["summary"][:9]) == ("changed", "Changed: ")
+    said = dana("ledger", "archive", "old", "--check", "--vkey", "kept.key").stdout
+    assert said.startswith("✕ Changed: ")
+    assert "before it  0 whole segments, " in said
     result = dana("ledger", "verify", "--archive", "old", "--json")
     assert result.exit_code == 1
     [told] = lines(result)

@@ -1,9 +1,13 @@
 """What commands make of entries that lie in an archive, with it at hand and without."""
 
+import contextlib
 import shutil
+import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 from typer.testing import Result
@@ -91,6 +95,22 @@ def test_the_whole_is_exported_the_same_before_and_after_archiving(dana: Run, fo
     assert form == "tiles" or len(grown) == 1
 
 
+@pytest.mark.parametrize("form", ["jsonl", "tiles", "ocsf", "csv"])
+def test_what_was_exported_before_archiving_goes_on_without_the_archive(
+    dana: Run, form: str
+) -> None:
+    def export(path: str, *options: str) -> Result:
+        return dana("ledger", "export", "--format", form, path, *options)
+
+    assert export("grown").exit_code == 0
+    archive(dana)
+    result = export("grown")
+    assert result.exit_code == 0, result.stderr
+    assert export("anew", "--archive", "old").exit_code == 0
+    grown = files("grown")
+    assert files("anew") == {name: grown[name] for name in files("anew")}
+
+
 def test_an_export_with_an_archive_that_was_changed_says_which_segment(dana: Run) -> None:
     archive(dana)
     file = Path("old/0-12/entries.jsonl")
@@ -164,6 +184,133 @@ def test_a_search_says_what_is_wrong_with_the_archive(dana: Run) -> None:
     result = dana("ledger", "search", "--run", "r-old", "--archive", "old")
     assert result.exit_code == 0
     assert "0-12 has no manifest.json" in result.stderr
+
+
+# Runs, where the index was lost: with a backup that was put back, say.
+
+
+def lose_index(database: Path) -> None:
+    for ending in (".index", ".index-wal", ".index-shm"):
+        database.with_name(database.name + ending).unlink(missing_ok=True)
+
+
+def test_a_run_that_no_index_knows_is_refused_and_not_shown_empty(
+    dana: Run, database: Path
+) -> None:
+    archive(dana)
+    lose_index(database)
+    for options in ((), ("--json",)):
+        result = dana("run", "show", "r-old", *options)
+        assert (result.exit_code, result.stdout) == (64, "")
+        said = " ".join(result.stderr.split())
+        assert "Run 'r-old' lies in an archive; name its folder with --archive FOLDER." in said
+    assert "4 frames" in dana("run", "show", "r-new").stdout
+
+
+def test_a_run_that_no_index_knows_is_shown_from_the_archive_at_once(
+    dana: Run, database: Path
+) -> None:
+    before = dana("run", "show", "r-old").stdout
+    archive(dana)
+    lose_index(database)
+    assert dana("run", "show", "r-old", "--archive", "old").stdout == before
+
+
+def test_an_index_that_was_made_without_the_archive_takes_up_what_it_lacks(
+    dana: Run, database: Path
+) -> None:
+    before = dana("run", "show", "r-old").stdout
+    archive(dana)
+    lose_index(database)
+    dana("ledger", "search")
+    result = dana("run", "show", "r-old", "--archive", "old")
+    assert (result.stdout, result.stderr) == (before, "")
+    assert dana("run", "show", "r-old").exit_code == 0
+
+
+def test_a_list_counts_nothing_of_runs_that_no_index_knows(dana: Run, database: Path) -> None:
+    archive(dana)
+    lose_index(database)
+    result = dana("run", "list")
+    assert result.exit_code == 0
+    [row] = [line for line in result.stdout.splitlines() if line.startswith("r-old")]
+    assert row.split() == ["r-old", "archived"]
+    said = " ".join(result.stdout.split())
+    assert "1 run lies in an archive, whole or in part; name its folder with --archive" in said
+    assert max(map(len, result.stdout.splitlines())) <= 80
+
+
+def test_a_list_for_programs_has_no_counts_of_runs_that_no_index_knows(
+    dana: Run, database: Path
+) -> None:
+    archive(dana)
+    lose_index(database)
+    result = dana("run", "list", "--json")
+    new, old = lines(result)
+    assert [old[name] for name in ("run_id", "frames", "denied", "cost")] == ["r-old", *[None] * 3]
+    assert new["frames"] == 4
+    assert "1 run lies in an archive" in result.stderr
+
+
+def test_an_archive_that_has_not_got_the_run_says_what_is_missing(
+    dana: Run, database: Path
+) -> None:
+    archive(dana)
+    lose_index(database)
+    shutil.move("old/0-12", "elsewhere")
+    result = dana("run", "show", "r-old", "--archive", "old")
+    assert result.exit_code == 64
+    said = " ".join(result.stderr.split())
+    assert "Run 'r-old' lies in an archive and not in old:" in said
+    assert "no segment in old has it" in said
+
+
+def test_a_name_that_no_run_has_may_be_that_of_one_in_an_archive(dana: Run, database: Path) -> None:
+    archive(dana)
+    lose_index(database)
+    result = dana("run", "show", "r-older")
+    assert result.exit_code == 64
+    assert "the rest lies in an archive" in " ".join(result.stderr.split())
+    assert "did you mean" in dana("run", "show", "r-older", "--archive", "old").stderr
+
+
+def test_a_backup_that_was_put_back_shows_its_archived_runs_with_the_archive(
+    dana: Run, database: Path
+) -> None:
+    before = dana("run", "show", "r-old").stdout
+    archive(dana)
+    assert dana("ledger", "backup", "copy.db").exit_code == 0
+    lose_index(database)
+    for ending in ("-wal", "-shm"):
+        database.with_name(database.name + ending).unlink(missing_ok=True)
+    shutil.copy("copy.db", database)
+    assert dana("run", "show", "r-old").exit_code == 64
+    assert dana("run", "show", "r-old", "--archive", "old").stdout == before
+
+
+def test_an_index_of_an_older_form_is_made_anew_and_says_what_it_lacks(
+    dana: Run, database: Path
+) -> None:
+    archive(dana)
+    with contextlib.closing(sqlite3.connect(f"{database}.index")) as connection:
+        connection.execute("PRAGMA user_version = 1")
+    result = dana("run", "show", "r-old")
+    assert result.exit_code == 64
+    assert "--archive FOLDER" in result.stderr
+
+
+def test_a_choice_is_not_exported_from_an_index_that_lacks_what_is_archived(
+    dana: Run, database: Path
+) -> None:
+    export = ("ledger", "export", "--format", "jsonl")
+    assert dana(*export, "before", *CHOICE).exit_code == 0
+    archive(dana)
+    lose_index(database)
+    result = dana(*export, "after", *CHOICE)
+    assert result.exit_code == 64
+    assert "entries 1 to 11 lie in an archive" in " ".join(result.stderr.split())
+    assert dana(*export, "after", *CHOICE, "--archive", "old").exit_code == 0
+    assert files("after")["."] == files("before")["."]
 
 
 # Calls of which nobody knows the end.
@@ -291,3 +438,32 @@ def test_archives_of_before_and_after_a_restart_verify_together(
     archive(dana)
     assert len(list(Path("old").iterdir())) == 2
     verified(dana)
+
+
+@pytest.fixture
+def archived(dana: Run, shell: Callable[..., CompletedProcess[bytes]]) -> Run:
+    """The command, where a process that has ended has archived the old run."""
+    assert shell("ledger", "archive", "old", "--by", "all", "--keep", "30d").returncode == 0
+    return dana
+
+
+def test_salvage_has_archived_runs_again_from_the_archive(archived: Run, database: Path) -> None:
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("DELETE FROM run")
+    result = archived("ledger", "recover", "--salvage", "new.db")
+    assert "save again with --archive FOLDER" in " ".join(result.stdout.split())
+    saved = ("run", "list", "--store", "sqlite:///new.db", "--archive", "old")
+    assert "r-old" not in archived(*saved).stdout
+    Path("new.db").unlink()
+    result = archived("ledger", "recover", "--salvage", "new.db", "--archive", "old")
+    assert (result.exit_code, "--archive" in result.stdout) == (0, False)
+    assert "r-old" in archived(*saved).stdout
+
+
+def test_salvage_has_archived_runs_again_from_the_store_where_that_can_be_read(
+    archived: Run,
+) -> None:
+    assert archived("ledger", "recover", "--salvage", "new.db").exit_code == 0
+    assert (
+        "r-old" in archived("run", "list", "--store", "sqlite:///new.db", "--archive", "old").stdout
+    )

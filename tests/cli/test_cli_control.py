@@ -21,6 +21,7 @@ from cli.test_cli_run import HOSTILE, harmless
 from saferun import Denied, Gate, guard
 from saferun.ledger import ControlEntry, DecisionEntry, parse
 from saferun.store import Reader
+from storing import as_of
 
 POLICY = """\
 version: 1
@@ -785,12 +786,7 @@ def test_a_store_from_before_there_were_controls_has_nothing_to_tell(
     with agent.run("r-1"):
         agent.refund("A", 1)
     agent.gate.close()
-    with sqlite3.connect(".saferun/saferun.db") as connection:
-        connection.executescript(
-            "DROP VIEW control; DROP TABLE switch; ALTER TABLE head DROP COLUMN held;"
-            "DELETE FROM head WHERE seq < -1; PRAGMA user_version = 2"
-        )
-    connection.close()
+    as_of(Path(".saferun/saferun.db"), 2)
     assert status(saferun)["limits"] == []
     [check] = [
         each for each in told(saferun("doctor", "--json"))["checks"] if each["name"] == "controls"

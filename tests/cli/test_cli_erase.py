@@ -1,8 +1,11 @@
 """`saferun ledger erase`, and what other commands show of what is sealed and erased."""
 
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 from typer.testing import Result
@@ -53,6 +56,32 @@ def test_what_is_sealed_is_shown_until_it_is_erased(saferun: Run) -> None:
     assert 'email="[erased]"  n=5' in after
     assert '{"city": "[erased]"}' in after
     assert saferun("ledger", "verify").exit_code == 2
+
+
+def without_openings() -> None:
+    """Have a salvage find none of what opens sealed values."""
+    with closing(sqlite3.connect(".saferun/saferun.db")) as connection, connection:
+        connection.execute("DROP TABLE opening")
+        connection.execute("CREATE TABLE opening (gone)")
+
+
+def test_what_a_salvage_has_lost_is_not_called_erased(saferun: Run) -> None:
+    without_openings()
+    saferun("ledger", "recover", "--salvage", ".saferun/new.db")
+    shown = saferun("run", "show", "r-maria", "--store", "sqlite:///.saferun/new.db").stdout
+    assert 'email="[lost]"  n=5' in shown
+
+
+def test_what_was_erased_before_a_salvage_lost_the_rest_may_be_either(
+    saferun: Run, shell: Callable[..., CompletedProcess[bytes]]
+) -> None:
+    # A process of its own, so that none has the store open.
+    erasing = ("ledger", "erase", "--subject", "maria", "--reason", "asked to", "--yes")
+    assert shell(*erasing).returncode == 0
+    without_openings()
+    saferun("ledger", "recover", "--salvage", ".saferun/new.db")
+    shown = saferun("run", "show", "r-maria", "--store", "sqlite:///.saferun/new.db").stdout
+    assert 'email="[erased or lost]"  n=5' in shown
 
 
 def test_programs_are_shown_the_same(saferun: Run) -> None:
@@ -110,6 +139,16 @@ def test_a_dry_run_erases_nothing_and_asks_for_no_secret(saferun: Run, tmp_path:
     assert (tried.exit_code, lines(tried)[0]["kept"]) == (0, {"maria": 2})
     assert saferun("ledger", "erase", "--subject", "tom", "--dry-run").exit_code == 1
     assert EMAIL in saferun("run", "show", "r-maria").stdout
+
+
+def test_a_dry_run_says_where_nothing_here_can_open_what_is_kept(
+    saferun: Run, shell: Callable[..., CompletedProcess[bytes]]
+) -> None:
+    Path(".saferun/keys/default.subjects.key").rename("elsewhere")
+    result = shell("ledger", "erase", "--subject", "maria", "--dry-run")
+    assert b"nothing here can open them" in b" ".join(result.stdout.split())
+    result = shell("ledger", "erase", "--subject", "maria", "--dry-run", "--json")
+    assert json.loads(result.stdout)["openable"] is False
 
 
 def test_programs_are_told_what_was_erased(saferun: Run) -> None:

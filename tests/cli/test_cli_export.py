@@ -4,6 +4,7 @@ import csv
 import json
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from tlog_scales.reader import TilesReader
 from typer.testing import Result
 
 from cli.project import lines, live
+from saferun.store import Store
+from storing import shelve
 
 Run = Callable[..., Result]
 
@@ -94,13 +97,11 @@ def test_tiles_of_a_choice_are_refused(saferun: Run, history: str) -> None:
 
 @pytest.mark.parametrize("form", ["jsonl", "tiles", "ocsf", "csv"])
 def test_archived_entries_are_named(saferun: Run, history: str, database: Path, form: str) -> None:
-    with sqlite3.connect(database) as connection:
-        connection.execute("UPDATE entry SET body = x'' WHERE seq < 8")
-        connection.execute("INSERT INTO archive VALUES (0, 8, 10)")
-    connection.close()
+    with closing(Store(f"sqlite:///{database}")) as store:
+        shelve(store, 8)
     result = export(saferun, form, "out")
     assert result.exit_code == 64
-    assert "The entries 0 to 7 lie in an archive" in result.stderr
+    assert "The entries 1 to 7 lie in an archive" in result.stderr
 
 
 @pytest.mark.parametrize("form", ["jsonl", "tiles", "ocsf", "csv"])
@@ -123,3 +124,23 @@ def test_without_the_signing_key_the_last_checkpoint_is_as_far_as_it_goes(
     live("r-second")
     [told] = lines(export(saferun, "jsonl", "out.jsonl", "--json"))
     assert told["upto"] == 12
+
+
+@pytest.mark.parametrize("form", ["jsonl", "tiles", "ocsf", "csv"])
+def test_what_cannot_be_written_is_told_in_one_sentence(
+    saferun: Run, history: str, form: str
+) -> None:
+    Path("file").write_bytes(b"")
+    result = export(saferun, form, "file/out")
+    assert result.exit_code == 64
+    assert "file/out cannot be written: Not a directory; see to that" in result.stderr
+    assert "Errno" not in result.stderr
+
+
+@pytest.mark.parametrize("form", ["jsonl", "ocsf", "csv"])
+def test_a_folder_that_is_not_there_is_not_made_for_a_file(
+    saferun: Run, history: str, form: str
+) -> None:
+    result = export(saferun, form, "missing/out")
+    assert result.exit_code == 64
+    assert "missing/out cannot be written: No such file or directory" in result.stderr

@@ -2,6 +2,7 @@
 
 import base64
 import importlib
+import os
 import sqlite3
 from pathlib import Path
 
@@ -272,3 +273,26 @@ def test_nothing_is_built_on_a_checkpoint_that_no_known_key_signed(saferun, kept
 def test_it_says_in_every_case_how_many_entries_nothing_outside_vouches_for(saferun, kept) -> None:
     assert "past it   23 entries" in saferun("ledger", "verify").stdout
     assert "past it   11 entries" in saferun("ledger", "verify", *options(kept)).stdout
+
+
+def test_a_key_and_a_checkpoint_may_come_through_pipes(saferun, kept) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, Path(kept["--vkey"]).read_bytes())
+    os.close(writing)
+    result = saferun("ledger", "verify", *options(kept | {"--vkey": f"/dev/fd/{reading}"}))
+    os.close(reading)
+    assert result.exit_code == 0, result.stderr
+
+
+@pytest.mark.parametrize("option", ["--checkpoint", "--vkey", "--since", "--witness"])
+def test_a_pipe_that_nobody_writes_to_ends_in_one_sentence(
+    saferun, kept, option, monkeypatch
+) -> None:
+    monkeypatch.setattr("saferun.files.PATIENCE", 0.01)
+    os.mkfifo("pipe")
+    result = saferun("ledger", "verify", option, "pipe")
+    assert result.exit_code == 64
+    assert (
+        "pipe cannot be read: it is no ordinary file, and what comes through it did not end"
+        in result.stderr
+    )

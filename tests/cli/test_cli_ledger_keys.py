@@ -12,8 +12,9 @@ from typer.testing import Result
 from cli.project import lines, live
 from saferun import Gate, gate, guard
 from saferun.errors import GateUnavailable
-from saferun.ledger import Checkpoint, Signer
-from saferun.store import Reader
+from saferun.ledger import Checkpoint, Signer, sign_checkpoint
+from saferun.store import Reader, Store, shared
+from saferun.store.checkpoints import newest_checkpoint
 from storing import audit, kinds
 
 Run: TypeAlias = Callable[..., Result]
@@ -59,7 +60,10 @@ def test_a_rotation_names_the_new_key_and_who_has_done_it(dana: Run, database: P
 
 def test_a_rotation_is_told_in_a_few_lines(dana: Run) -> None:
     said = dana("ledger", "rotate").stdout
-    assert said.startswith("✓ rotated  in entry 12; the old key has signed that it hands over to\n")
+    new = dana("ledger", "vkey").stdout.split("+")[1]
+    first = f"✓ rotated  in entry 12; the old key has signed that key {new} follows\n"
+    assert said.startswith(first)
+    assert max(map(len, said.splitlines())) <= 80
     assert "saferun ledger vkey --all > FILE" in said
 
 
@@ -98,6 +102,48 @@ def test_a_key_from_elsewhere_hands_over_to_another_from_elsewhere(
     assert dana("ledger", "checkpoint").exit_code == 64
     monkeypatch.setenv("SAFERUN_SIGNING_KEY", Path("next.key").read_text("ascii"))
     assert dana("ledger", "checkpoint").exit_code == 0
+
+
+def test_a_file_with_every_key_opens_what_each_of_them_has_signed(dana: Run) -> None:
+    Path("first.note").write_bytes(dana("ledger", "checkpoint").stdout_bytes)
+    dana("ledger", "prove", "1", "-o", "one.tlog-proof")
+    dana("ledger", "rotate")
+    Path("second.note").write_bytes(dana("ledger", "checkpoint").stdout_bytes)
+    Path("all.vkey").write_bytes(dana("ledger", "vkey", "--all").stdout_bytes)
+    for note in ("first.note", "second.note"):
+        for option in ("--checkpoint", "--since"):
+            result = dana("ledger", "verify", option, note, "--vkey", "all.vkey")
+            assert (result.exit_code, result.stderr) == (0, "")
+    assert dana("ledger", "check", "one.tlog-proof", "--vkey", "all.vkey").exit_code == 0
+
+
+@pytest.mark.parametrize("option", ["--checkpoint", "--since"])
+def test_a_checkpoint_by_a_key_before_the_one_that_was_given_is_a_mistake_and_no_finding(
+    dana: Run, option: str
+) -> None:
+    Path("first.note").write_bytes(dana("ledger", "checkpoint").stdout_bytes)
+    Path("first.vkey").write_bytes(dana("ledger", "vkey").stdout_bytes)
+    dana("ledger", "rotate")
+    Path("second.vkey").write_bytes(dana("ledger", "vkey").stdout_bytes)
+    result = dana("ledger", "verify", option, "first.note", "--vkey", "second.vkey")
+    assert (result.exit_code, result.stdout) == (64, "")
+    assert "was signed by an earlier key of this ledger" in result.stderr
+    name, key_id, _ = Path("first.vkey").read_text("utf-8").split("+", 2)
+    assert f"{name}+{key_id}" in result.stderr
+    # By a key that the ledger has never named, it is evidence.
+    with Reader(Path(".saferun/saferun.db")) as reader:
+        stranger, size = Signer(reader.origin, b"f" * 32), reader.head().size
+    note = sign_checkpoint(Checkpoint(stranger.name, size, bytes(32)), stranger)
+    Path("first.note").write_bytes(note)
+    result = dana("ledger", "verify", option, "first.note", "--vkey", "second.vkey")
+    assert result.exit_code == (1 if option == "--checkpoint" else 64)
+
+
+@pytest.mark.parametrize("written", ["", "\n\n", "no key\n"])
+def test_a_file_without_any_key_is_a_mistake(dana: Run, written: str) -> None:
+    Path("none.vkey").write_text(written, "utf-8")
+    result = dana("ledger", "verify", "--vkey", "none.vkey")
+    assert (result.exit_code, "holds no verifier key" in result.stderr) == (64, True)
 
 
 # Backup and restart.
@@ -163,6 +209,55 @@ def test_there_is_nothing_to_restart_where_there_is_no_store(saferun: Run, datab
     assert not database.exists()
 
 
+def test_a_checkpoint_of_the_former_name_is_proven_to_be_the_beginning(
+    dana: Run, lost: Path
+) -> None:
+    # The copy has the checkpoint that was signed for it.
+    with Reader(lost) as reader:
+        Path("former.note").write_bytes(newest_checkpoint(reader) or b"")
+        size = reader.head().size
+    dana("ledger", "restart", "--reason", "the disk", "--yes")
+    Path("now.note").write_bytes(dana("ledger", "checkpoint").stdout_bytes)
+    result = dana("ledger", "consistency", "former.note", "now.note")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert f"the first {size} entries are the beginning" in result.stdout
+    Store("sqlite:///other/other.db").close()
+    other = dana("ledger", "checkpoint", "--store", "sqlite:///other/other.db").stdout_bytes
+    Path("other.note").write_bytes(other)
+    result = dana("ledger", "consistency", "other.note", "now.note")
+    assert (result.exit_code, "and this store holds" in result.stderr) == (64, True)
+
+
+def test_after_a_restart_a_folder_is_held_under_the_former_name_too(
+    dana: Run, lost: Path, database: Path
+) -> None:
+    with Reader(database) as reader:
+        former = reader.signer()
+    assert former is not None
+    Path("outside").mkdir()
+    config = 'durability = "process"\n[anchors.folder.share]\npath = "outside"\n'
+    Path("saferun.toml").write_text(config, "utf-8")
+    dana("ledger", "restart", "--reason", "the disk", "--yes")
+    assert dana("ledger", "anchor").exit_code == 0
+    forged = sign_checkpoint(Checkpoint(former.name, 5, bytes(32)), former)
+    slug = former.name.replace("/", "-")
+    Path(f"outside/{slug}.{5:018}.checkpoint").write_bytes(forged)
+    result = dana("ledger", "anchor")
+    assert result.exit_code == 1
+    assert "entries that are not the first 5 of this ledger" in " ".join(result.stdout.split())
+
+
+def test_all_keys_from_before_and_after_a_restart_verify_together(dana: Run, lost: Path) -> None:
+    with Reader(lost) as reader:
+        Path("former.note").write_bytes(newest_checkpoint(reader) or b"")
+    dana("ledger", "restart", "--reason", "the disk", "--yes")
+    Path("now.note").write_bytes(dana("ledger", "checkpoint").stdout_bytes)
+    Path("all.vkey").write_bytes(dana("ledger", "vkey", "--all").stdout_bytes)
+    for note in ("former.note", "now.note"):
+        result = dana("ledger", "verify", "--checkpoint", note, "--vkey", "all.vkey")
+        assert (result.exit_code, result.stderr) == (0, "")
+
+
 def test_somebody_who_is_not_known_to_the_old_copy_can_still_log_in(dana: Run, lost: Path) -> None:
     assert dana("login", "erin", "--new").exit_code == 0
     done = told(
@@ -176,7 +271,7 @@ def test_what_was_published_still_decides_after_a_restart(dana: Run, database: P
     assert dana("policy", "publish", "policies/production.yaml").exit_code == 0
     assert dana("ledger", "backup", "old.db").exit_code == 0
     assert dana("ledger", "rotate").exit_code == 0
-    for store in gate._stores.values():
+    for store in shared._stores.values():
         store.close()
     shutil.copy("old.db", database)
     assert dana("ledger", "restart", "--reason", "the disk", "--yes").exit_code == 0

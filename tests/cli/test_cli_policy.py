@@ -59,7 +59,7 @@ def test_what_a_file_says_cannot_act_on_the_terminal(saferun) -> None:
     hostile = "version: 1\nname: a\ntools:\n  '[red]x\u202e':\n    effect: writ\n"
     Path("hostile.yaml").write_text(hostile, encoding="utf-8")
     said = saferun("policy", "check", "hostile.yaml").stdout
-    assert "[red]x\\u{202e}" in said
+    assert "[red]x\\u202e" in said
     assert "\u202e" not in said
 
 

@@ -162,6 +162,50 @@ def test_what_did_not_happen_may_be_made_again(saferun, store, dana) -> None:
     assert Gate(policy=loads(POLICY)).check(payment({"x": 4}, "c-1")).starts
 
 
+SENSITIVE = """
+version: 1
+name: desk
+tools:
+  pay:
+    effect: write
+    args: {x: {type: integer}, note: {type: string, optional: true}}
+    sensitive: [result.*, args.note]
+"""
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        '"maria@example.com"',
+        '["maria@example.com"]',
+        '{"to": "maria@example.com", "at": [1, {"cc": "maria@example.com"}]}',
+    ],
+)
+def test_what_policy_calls_sensitive_in_a_result_is_nowhere_in_clear(
+    saferun, store, dana, result
+) -> None:
+    paying(store, ({"x": 4}, "c-1"), policy=SENSITIVE)
+    [call] = unknown(saferun)
+    settle = ("ledger", "recover", str(call["seq"]), "--outcome", "happened", "--reason", "I asked")
+    assert saferun(*settle, "--result", result).exit_code == 0
+    saferun("ledger", "search", "pay")
+    files = [each for each in store.parent.glob("saferun.db*") if each.is_file()]
+    assert not [each.name for each in files if b"maria@example" in each.read_bytes()]
+
+
+def test_no_result_is_taken_where_nobody_can_tell_what_is_sensitive_in_it(
+    saferun, store, dana
+) -> None:
+    paying(store, ({"x": 4}, "c-1"), policy=SENSITIVE)
+    [call] = unknown(saferun)
+    with closing(sqlite3.connect(store)) as connection, connection:
+        connection.execute("DELETE FROM version")
+    settle = ("ledger", "recover", str(call["seq"]), "--outcome", "happened", "--reason", "I asked")
+    refused = saferun(*settle, "--result", '"maria@example.com"')
+    assert (refused.exit_code, "leave out --result" in refused.stderr) == (64, True)
+    assert saferun(*settle).exit_code == 0
+
+
 def test_a_secret_of_somebody_else_settles_nothing(saferun, store, dana) -> None:
     paying(store, ({"x": 4}, "c-1"))
     [call] = unknown(saferun)

@@ -369,3 +369,10 @@ tools:
     said = saferun("run", "show", "r-changed").stdout.splitlines()
     [before] = [line.split() for line in said if line.split()[:1] == ["given"]]
     assert before == ["given", "amount=900"]
+
+
+def test_a_run_whose_id_begins_that_of_another_is_listed(saferun, policy) -> None:
+    live("r-1")
+    live("r-10")
+    rows = saferun("run", "list").stdout.splitlines()[1:]
+    assert [row.split()[0] for row in rows] == ["r-10", "r-1"]

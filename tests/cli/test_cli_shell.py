@@ -1,11 +1,14 @@
 """The command among others in a shell: exit codes, pipes, interrupts, colours."""
 
+import fcntl
 import io
 import os
 import pty
 import signal
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -210,3 +213,20 @@ def test_help_loads_neither_a_drawing_library_nor_a_schema_compiler() -> None:
 
 def test_the_app_is_what_the_console_script_calls() -> None:
     assert app.info.name == "saferun"
+
+
+def test_a_sentence_on_a_terminal_is_broken_where_that_ends(tmp_path) -> None:
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    command = [sys.executable, "-m", "saferun", "ledger", "verify", "--store", "sqlite:///a/b.db"]
+    subprocess.run(
+        command, stderr=theirs, cwd=tmp_path, check=False, env={**environment, "TERM": "xterm"}
+    )
+    os.close(theirs)
+    said = os.read(ours, 10_000).decode()
+    os.close(ours)
+    lines = said.splitlines()
+    assert len(lines) > 1
+    assert lines[0].startswith("saferun: There is no store at")
+    assert max(map(len, lines)) <= max(60, max(map(len, said.split())) + 9)

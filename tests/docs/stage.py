@@ -161,6 +161,8 @@ _VOLATILE = (
     (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?", "TIME"),
     (r"\b\d+(?:\.\d+)? (?:µs|ms|s|min)\b", "SPAN"),
     (r"\b[0-9a-f]{16,}\b", "HEX"),
+    # The id of a key.
+    (r"(?<=\bkey )[0-9a-f]{8}\b", "ID"),
     (r"[A-Za-z0-9+/]{40,}={0,2}", "BASE64"),
     # What differs in length moves the columns beside it.
     (r"[ \t]+", " "),

@@ -9,7 +9,7 @@ import pytest
 
 from docs.pages import ELSEWHERE, ROOT, Block, blocks, blocks_of, pages
 from docs.stage import Stage, matches
-from saferun import config, gate
+from saferun import config, gate, listening
 from saferun.policy import check
 from saferun.testing.suite import loads
 
@@ -23,7 +23,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     folder.mkdir()
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(str(folder))
-    monkeypatch.setattr(gate, "_listeners", [])
+    monkeypatch.setattr(listening, "_listeners", [])
     gate._warn_once.cache_clear()
     yield Stage(folder)
     forget_modules(folder)

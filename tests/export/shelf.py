@@ -8,8 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from saferun.export import Piece, bodies
-from saferun.ledger import AnyEntry, UserEntry, encode, read, seal, stamp
+from saferun.ledger import (
+    AnyEntry,
+    UserEntry,
+    encode,
+    read,
+    seal,
+    stamp,
+)
 from saferun.store import Append, Reader, Store, checkpoint
+from storing import shelve
 
 SAID = [
     *("hello", "=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "  =1", "a\0b"),
@@ -38,6 +46,10 @@ class Shelf:
         with Reader(self.file) as reader:
             there = reader.head().size
         self.write(*(UserEntry(text=f"word {at} {'x' * (at % 90)}") for at in range(there, size)))
+
+    def archive(self, upto: int) -> None:
+        """Have the ledger say that the first entries lie elsewhere, and empty them."""
+        shelve(self._store, upto)
 
     def note(self) -> bytes:
         return checkpoint(self.file, self._store.signer())

@@ -2,6 +2,8 @@
 
 import csv
 import io
+import json
+import re
 from typing import Any
 
 import pytest
@@ -14,7 +16,22 @@ from saferun.call import PolicyRef, Reason
 from saferun.export import sheet
 from saferun.ledger import AnyEntry, DecisionEntry, UserEntry
 
-FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+FORMULAS = (
+    *("=", "+", "-", "@", "|", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\uff5c"),
+    *("\ufe66", "\ufe62", "\ufe63", "\ufe6b", "\u2212"),
+)
+HOSTILE = (
+    "\0",
+    "\x1b",
+    "\x7f",
+    "\x9b",
+    "\u200b",
+    "\u200e",
+    "\u202e",
+    "\u2066",
+    "\ufeff",
+    "\U000e0041",
+)
 
 
 def row(entry: AnyEntry) -> dict[str, str]:
@@ -68,15 +85,57 @@ def test_no_cell_is_a_formula(said: str) -> None:
         assert not cell.lstrip(" ").startswith(FORMULAS)
 
 
-@given(st.text(max_size=50))
+@pytest.mark.parametrize("between", ["\n", ";", "%0A", "%0d", '; "', "\n  ", "%0a "])
+@pytest.mark.parametrize("begin", FORMULAS)
+def test_no_formula_begins_within_a_cell_that_is_parted(between: str, begin: str) -> None:
+    cell = row(UserEntry(text=f"two{between}{begin}cmd"))["said"]
+    for part in re.split(r"\n|;|%0[AD]", cell, flags=re.IGNORECASE):
+        assert not part.lstrip(' "').startswith(FORMULAS)
+
+
+@pytest.mark.parametrize(
+    "said", ["=1", " =1", "|cmd", "%0A-3+3+cmd|' /C calc'!D2", "a%0da", '"=1', "a%0A=1"]
+)
+def test_a_cell_that_may_be_a_formula_begins_with_an_apostrophe(said: str) -> None:
+    assert row(UserEntry(text=said))["said"].startswith("'")
+
+
+@pytest.mark.parametrize(
+    "said", ["a-b", "a|b", "1 - 2 = -1", "'=1", "A-17; B-18", "50%", "Zoë 東京"]
+)
+def test_a_cell_that_is_no_formula_is_left_as_it_is(said: str) -> None:
+    assert row(UserEntry(text=said))["said"] == said
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_no_cell_holds_what_is_not_seen_for_what_it_is(hostile: str) -> None:
+    said = f"a{hostile}b"
+    found = row(DecisionEntry(tool=said, verdict="allow", run=said, args={"to": said}))
+    assert found["tool"] == found["run"] == repr(said)[1:-1]
+    assert hostile not in found["arguments"]
+    assert found["arguments"].isascii()
+    assert json.loads(found["arguments"]) == {"to": said}
+
+
+SEEN = st.characters(
+    categories=("L", "N", "P", "S", "M"), exclude_characters=";%\u115f\u1160\u2800\u3164\uffa0"
+)
+
+
+@given(st.text(SEEN | st.sampled_from(" \n"), max_size=50))
 def test_a_cell_says_what_was_said(said: str) -> None:
-    assert row(UserEntry(text=said))["said"].removeprefix("'") == said.replace(
-        "\0", "\ufffd"
-    ).removeprefix("'")
+    cell = row(UserEntry(text=said))["said"]
+    assert re.sub(r"(^|\n)'", r"\1", cell) == re.sub(r"(^|\n)'", r"\1", said)
+
+
+@given(st.text(max_size=50))
+def test_a_row_can_be_written_whatever_was_said(said: str) -> None:
+    assert row(UserEntry(text=said))["entry"] == "7"
 
 
 def test_a_cell_is_never_longer_than_spreadsheets_take() -> None:
     assert len(row(UserEntry(text="=" * 60_000))["said"]) <= 32_767
+    assert len(row(UserEntry(text="\x7f" * 40_000))["said"]) <= 32_767
 
 
 def test_a_sealed_value_leaves_as_its_commitment() -> None:

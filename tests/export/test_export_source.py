@@ -36,8 +36,7 @@ def test_what_was_changed_does_not_leave(shelf: Shelf, change: str, said: str) -
 
 def test_what_is_archived_is_named(shelf: Shelf) -> None:
     shelf.fill(9)
-    shelf.sql("UPDATE entry SET body = x'' WHERE seq BETWEEN 1 AND 5")
-    shelf.sql("INSERT INTO archive VALUES (0, 6, 8)")
+    shelf.archive(6)
     with Reader(shelf.file) as reader:
         with pytest.raises(ExportError, match="The entries 1 to 5 lie in an archive"):
             list(bodies(reader, 0, 9))
@@ -48,14 +47,21 @@ def test_what_is_archived_is_named(shelf: Shelf) -> None:
         assert [seq for seq, _ in bodies(reader, 6, 9)] == [6, 7, 8]
 
 
+def test_what_is_only_called_archived_was_changed(shelf: Shelf) -> None:
+    shelf.fill(9)
+    shelf.sql("UPDATE entry SET body = x'' WHERE seq BETWEEN 1 AND 5")
+    shelf.sql("INSERT INTO archive VALUES (0, 6, 8)")
+    with Reader(shelf.file) as reader, pytest.raises(ExportError, match="Entry 1 was changed"):
+        list(bodies(reader, 0, 9))
+
+
 def test_a_choice_of_entries_is_what_a_search_finds(shelf: Shelf) -> None:
     shelf.fill(40)
     with Reader(shelf.file) as reader, Index(reader) as index:
         index.build()
         query = Query(text="word", facets={"kind": ("user",)})
         assert [each.seq for each in matching(index, query, 10, 14)] == [10, 11, 12, 13]
-        shelf.sql("UPDATE entry SET body = x'' WHERE seq < 13")
-        shelf.sql("INSERT INTO archive VALUES (0, 13, 20)")
+        shelf.archive(13)
         with pytest.raises(ExportError, match="archive"):
             list(matching(index, query, 10, 14))
         assert [each.seq for each in matching(index, query, 13, 14)] == [13]

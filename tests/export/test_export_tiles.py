@@ -85,8 +85,8 @@ def test_growing_in_place_makes_what_one_export_makes(shelf: Shelf, tmp_path: Pa
         note = shelf.note()
         tiles.export(folder, note, given)
         verified(shelf, folder)
-    # Full tiles are done, and what is behind them is written again.
-    assert asked == [0, 0, 0, 256, 256, 256, 512]
+    # What the folder has is not asked for again, and what is behind full tiles is written anew.
+    assert asked == [0, 3, 200, 256, 256, 300, 520]
     tiles.export(tmp_path / "once", note, shelf.given)
     once, grown = tree(tmp_path / "once"), tree(folder)
     assert once.items() <= grown.items()
@@ -130,6 +130,21 @@ def test_what_does_not_come_to_the_root_is_not_published(shelf: Shelf, tmp_path:
     with pytest.raises(ExportError, match="root"):
         tiles.export(folder, shelf.note(), shelf.given)
     assert (folder / "checkpoint").read_bytes() == before
+
+
+@pytest.mark.parametrize("tear", [1, 500, None])
+def test_entries_behind_the_full_tiles_are_asked_for_where_they_are_not_what_was_published(
+    shelf: Shelf, tmp_path: Path, tear: int | None
+) -> None:
+    folder = tmp_path / "log"
+    shelf.fill(300)
+    tiles.export(folder, shelf.note(), shelf.given)
+    path = folder / "tile/entries/001.p/44"
+    data = path.read_bytes()
+    path.write_bytes(data[:-tear] if tear else data.replace(b"word 280", b"word 281"))
+    shelf.fill(400)
+    tiles.export(folder, shelf.note(), shelf.given)
+    verified(shelf, folder)
 
 
 def test_a_torn_tile_is_named(shelf: Shelf, tmp_path: Path) -> None:

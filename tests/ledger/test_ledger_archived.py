@@ -7,30 +7,38 @@ import pytest
 
 from ledger.book import ORIGIN, Book, head_of
 from saferun.ledger import (
+    Archival,
     ArchiveEntry,
-    Checkpoint,
     DecisionEntry,
+    KeyEntry,
     Opening,
     OutcomeEntry,
     Signer,
+    Since,
     UserEntry,
     Verifier,
     leaf_hash,
+    sign_archival,
     sign_checkpoint,
+    sign_rotation,
     verify,
 )
 
 KEY = Signer(ORIGIN, b"k" * 32)
 
 
+def note_of(first, size, root, by=KEY):
+    return sign_archival(Archival(by.name, first, size, root, bytes(32)), by).decode()
+
+
 def archive(book, upto, **about):
     """The entry that says that the first `upto` entries lie elsewhere."""
-    checkpoint = book.checkpoint(upto)
+    root = book.checkpoint(upto).root
     fields = {
         "first": 0,
         "size": upto,
-        "root": b64encode(checkpoint.root).decode(),
-        "note": sign_checkpoint(checkpoint, KEY).decode(),
+        "root": b64encode(root).decode(),
+        "note": note_of(0, upto, root),
         "by": "dana",
     }
     return book.write(ArchiveEntry(**(fields | about)))
@@ -52,7 +60,7 @@ def archived(size=5):
 
 def test_bytes_that_a_later_archive_entry_took_away_are_not_called_verified():
     book = archived()
-    # Its note may be a checkpoint that is known to all, so anybody can have put it there.
+    # Whoever has the key by now can have put it there.
     report = found(
         book,
         emptied(book, 1, 2, 3, 4),
@@ -81,19 +89,12 @@ def test_archived_entries_count_in_the_tree_by_their_leaves():
     assert (report.state, report.entries, report.archived) == ("verified", 9, 4)
 
 
-def test_the_beginning_may_be_archived_too():
+def test_the_beginning_is_never_archived():
     book = archived()
+    # Without it nobody could tell by whose word the others may be missing.
     report = found(book, emptied(book, 0, 1, 2, 3, 4))
-    assert (report.problem, report.archived, report.origin) == (None, 5, None)
-
-
-def test_the_key_that_is_known_holds_where_the_beginning_was_archived():
-    book = archived()
-    external = sign_checkpoint(book.checkpoint(), KEY)
-    about = {"external": external, "local": [external], "trusted": Verifier(KEY.vkey())}
-    assert found(book, emptied(book, 0, 1, 2, 3, 4), **about).state == "verified"
-    about["trusted"] = Verifier(Signer(ORIGIN, b"x" * 32).vkey())
-    assert found(book, emptied(book, 0, 1, 2, 3, 4), **about).exit_code == 1
+    assert (report.exit_code, report.problem.seq) == (1, 0)
+    assert "the entry that begins a ledger never goes" in report.problem.sentence
 
 
 def test_with_the_bytes_from_the_archive_everything_is_read():
@@ -102,7 +103,7 @@ def test_with_the_bytes_from_the_archive_everything_is_read():
 
 
 def test_an_empty_entry_that_nobody_archived_is_found():
-    for book in (Book().calls(3), archived(3)):
+    for book in (Book(vkey=KEY.vkey()).calls(3), archived(3)):
         report = found(book, emptied(book, 4))
         assert (report.exit_code, report.problem.seq) == (1, 4)
         assert "no archive entry says where its bytes are" in report.problem.sentence
@@ -138,8 +139,7 @@ def test_an_archived_entry_without_a_leaf_is_found(leaf):
 
 def test_an_archive_entry_whose_root_is_not_that_of_the_tree_is_found():
     book = Book(vkey=KEY.vkey()).calls(3)
-    other = Checkpoint(ORIGIN, 5, bytes(32))
-    archive(book, 5, root=b64encode(bytes(32)).decode(), note=sign_checkpoint(other, KEY).decode())
+    archive(book, 5, root=b64encode(bytes(32)).decode(), note=note_of(0, 5, bytes(32)))
     report = found(book, emptied(book, 1, 2, 3, 4))
     assert report.problem.seq == 8
     assert "is not that of the first 5 entries" in report.problem.sentence
@@ -165,15 +165,50 @@ def test_an_archive_entry_that_contradicts_its_checkpoint_is_found(about):
 def test_an_archive_entry_that_the_ledgers_key_has_not_signed_is_found():
     book = Book(vkey=KEY.vkey()).calls(3)
     stranger = Signer(ORIGIN, b"x" * 32)
-    archive(book, 5, note=sign_checkpoint(book.checkpoint(5), stranger).decode())
+    archive(book, 5, note=note_of(0, 5, book.checkpoint(5).root, stranger))
     assert found(book, emptied(book, 1, 2, 3, 4)).problem.seq == 8
+
+
+def test_a_checkpoint_that_is_known_to_all_lets_no_body_go():
+    book = Book(vkey=KEY.vkey()).calls(3)
+    archive(book, 5, note=sign_checkpoint(book.checkpoint(5), KEY).decode())
+    report = found(book, emptied(book, 1, 2, 3, 4), external=book.checkpoint(5))
+    assert (report.exit_code, report.problem.seq) == (1, 8)
+    assert "is not signed by the ledger's key" in report.problem.sentence
+
+
+def test_the_archival_of_another_ledger_lets_no_body_go():
+    other = Signer("saferun.local/other", b"k" * 32)
+    book = Book(vkey=KEY.vkey()).calls(3)
+    archive(book, 5, note=note_of(0, 5, book.checkpoint(5).root, other))
+    assert found(book, emptied(book, 1, 2, 3, 4)).problem.seq == 8
+
+
+def test_a_key_that_was_replaced_lets_no_body_go_any_more():
+    new = Signer(ORIGIN, b"n" * 32)
+    book = Book(vkey=KEY.vkey()).calls(3)
+    note = sign_rotation(KEY, new.vkey()).decode()
+    book.write(KeyEntry(vkey=new.vkey(), note=note, by="dana"))
+    at = archive(book, 5)
+    assert found(book, emptied(book, 1, 2, 3, 4)).problem.seq == at
+    book.bodies.pop()
+    archive(book, 5, note=note_of(0, 5, book.checkpoint(5).root, new))
+    assert found(book, emptied(book, 1, 2, 3, 4)).problem is None
+
+
+def test_what_a_trusted_checkpoint_covers_does_not_hide_an_archive_entry_without_signature():
+    book = Book(vkey=KEY.vkey()).calls(3)
+    since = Since(book.checkpoint(5), Verifier(KEY.vkey()))
+    archive(book, 7, note=sign_checkpoint(book.checkpoint(7), KEY).decode())
+    report = found(book, book.rows()[5:], since=since)
+    assert (report.exit_code, report.problem.seq) == (1, 8)
 
 
 def test_an_archive_of_what_is_not_there_yet_is_found():
     book = Book(vkey=KEY.vkey()).calls(3)
     whole = Book(vkey=KEY.vkey()).calls(9)
-    checkpoint = whole.checkpoint(12)
-    archive(book, 5, size=12, note=sign_checkpoint(checkpoint, KEY).decode())
+    root = whole.checkpoint(12).root
+    archive(book, 5, size=12, root=b64encode(root).decode(), note=note_of(0, 12, root))
     assert found(book, book.rows()).problem.seq == 8
 
 

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from ledger.book import ORIGIN, START, Book, head_of, rows_of, tree_of
 from saferun.ledger import (
+    Archival,
     ArchiveEntry,
     Checkpoint,
     DecisionEntry,
@@ -39,6 +40,7 @@ from saferun.ledger import (
     open_checkpoint,
     seal,
     sign,
+    sign_archival,
     sign_checkpoint,
     verify,
 )
@@ -96,13 +98,13 @@ def signed(bodies):
 def archived(by=KEY):
     """A ledger whose entries 1 to 4 lie elsewhere, as the last entry says, and its rows."""
     book = Book(vkey=KEY.vkey()).calls(CALLS)
-    checkpoint = book.checkpoint(5)
+    root = book.checkpoint(5).root
     book.write(
         ArchiveEntry(
             first=0,
             size=5,
-            root=b64encode(checkpoint.root).decode(),
-            note=sign_checkpoint(checkpoint, by).decode(),
+            root=b64encode(root).decode(),
+            note=sign_archival(Archival(ORIGIN, 0, 5, root, bytes(32)), by).decode(),
             by="dana",
         )
     )

@@ -58,7 +58,7 @@ def note(size):
 KNOWN = Known(
     external=(note(50),),
     local=tuple(note(size) for size in (3, 8, 20, 24, 33, SIZE)),
-    trusted=Verifier(KEY.vkey()),
+    trusted=(Verifier(KEY.vkey()),),
 )
 
 

@@ -272,6 +272,25 @@ def test_a_large_value_that_fits_its_hash_is_right():
     assert (report.problem, report.blobs_missing, asked) == (None, 0, [blob])
 
 
+def test_a_large_value_that_many_entries_name_is_read_once():
+    book, blob, salt, data = large()
+    for _ in range(3):
+        book.write(
+            UserEntry(text=placeholder(blob, len(data)), blobs={blob.hex(): len(data)}),
+        )
+    asked = []
+
+    def blobs(wanted):
+        asked.append(wanted)
+        return salt, data
+
+    assert (verify(book.rows(), blobs=blobs).problem, asked) == (None, [blob])
+    # Once read, it is still held against what each of them says of it.
+    book.write(UserEntry(text="hi", blobs={blob.hex(): len(data) + 1}))
+    report = verify(book.rows(), blobs=blobs)
+    assert (report.state, report.problem.seq) == ("tampered", 6)
+
+
 def test_a_large_value_that_is_no_longer_held_is_counted_and_is_no_tampering():
     book, *_ = large()
     report = verify(book.rows(), book.head(), blobs=lambda blob: None, external=book.checkpoint())

@@ -7,6 +7,7 @@ from saferun.policy import loads
 from saferun.replay import RunStory, story
 from saferun.store import Reader
 from saferun.store.index import Index
+from saferun.store.runs import is_run, newest_runs
 
 POLICY = """
 version: 1
@@ -107,7 +108,7 @@ def test_a_run_that_did_nothing_leaves_nothing() -> None:
         pass
     assert told(gate, idle.run_id).frames == []
     with Reader(gate.store.path) as reader:
-        assert not reader.known(idle.run_id)
+        assert not is_run(reader, idle.run_id)
 
 
 def test_indexing_goes_on_where_it_stopped_and_changes_no_history() -> None:
@@ -116,5 +117,5 @@ def test_indexing_goes_on_where_it_stopped_and_changes_no_history() -> None:
     before = gate.store.path.read_bytes()
     assert told(gate, run_id) == once
     with Reader(gate.store.path) as reader:
-        assert len(reader.runs(10)) == 1
+        assert len(newest_runs(reader, 10)) == 1
     assert len(before) > 0

@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from saferun.errors import StoreError
 from saferun.ledger import Checkpoint, Frontier
 from saferun.store import Append, Enrol, Reader, Store, checkpoint, signing
+from saferun.store.checkpoints import kept_checkpoints
 from saferun.store.succession import restart, rotate
 from store.dying import dies_at
 
@@ -56,7 +57,7 @@ class Ledgers(RuleBasedStateMachine):
     def look(self) -> None:
         """Take note of all that can be seen now."""
         with Reader(self.file) as reader:
-            notes = reader.checkpoints()
+            notes = kept_checkpoints(reader)
         mark = signing.marked(self.file, "default")
         self.see(*notes, *(() if mark is None else (mark.note,)))
 

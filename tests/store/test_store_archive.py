@@ -3,8 +3,11 @@
 import json
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
+from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +49,9 @@ from saferun.store import (
 )
 from saferun.store.archive import Archive, check
 from saferun.store.archiving import LEAST, Archiving, Done, Plan, plan
+from saferun.store.runs import first_entry_of
+from saferun.store.sizes import extent_of
+from saferun.store.unsettled import open_calls
 from storing import NOON, Clock, admit, due, settle
 
 DAY = 86_400_000_000
@@ -121,7 +127,7 @@ def bodies(store: Store, folder: Path | None = None) -> list[bytes]:
 def first_of(store: Store, run: str) -> int:
     """The number of a run's first entry."""
     with Reader(store.path) as reader:
-        return reader.first_entry(run)
+        return first_entry_of(reader, run)
 
 
 def names_of(folder: Path) -> list[str]:
@@ -290,11 +296,11 @@ def test_what_was_taken_out_makes_room_for_what_comes(
         store.commit(Append(said, store.boot))
         clock.now += DAY
     with Reader(store.path) as reader:
-        before = reader.extent()
+        before = extent_of(reader)
     clock.now += 30 * DAY
     archived(store, folder, clock.now - DAY)
     with Reader(store.path) as reader:
-        after = reader.extent()
+        after = extent_of(reader)
     assert before.reusable == 0
     assert after.reusable > 2_000 * 600
     assert after.archived == 2_001
@@ -306,7 +312,7 @@ def test_growth_is_told_from_the_last_week(store: Store, clock: Clock) -> None:
         clock.now += DAY
     store.commit(Append([encode(ModelEntry(output="end"))], store.boot))
     with Reader(store.path) as reader:
-        found = reader.extent()
+        found = extent_of(reader)
     assert found.daily == pytest.approx(100, rel=0.05)
     assert found.each is not None
     assert 700 < found.each < 1_500
@@ -314,7 +320,7 @@ def test_growth_is_told_from_the_last_week(store: Store, clock: Clock) -> None:
 
 def test_of_few_entries_no_growth_is_told(store: Store) -> None:
     with Reader(store.path) as reader:
-        found = reader.extent()
+        found = extent_of(reader)
     assert (found.daily, found.each) == (None, None)
 
 
@@ -446,14 +452,18 @@ def test_keys_that_follow_one_another_in_an_archive_are_followed(
     clock.now += 30 * DAY
     # Checkpoints of the whole by the newer key are the affair of those who rotate.
     monkeypatch.setattr("saferun.store.archiving.checkpoint", lambda *_: b"")
+    with closing(sqlite3.connect(store.path)) as connection, connection:
+        connection.execute("UPDATE meta SET value = ? WHERE name = 'vkey'", (new.vkey(),))
     Archiving(store, folder, new, "dana", SECRET).run(clock.now - DAY, "all")
     with Archive(folder) as archive:
         assert check(archive, [Verifier(old.vkey())]).exit_code == 0
         forger = Signer(store.origin, b"f" * 32)
         assert check(archive, [Verifier(forger.vkey())]).exit_code == 1
+    # A segment without the change has the entries beside it that lead to its key.
     with Archive(folder / names_of(folder)[1]) as archive:
-        assert check(archive, [Verifier(old.vkey())]).exit_code == 1
+        assert check(archive, [Verifier(old.vkey())]).exit_code == 0
         assert check(archive, [Verifier(new.vkey())]).exit_code == 0
+        assert check(archive, [Verifier(forger.vkey())]).exit_code == 1
 
 
 def test_a_checkpoint_can_be_made_after_it(store: Store, folder: Path, clock: Clock) -> None:
@@ -512,7 +522,7 @@ def test_a_changed_segment_is_found_with_the_store_and_without(
     assert found is not None or report.problem is not None or report.blobs_missing == 1
 
 
-@pytest.mark.parametrize("file", ["manifest.json", "checkpoint"])
+@pytest.mark.parametrize("file", ["manifest.json", "manifest.note", "keys.jsonl"])
 def test_a_segment_without_its_papers_is_found(
     store: Store, folder: Path, clock: Clock, file: str
 ) -> None:
@@ -570,6 +580,110 @@ def test_links_out_of_a_segment_that_are_no_files_are_not_read(
         (segment / name).unlink()
         os.mkfifo(segment / name)
         assert checked(store, folder).exit_code == 1
+
+
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes of the large values that are read through and hashed."""
+    found: list[int] = []
+
+    def digest(file: Any, name: Any) -> Any:
+        found.append(os.fstat(file.fileno()).st_size)
+        return file_digest(file, name)
+
+    monkeypatch.setattr("saferun.store.archive.file_digest", digest)
+    return found
+
+
+def test_a_large_value_that_many_entries_name_is_hashed_once(
+    store: Store, folder: Path, clock: Clock, hashed: list[int]
+) -> None:
+    _, blob = large(store, "a")
+    said = placeholder(blob.hash, len(blob.data))
+    again = ModelEntry(output=said, blobs={blob.hash.hex(): len(blob.data)})
+    store.commit(Append([encode(again)] * 50, store.boot))
+    clock.now += 30 * DAY
+    archived(store, folder, clock.now - DAY)
+    hashed.clear()
+    assert checked(store, folder).blobs == 51
+    assert len(hashed) == 1
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_verifying_with_an_archive_hashes_a_large_value_once_however_many_name_it(
+    store: Store, folder: Path, clock: Clock, hashed: list[int], *, changed: bool
+) -> None:
+    _, blob = large(store, "a")
+    said = placeholder(blob.hash, len(blob.data))
+    again = ModelEntry(output=said, blobs={blob.hash.hex(): len(blob.data)})
+    store.commit(Append([encode(again)] * 50, store.boot))
+    clock.now += 30 * DAY
+    archived(store, folder, clock.now - DAY)
+    if changed:
+        [file] = folder.glob("*/blobs/*")
+        os.truncate(file, 60_000)
+    hashed.clear()
+    with Archive(folder) as archive, Reader(store.path, archive) as reader:
+        report = ledger.verify(reader.rows(), reader.head(), blobs=reader.blob)
+        assert (archive.trouble is not None) is changed
+    assert report.blobs_missing == (51 if changed else 0)
+    assert len(hashed) == 1
+
+
+def test_no_large_value_is_read_before_the_entries_are_vouched_for(
+    store: Store, folder: Path, clock: Clock, hashed: list[int]
+) -> None:
+    large(store, "a")
+    clock.now += 30 * DAY
+    archived(store, folder, clock.now - DAY)
+    hashed.clear()
+    stranger = Verifier(Signer(store.signer().name, bytes(32)).vkey())
+    with Archive(folder) as archive:
+        assert check(archive, [stranger]).exit_code == 1
+    assert hashed == []
+
+
+def test_a_large_value_of_another_length_is_not_read(
+    store: Store, folder: Path, clock: Clock, hashed: list[int]
+) -> None:
+    large(store, "a")
+    clock.now += 30 * DAY
+    archived(store, folder, clock.now - DAY)
+    hashed.clear()
+    [file] = folder.glob("*/blobs/*")
+    os.truncate(file, 900_000_000)
+    found = checked(store, folder)
+    assert (found.exit_code, hashed) == (1, [])
+    assert "does not fit the hash" in found.sentence
+
+
+@pytest.mark.parametrize("moved", [".", "entries.jsonl", "manifest.json", "blobs", "blobs/*"])
+def test_no_link_in_an_archive_is_followed(
+    store: Store, folder: Path, clock: Clock, tmp_path: Path, moved: str
+) -> None:
+    large(store, "a")
+    clock.now += 30 * DAY
+    archived(store, folder, clock.now - DAY)
+    [segment] = folder.iterdir()
+    [file] = segment.glob(moved) if moved != "." else [segment]
+    file.rename(tmp_path / "elsewhere")
+    file.symlink_to(tmp_path / "elsewhere")
+    found = checked(store, folder)
+    assert found.exit_code == 1
+    assert f"{file.name} is a link" in found.sentence
+
+
+def test_an_archive_that_is_named_by_a_link_is_read(
+    store: Store, folder: Path, clock: Clock, tmp_path: Path
+) -> None:
+    call(store, "a")
+    clock.now += 30 * DAY
+    archived(store, folder, clock.now - DAY)
+    [segment] = folder.iterdir()
+    for to in (folder, segment):
+        (tmp_path / "named").symlink_to(to)
+        assert checked(store, tmp_path / "named").exit_code == 0
+        (tmp_path / "named").unlink()
 
 
 def test_an_archive_that_was_changed_loses_no_entry_that_the_store_still_has(
@@ -630,7 +744,7 @@ def test_archiving_any_prefix_changes_nothing_that_can_be_asked(
         assert what != "limited" or seqs[0] == seqs[1]
         for store in (plain, pruned):
             with Reader(store.path) as reader:
-                opened = reader.open_calls()
+                opened = open_calls(reader)
             for seq in opened:
                 store.commit(settle(store, seq))
         clock.now += DAY * (1 + value)

@@ -29,6 +29,7 @@ from saferun.store import (
     Turn,
     Watched,
 )
+from saferun.store.controls import held_amounts
 from saferun.store.transaction import NOBODY
 from saferun.store.work import Recover
 from saferun.store.work.admit import AGGREGATED
@@ -264,7 +265,7 @@ def test_what_an_open_call_may_come_to_cost_can_be_looked_at(store: Store, file:
 
     def spoken_for() -> list[tuple[str, int]]:
         with Reader(file) as reader:
-            return [(name, amount) for (_, name), amount in reader.held().items()]
+            return [(name, amount) for (_, name), amount in held_amounts(reader).items()]
 
     assert spoken_for() == [(BUDGET.name, 6)]
     store.commit(settle(store, admitted.seq))

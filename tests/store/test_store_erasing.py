@@ -16,6 +16,7 @@ from saferun.ledger import DecisionEntry, encode, read
 from saferun.sealing import Sealing
 from saferun.store import Append, Enrol, Reader, Seal, Store, WrongSecretError, erasing, vault
 from saferun.store.erasing import erase
+from saferun.store.openings import Openings
 from searching import holding
 from storing import audit, kinds
 
@@ -43,12 +44,12 @@ def forget(store: Store, *subjects: str, secret: bytes = SECRET, patience: float
 
 def opens(file: Path, commitment: bytes) -> bool:
     with Reader(file) as reader:
-        return reader.opening(commitment) is not None
+        return Openings(reader).opening(commitment) is not None
 
 
 def left(file: Path) -> str | None:
     with Reader(file) as reader:
-        return reader.unfinished()
+        return Openings(reader).unfinished()
 
 
 def test_what_is_erased_opens_no_more_and_what_is_anothers_does(store: Store, file: Path) -> None:
@@ -104,8 +105,8 @@ def test_nothing_of_it_is_in_any_file(store: Store, file: Path) -> None:
     keep(store, "maria", *values)
     assert holding(file.parent, *values) == []
     with Reader(file) as reader:
-        ciphertexts = [row[0] for row in reader._all("SELECT sealed FROM opening")]
-        wrapped = [row[0] for row in reader._all("SELECT key FROM subject")]
+        ciphertexts = [row[0] for row in reader.every("SELECT sealed FROM opening")]
+        wrapped = [row[0] for row in reader.every("SELECT key FROM subject")]
     keep(store, "tom", "t@example.com")
 
     assert holding(file.parent, ciphertexts[7])
@@ -119,7 +120,7 @@ def test_nothing_of_a_large_value_is_in_any_page_either(store: Store, file: Path
     keep(store, "maria", "x" * 300_000)
     keep(store, "tom", "t@example.com")
     with Reader(file) as reader:
-        [sealed] = reader._all("SELECT sealed FROM opening WHERE length(sealed) > 100000")
+        [sealed] = reader.every("SELECT sealed FROM opening WHERE length(sealed) > 100000")
     parts = [sealed[0][at : at + 64] for at in range(0, len(sealed[0]) - 64, 20_000)]
     # One of them may lie across two pages.
     assert len(holding(file.parent, *parts)) > len(parts) // 2
@@ -198,7 +199,7 @@ def test_a_reader_that_is_in_the_way_is_waited_for_and_then_the_rest_is_left(
     [hers] = keep(store, "maria", "m@example.com")
     with Reader(file) as reader:
         reader._connection.execute("BEGIN")
-        reader._all("SELECT * FROM opening")
+        reader.every("SELECT * FROM opening")
         assert forget(store, "maria", patience=0)[1] == "log"
         # Others are not kept from writing meanwhile.
         keep(store, "tom", "t@example.com")

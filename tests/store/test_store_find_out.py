@@ -20,7 +20,9 @@ from saferun.control import limit as limits
 from saferun.ledger import OutcomeEntry, RecoveryEntry, parse
 from saferun.policy import loads
 from saferun.store import Enrol, FindOut, Reader, Store, WrongSecretError
-from storing import Clock, admit, audit, due, settle
+from saferun.store.controls import groups
+from saferun.store.unsettled import calls_under_way, unknown_calls
+from storing import Clock, admit, as_of, audit, due, settle
 
 LIMITED = """
 version: 1
@@ -39,12 +41,12 @@ tools:
 
 def unknown(file: Path) -> list[int]:
     with Reader(file) as reader:
-        return [call.seq for call in reader.unknown()]
+        return [call.seq for call in unknown_calls(reader)]
 
 
 def used(file: Path) -> dict[str, object]:
     with Reader(file) as reader:
-        return {name: state for group in reader.groups() for name, state in group.states.items()}
+        return {name: state for group in groups(reader) for name, state in group.states.items()}
 
 
 @pytest.fixture
@@ -61,7 +63,7 @@ def test_a_call_whose_process_died_is_listed_with_what_is_known_of_it(
     paying(file, ({"x": 4}, "c-1"))
     assert open_store().recovered == 1
     with Reader(file) as reader:
-        [call] = reader.unknown()
+        [call] = unknown_calls(reader)
     assert call.decision is not None
     assert call.said is not None
     assert (call.tool, call.alive) == ("pay", False)
@@ -174,7 +176,7 @@ def test_a_window_that_is_over_has_nothing_to_give_back(
     again = store.commit(admit(store, due=due(store, call, hourly)))
     store.commit(FindOut(of=admitted.seq, status="not_started"))
     with Reader(file) as reader:
-        [state] = [group.states[hourly.name] for group in reader.groups()]
+        [state] = [group.states[hourly.name] for group in groups(reader)]
     assert limits.used(hourly, state, clock.now) == 1
     assert again.seq > admitted.seq
 
@@ -200,14 +202,7 @@ def test_unknown_calls_of_an_older_store_are_found_when_it_is_brought_up_to_date
         other.execute("INSERT INTO entry VALUES (1000, x'7b', x'00')")
         other.execute("""INSERT INTO entry VALUES (1001, '{"status":"unknown"', x'00')""")
         before = other.execute("SELECT seq, said, at, tool, call, approval FROM unknown").fetchall()
-        for table in (
-            *("unknown", "node", "landmark", "archive"),
-            *("opening", "subject", "anchor"),
-        ):
-            other.execute(f"DROP TABLE {table}")
-        other.execute("ALTER TABLE checkpoint DROP COLUMN frontier")
-        other.execute("CREATE TABLE frame (run_id, seq)")
-        other.execute("PRAGMA user_version = 3")
+    as_of(file, 3)
     open_store().close()
     assert unknown(file) == found
     with contextlib.closing(sqlite3.connect(file)) as other:
@@ -240,7 +235,7 @@ def test_a_process_that_is_only_paused_is_not_taken_for_dead(file: Path) -> None
         assert recovered_by_another(file) == "0"
         assert unknown(file) == []
         with Reader(file) as reader:
-            assert [(call.tool, call.alive) for call in reader.under_way()] == [("pay", True)]
+            assert [(call.tool, call.alive) for call in calls_under_way(reader)] == [("pay", True)]
     finally:
         agent.send_signal(signal.SIGCONT)
         agent.kill()

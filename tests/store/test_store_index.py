@@ -27,11 +27,12 @@ from saferun.ledger import (
     UserEntry,
     encode,
     leaf_hash,
+    read,
     seal,
 )
 from saferun.store import Append, Reader, Store, index
 from saferun.store.index import Index, Query
-from storing import Clock, admit, audit, settle
+from storing import Clock, admit, audit, settle, shelve
 
 OF = {"agent": "support", "user": "maria"}
 
@@ -349,37 +350,105 @@ def test_rows_of_any_type_are_passed_over(store: Store, file: Path, kind: str) -
     assert found(file, agent="support") == [5, 1]
 
 
-def archive(file: Path, size: int) -> None:
-    sql(
-        file,
-        f"UPDATE entry SET body = x'' WHERE seq < {size}",
-        f"INSERT INTO archive VALUES (0, {size}, {size})",
-    )
-
-
 def test_entries_that_went_into_an_archive_are_still_found(store: Store, file: Path) -> None:
     calls(store)
     with built(file) as made:
         times = [made.reader.time(seq) for seq in range(made.size)]
         time = times[3]
-    archive(file, 4)
+    shelve(store, 4)
     with built(file) as made:
         [hit] = made.find(Query(facets={"agent": ("sales",)}))
         assert (hit.seq, hit.body, hit.entry) == (3, b"", None)
         assert (hit.time, hit.known["kind"], hit.known["agent"]) == (time, "decision", "sales")
         assert list(made.find(Query(facets={"agent": ("sales",)}, until=time))) == []
         within = [hit.seq for hit in made.find(Query(since=time, until=time + 1), newest=False)]
-        assert within == [seq for seq, each in enumerate(times) if each == time]
+        # The last is the entry that says what was archived.
+        assert within[: len(times)] == [seq for seq, each in enumerate(times) if each == time]
         assert made.missing == 0
     assert found(file, agent="support") == [5, 4, 1]
 
 
 def test_what_was_archived_before_it_was_indexed_is_counted(store: Store, file: Path) -> None:
     calls(store)
-    archive(file, 4)
+    shelve(store, 4)
     assert found(file, agent="support") == [5, 4]
     with built(file) as made:
-        assert made.missing == 4
+        assert made.missing == 3
+
+
+class Shelf:
+    """Some of the entries that went into an archive, as a reader is given them."""
+
+    trouble = None
+
+    def __init__(self, bodies: dict[int, bytes]) -> None:
+        self._bodies = bodies
+
+    def overlaps(self, first: int, size: int) -> bool:
+        return any(first <= seq < size for seq in self._bodies)
+
+    def body(self, seq: int, leaf: object) -> bytes:
+        body = self._bodies.get(seq, b"")
+        return body if leaf_hash(body) == leaf else b""
+
+
+def stored(file: Path) -> dict[int, bytes]:
+    with Reader(file) as reader:
+        return {seq: body for seq, body, _ in reader.rows()}
+
+
+@contextlib.contextmanager
+def with_shelf(file: Path, bodies: dict[int, bytes]) -> Iterator[Index]:
+    shelf: Any = Shelf(bodies)
+    with Reader(file, shelf) as reader, Index(reader) as made:
+        made.build()
+        yield made
+
+
+def test_each_part_of_an_archive_that_is_at_hand_once_is_known_from_then_on(
+    store: Store, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls(store)
+    whole, every = stored(file), found(file, kind=("decision", "model"))
+    own(file).unlink()
+    shelve(store, 4)
+    monkeypatch.setattr(index, "PAGE", 2)
+    with built(file) as made:
+        assert (made.lacking(0), made.lacking(3), made.lacking(4)) == (1, 3, None)
+    for part, lacking in (((3,), 1), ((1,), 2), ((2,), None)):
+        with with_shelf(file, {seq: whole[seq] for seq in part}) as made:
+            assert made.lacking(0) == lacking
+    with built(file) as made:
+        assert (made.missing, made.lacking(0)) == (0, None)
+        assert [
+            hit.seq for hit in made.find(Query(facets={"kind": ("decision", "model")}))
+        ] == every
+        times = [hit.time for hit in made.find(Query(), newest=False) if hit.entry is None]
+        assert times == [read(whole[seq]).time for seq in range(1, 4)]
+
+
+def test_what_is_at_hand_and_was_changed_is_not_taken_up(store: Store, file: Path) -> None:
+    calls(store)
+    whole = stored(file)
+    shelve(store, 4)
+    with with_shelf(file, {3: whole[3].replace(b"sales", b"sails")}) as made:
+        assert (made.lacking(3), made.missing) == (3, 3)
+
+
+def test_an_outcome_is_found_by_a_decision_that_came_back_after_it(
+    store: Store, file: Path
+) -> None:
+    calls(store)
+    whole = stored(file)
+    by_verdict = found(file, kind="outcome", verdict="allow")
+    assert by_verdict
+    own(file).unlink()
+    [first, *_] = sorted(by_verdict)
+    shelve(store, first)
+    assert first not in found(file, kind="outcome", verdict="allow")
+    with with_shelf(file, whole) as made:
+        query = Query(facets={"kind": ("outcome",), "verdict": ("allow",)})
+        assert [hit.seq for hit in made.find(query)] == by_verdict
 
 
 def test_of_two_that_build_at_once_one_waits(store: Store, file: Path) -> None:

@@ -29,6 +29,7 @@ from saferun.ledger.succession import stated
 from saferun.store import Reader, Store, checkpoint
 from saferun.store.nodes import index_tree
 from saferun.store.proving import grown, receipt
+from storing import as_of
 
 SIZE = 20 * 256 + 40
 """Entries of a short ledger: twenty nodes of level 8, and some leaves beside them."""
@@ -221,9 +222,7 @@ def test_sizes_that_cannot_be_have_no_proof(path, old, new) -> None:
 def test_a_store_of_before_there_were_nodes_is_proven_from_its_leaves(path) -> None:
     own = signer(path)
     note = checkpoint(path, own)
-    run(path, "DROP TABLE node")
-    run(path, "DROP TABLE landmark")
-    run(path, "PRAGMA user_version = 3")
+    as_of(path, 3)
     made = receipt(path, 300, note, stated(note))
     assert open_receipt(made.encode(), Verifier(own.vkey())).entry.seq == 300
 

@@ -11,6 +11,7 @@ import pytest
 from saferun.admission import Due
 from saferun.control import Charge, Health, Limit
 from saferun.store import Reader, Store
+from saferun.store.controls import groups
 from saferun.store.pruning import READ, TAKEN, Pruning
 from storing import Clock, admit, kinds, settle
 
@@ -34,7 +35,7 @@ def count(store: Store, limit: Limit, user: int, amount: int = 1):
 
 def keys(store: Store) -> set[int]:
     with Reader(store.path) as reader:
-        return {-2 - group.key for group in reader.groups()}
+        return {-2 - group.key for group in groups(reader)}
 
 
 def prune(store: Store) -> int:
@@ -86,7 +87,7 @@ def test_a_process_that_still_remembers_a_row_counts_on_as_if_it_had_been_empty(
     assert count(store, HOURLY, 1).starts
     assert not count(store, HOURLY, 1).starts
     with Reader(store.path) as reader:
-        [group] = reader.groups()
+        [group] = groups(reader)
     assert group.about == [("policy", "shop/enforce"), ("user", "u1")]
 
 
@@ -99,7 +100,7 @@ def test_a_call_that_ends_after_its_row_has_gone_owes_nothing(store: Store, cloc
     store.commit(late)
     assert count(store, BUDGET, 1, 10 * SECOND).starts
     with Reader(store.path) as reader:
-        [group] = reader.groups()
+        [group] = groups(reader)
     assert group.about == [("policy", "shop/enforce"), ("user", "u1")]
 
 

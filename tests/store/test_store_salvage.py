@@ -18,11 +18,14 @@ from publishing import Published
 from saferun import Gate, Outcome, StoreError
 from saferun.approval import Question, Vote
 from saferun.call import Call, RunRef
+from saferun.config import SigningTable
 from saferun.control import Switch
+from saferun.ledger import Checkpoint, leaf_hash, sign_checkpoint
 from saferun.policy import loads
 from saferun.store import FindOut, Reader, Store, Turn, checkpoint
 from saferun.store.salvage import Salvaged, salvage
-from storing import audit
+from saferun.store.unsettled import unknown_calls
+from storing import as_of, audit
 
 POLICY = """
 version: 1
@@ -76,7 +79,7 @@ def lived(file: Path, runs: int = 4, calls: int = 30) -> None:
     paying(file, ({"x": 4}, "c-1"), ({"x": 5}, "c-2"), policy=POLICY)
     store = Store(f"sqlite:///{file}", durability="process")
     with Reader(file) as reader:
-        first = next(reader.unknown())
+        first = next(unknown_calls(reader))
     store.commit(FindOut(of=first.seq, status="not_started"))
     store.close()
     # One more, whose end nobody has recorded yet, and which still lies in the log.
@@ -296,6 +299,27 @@ def test_a_checkpoint_ahead_of_what_is_saved_keeps_anything_from_being_signed(
         checkpoint(new, signer)
 
 
+def test_an_old_ledgers_key_is_looked_for_where_the_configuration_says(tmp_path: Path) -> None:
+    file = tmp_path / "store" / "saferun.db"
+    store = Store(f"sqlite:///{file}", durability="process")
+    signer = store.signer()
+    store.close()
+    with Reader(file) as reader:
+        begun = msgspec.json.decode(reader.body(0))
+    # Before format 4 it did not say its key.
+    del begun["vkey"]
+    body = msgspec.json.encode(begun | {"format": 1})
+    note = sign_checkpoint(Checkpoint(signer.name, 5, bytes(32)), signer)
+    with contextlib.closing(sqlite3.connect(file)) as old, old:
+        old.execute("UPDATE entry SET body = ?, leaf = ?", (body, leaf_hash(body)))
+        old.execute("INSERT INTO checkpoint (size, note) VALUES (5, ?)", (note,))
+    elsewhere = (tmp_path / "elsewhere.key").absolute()
+    shutil.move(file.parent / "keys" / "default.signing.key", elsewhere)
+    assert salvage(file, file.with_name("without.db")).vouched == 0
+    given = SigningTable(file=str(elsewhere))
+    assert salvage(file, file.with_name("new.db"), signing=given).vouched == 5
+
+
 def test_requests_that_were_open_count_no_more_where_anything_is_lost(torn: Path) -> None:
     with contextlib.closing(sqlite3.connect(torn)) as other, other:
         other.execute(
@@ -400,11 +424,7 @@ def test_one_that_is_killed_leaves_no_half_of_a_store(torn: Path, point: str) ->
 
 
 def test_an_older_store_is_saved_in_the_schema_of_today(torn: Path, was) -> None:
-    with contextlib.closing(sqlite3.connect(torn)) as other, other:
-        for table in ("unknown", "node", "opening", "subject", "anchor"):
-            other.execute(f"DROP TABLE {table}")
-        other.execute("ALTER TABLE checkpoint DROP COLUMN frontier")
-        other.execute("PRAGMA user_version = 3")
+    as_of(torn, 3)
     new = torn.with_name("new.db")
     told = salvage(torn, new)
     assert told.whole, told

@@ -1,7 +1,6 @@
 """The schema of a store: an old one is brought up to date, with all that it holds."""
 
 import contextlib
-import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -15,38 +14,13 @@ from saferun.control import Charge, Limit
 from saferun.errors import StoreError
 from saferun.ledger import ApprovalEntry
 from saferun.store import Answer, Reader, Request, Store, sqlite
-from storing import admit, audit, due, kinds, settle
+from saferun.store.versions import assignment_of, kept_version
+from storing import admit, as_of, audit, due, kinds, settle
 
 ALLOWS = "version: 1\nname: shop\ndefault: allow\n"
 OLD = range(1, sqlite.VERSION)
 CALL = Call(tool="refund", args={"order": "A-17"})
 LIMIT = Limit(id="per-order", max=1, per=("args.order",))
-
-
-def as_of(file: Path, schema: int) -> None:
-    """Make a store what an earlier version would have made of it: its tables, and what fits."""
-    old = file.with_name("old.db")
-    with contextlib.closing(sqlite3.connect(old)) as made, made:
-        for step in range(1, schema + 1):
-            made.executescript(sqlite._MIGRATIONS[step])
-        made.execute(f"PRAGMA application_id = {sqlite.APPLICATION}")
-        made.execute(f"PRAGMA user_version = {schema}")
-        made.execute("ATTACH ? AS new", (str(file),))
-        known = {name for (name,) in made.execute("SELECT name FROM new.sqlite_schema")}
-        tables = made.execute("SELECT name FROM main.sqlite_schema WHERE type = 'table'").fetchall()
-        for (table,) in tables:
-            if table in known:
-                rows = made.execute(f"PRAGMA main.table_info({table})").fetchall()
-                columns = ", ".join(row[1] for row in rows)
-                # What controls keep stands there as well now, and is no head and no call.
-                only = "WHERE seq >= -1" if table == "head" and schema < 3 else ""
-                made.execute(f"INSERT INTO main.{table} SELECT {columns} FROM new.{table} {only}")
-        # What it counted, by the keys that it had then.
-        if "counter" in {table for (table,) in tables}:
-            made.execute("INSERT INTO counter VALUES (?, 7)", (bytes(16),))
-    for leftover in file.parent.glob(f"{file.name}-*"):
-        leftover.unlink()
-    os.replace(old, file)
 
 
 def shape(file: Path) -> list[tuple[str, ...]]:
@@ -150,8 +124,8 @@ def test_what_was_published_in_the_second_schema_still_decides(
     as_of(file, 2)
     open_store()
     with Reader(file) as reader:
-        assert reader.assignment("shop") == said.sealed(None)
-        assert reader.version(said.live)
+        assert assignment_of(reader, "shop") == said.sealed(None)
+        assert kept_version(reader, said.live)
 
 
 def test_from_the_first_schema_on_versions_can_be_published(

@@ -15,6 +15,8 @@ from saferun.errors import StoreError
 from saferun.ledger import KeyEntry, RestartEntry, Signer, Verifier, open_checkpoint, parse
 from saferun.ledger.rotation import open_rotation
 from saferun.store import Append, Enrol, Reader, Store, WrongSecretError, checkpoint, signing
+from saferun.store.checkpoints import kept_checkpoints
+from saferun.store.sizes import health_of
 from saferun.store.succession import Restarted, restart, rotate
 from store.dying import dies_at
 from storing import admit, audit, kinds, settle
@@ -70,7 +72,7 @@ def test_the_new_key_signs_from_the_entry_on_in_which_the_old_one_names_it(
     assert begun.ledger().vkeys == ((0, before), (done.seq, done.vkey))
     with Reader(file) as reader:
         # The old key's last word is over all that came before, the new one's first over that.
-        *_, last, first = reader.checkpoints()
+        *_, last, first = kept_checkpoints(reader)
     assert open_checkpoint(last, [Verifier(before)]).size == done.seq
     assert open_checkpoint(first, [Verifier(done.vkey)]).size == done.seq + 1
     assert signs(file)
@@ -85,7 +87,7 @@ def test_a_process_that_goes_on_signs_with_the_new_key_too(
     grow(begun)
     begun.close()
     with Reader(file) as reader:
-        assert open_checkpoint(reader.checkpoints()[-1], [Verifier(done.vkey)]).size == 4
+        assert open_checkpoint(kept_checkpoints(reader)[-1], [Verifier(done.vkey)]).size == 4
 
 
 def test_nobody_rotates_without_a_secret_of_their_own(begun: Store, file: Path) -> None:
@@ -247,9 +249,9 @@ def test_what_was_open_is_void_after_a_restart(
     restarted(open_store)
     assert kinds(file)[-4:] == ["restart", "approval", "approval", "recovery"]
     with Reader(file) as reader:
-        rows = reader._all("SELECT state FROM approval ORDER BY id")
+        rows = reader.every("SELECT state FROM approval ORDER BY id")
         assert [state for (state,) in rows] == ["cancelled", "stale", "rejected"]
-        assert reader.health().open_calls == 0
+        assert health_of(reader).open_calls == 0
 
 
 def _leave_open(file: str) -> None:  # pragma: no cover - in the child

@@ -20,6 +20,7 @@ from saferun.ledger import (
     seal,
 )
 from saferun.store import Reader, Store, checkpoint, verifying
+from saferun.store.checkpoints import kept_checkpoints
 from saferun.store.verifying import verify
 
 ENTRIES = 3 * verifying.PART + 100
@@ -97,9 +98,9 @@ def found(path: Path, processes: int):
         signer = reader.signer()
         assert signer is not None
         known = Known(
-            external=tuple(reader.checkpoints()[:1]),
-            local=reader.checkpoints(),
-            trusted=Verifier(signer.vkey()),
+            external=tuple(kept_checkpoints(reader)[:1]),
+            local=kept_checkpoints(reader),
+            trusted=(Verifier(signer.vkey()),),
         )
         return verify(reader, reader.head(), known, processes=processes)
 

@@ -41,4 +41,4 @@ def test_characters_that_xml_cannot_hold_are_written_out() -> None:
     root = _written('  - {name: "é\\U0001F600 <&>", call: {tool: t, args: {a: x}}, expect: deny}\n')
     assert root[0][0].get("name") == "é\U0001f600 <&>"
     hostile = _written('  - {name: "a\\u202eb", call: {tool: t, args: {a: x}}, expect: deny}\n')
-    assert hostile[0][0].get("name") == "a\\u{202e}b"
+    assert hostile[0][0].get("name") == "a\\u202eb"

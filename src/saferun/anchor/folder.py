@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-from saferun.anchor.place import AnchorError, Kind, Offered, Patience, RefusedError
+from saferun.anchor.place import AnchorError, Kind, Offered, Patience, RefusedError, slug_of
 from saferun.files import beginning, sync
 from saferun.ledger import Checkpoint, NoteError, open_checkpoint
 from saferun.ledger.note import MAX_NOTE
@@ -42,7 +42,12 @@ class FolderPlace:
         try:
             if not self.path.is_dir():
                 raise AnchorError(f"There is no folder {self.path}; make it, or mount it.")
-            newest = self._newest(offered)
+            for name in offered.former:
+                # What is longer was lost, and the ledger itself says so.
+                last = self._newest(offered, name.origin, name.size)
+                if last is not None:
+                    _held_against(last, offered)
+            newest = self._newest(offered, checkpoint.origin)
             if newest is not None:
                 _held_against(newest, offered)
             if newest is None or newest.size < checkpoint.size:
@@ -51,24 +56,31 @@ class FolderPlace:
             raise AnchorError(f"{self.path} cannot be written: {problem.strerror}.") from None
         return offered.note
 
-    def _newest(self, offered: Offered) -> Checkpoint | None:
-        """The longest checkpoint in the folder that this ledger has signed."""
-        for path in self._files(offered)[:_LOOKED_AT]:
+    def _newest(self, offered: Offered, origin: str, most: int | None = None) -> Checkpoint | None:
+        """The longest checkpoint in the folder that this ledger has signed under a name.
+
+        Of those over at most so many entries, where that is said.
+        """
+        for path in self._files(origin, most)[:_LOOKED_AT]:
             with contextlib.suppress(NoteError, OSError):
-                return open_checkpoint(
-                    beginning(path, MAX_NOTE), offered.verifiers, offered.checkpoint.origin
-                )
+                found = open_checkpoint(beginning(path, MAX_NOTE), offered.verifiers, origin)
+                if most is None or found.size <= most:
+                    return found
         return None
 
-    def _files(self, offered: Offered) -> list[Path]:
+    def _files(self, origin: str, most: int | None) -> list[Path]:
         name = re.compile(
-            rf"{re.escape(offered.slug)}\.\d{{{_DIGITS}}}{re.escape(SUFFIX)}", re.ASCII
+            rf"{re.escape(slug_of(origin))}\.(\d{{{_DIGITS}}}){re.escape(SUFFIX)}", re.ASCII
         )
-        return [self.path / found for found in sorted(self._named(name), reverse=True)]
+        found = sorted(self._named(name), reverse=True)
+        return [self.path / name for size, name in found if most is None or size <= most]
 
-    def _named(self, name: re.Pattern[str]) -> Iterator[str]:
+    def _named(self, name: re.Pattern[str]) -> Iterator[tuple[int, str]]:
+        """The sizes in the names of files, and the names."""
         with os.scandir(self.path) as entries:
-            yield from (entry.name for entry in entries if name.fullmatch(entry.name))
+            for entry in entries:
+                if (match := name.fullmatch(entry.name)) is not None:
+                    yield int(match[1]), entry.name
 
     def _write(self, offered: Offered) -> None:
         path = self.path / f"{offered.slug}.{offered.checkpoint.size:0{_DIGITS}}{SUFFIX}"

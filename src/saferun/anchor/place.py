@@ -31,24 +31,38 @@ class History(Protocol):
         ...
 
 
+class Former(NamedTuple):
+    """A name that the ledger had: it holds the first `size` entries that were signed under it."""
+
+    origin: str
+    size: int
+
+
 class Offered(NamedTuple):
     """What a place is offered: the note, what stands in it, and what it takes to prove it.
 
-    `verifiers` are the keys that this ledger's checkpoints may have been signed with.
+    `verifiers` are the keys that this ledger's checkpoints may have been signed with, and `former`
+    the names under which that was, besides the one of now.
     """
 
     note: bytes
     checkpoint: Checkpoint
     verifiers: Sequence[Verifier]
     history: History
+    former: Sequence[Former] = ()
 
     @property
     def slug(self) -> str:
-        """The ledger's origin, fit to be the beginning of a file's name.
+        """The ledger's origin, fit to be the beginning of a file's name."""
+        return slug_of(self.checkpoint.origin)
 
-        The origin comes from the database, so it is no path and no option of a command here.
-        """
-        return re.sub(r"[^A-Za-z0-9_-]+", "-", self.checkpoint.origin).strip("-") or "ledger"
+
+def slug_of(origin: str) -> str:
+    """An origin, fit to be the beginning of a file's name.
+
+    It comes from the database, so it is no path and no option of a command here.
+    """
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", origin).strip("-") or "ledger"
 
 
 class Patience:

@@ -1,5 +1,6 @@
 """One round: a checkpoint is signed and offered to every place at once."""
 
+import itertools
 import queue
 import threading
 import time
@@ -9,12 +10,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from saferun.anchor.history import Kept
-from saferun.anchor.place import AnchorError, Offered, Patience, Place, RefusedError
+from saferun.anchor.place import AnchorError, Former, Offered, Patience, Place, RefusedError
 from saferun.config import SigningTable
 from saferun.errors import SafeRunError, StoreError
 from saferun.ledger import Verifier, open_checkpoint
 from saferun.store import Anchored, Reader, checkpoint, keep_anchored
+from saferun.store.anchors import anchored
 from saferun.store.locks import FileLock
+from saferun.store.signing import Ledger
 
 LAST = 3.0
 """Seconds that a round may still take once its process is to end."""
@@ -101,17 +104,24 @@ def _offered(path: Path, signing: SigningTable | None) -> tuple[Offered, dict[st
     with Reader(path) as reader:
         # As the ledger names it last: one that was rotated is signed by the newest key.
         signer = reader.signer(given=signing)
-        former = reader.named_keys()
+        ledger = reader.named_keys()
         before: dict[str, Anchored] = {}
         # What was changed there is no reason to go nowhere: it only spares a witness a question.
         with suppress(StoreError):
-            before = {place.name: place for place in reader.anchors()}
+            before = {place.name: place for place in anchored(reader)}
         if signer is None:
             raise reader.missing_key()
     note = checkpoint(path, signer)
-    verifiers = [Verifier(vkey) for vkey in {signer.vkey(), *(vkey for _, vkey in former.vkeys)}]
+    verifiers = [Verifier(vkey) for vkey in {signer.vkey(), *(vkey for _, vkey in ledger.vkeys)}]
     stated = open_checkpoint(note, verifiers)
-    return Offered(note, stated, verifiers, Kept(path)), before
+    return Offered(note, stated, verifiers, Kept(path), _former(ledger)), before
+
+
+def _former(ledger: Ledger) -> list[Former]:
+    """The names that the ledger had, each with the entries that it had when that name ended."""
+    named = [(since, vkey.partition("+")[0]) for since, vkey in ledger.vkeys]
+    steps = itertools.pairwise(named)
+    return [Former(name, until) for (_, name), (until, after) in steps if after != name]
 
 
 class _Asked(NamedTuple):

@@ -5,11 +5,9 @@ turn `deny` into `yned`: a person must see what would run, so both are shown as 
 are and never sent to the terminal.
 """
 
-import unicodedata
+from saferun.unseen import named, unseen
 
 _SHOWN = {"\n": "⏎", "\t": "⇥"}
-_BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")
-"""Letters by their category that are drawn as nothing."""
 
 
 def inert(text: str, limit: int | None = None) -> str:
@@ -21,14 +19,5 @@ def inert(text: str, limit: int | None = None) -> str:
     if limit is not None and len(text) > limit:
         left = len(text) - limit
         text = text[:limit]
-    shown = "".join(
-        char
-        if char.isprintable() and unicodedata.category(char) != "Cf" and char not in _BLANK
-        else _visible(char)
-        for char in text
-    )
+    shown = "".join((_SHOWN.get(char) or named(char)) if unseen(char) else char for char in text)
     return f"{shown}… ({left:,} more characters)" if left else shown
-
-
-def _visible(char: str) -> str:
-    return _SHOWN.get(char, f"\\u{{{ord(char):x}}}" if char != " " else char)

@@ -215,7 +215,10 @@ def _standing(path: Path) -> Path:
 
 
 def _opened(chosen: Config, reader: "Reader") -> Iterator[Check]:
-    path, health = reader.path, reader.health()
+    from saferun.store.sizes import extent_of, health_of
+    from saferun.store.unsettled import count_unknown
+
+    path, health = reader.path, health_of(reader)
     found = f"{near(path)}, {size(health.size)}, {chosen.durability} durability"
     if not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
         advice = "Give this user write access to the file and its folder."
@@ -229,7 +232,7 @@ def _opened(chosen: Config, reader: "Reader") -> Iterator[Check]:
     yield Check("ledger", "ok", f"{health.origin}, {entries}")
     calls = f"{health.open_calls:,} without an outcome, {health.waiting:,} waiting for a person"
     yield Check("calls", "ok", calls)
-    unknown = reader.unknowns()
+    unknown = count_unknown(reader)
     if unknown:
         advice = "`saferun ledger recover` lists them, and settles one once you know."
         many = counted(unknown, "call")
@@ -237,7 +240,8 @@ def _opened(chosen: Config, reader: "Reader") -> Iterator[Check]:
     yield from _controls(reader)
     yield _checkpoint(reader, health.entries, health.checkpoint)
     yield from _anchors(chosen, reader, health.entries)
-    yield _growth(reader.extent(), _free(path))
+    yield from _archives(reader)
+    yield _growth(extent_of(reader), _free(path))
     yield from _keys(path.parent / "keys", health.ledger, chosen.signing)
     yield from _sensitive(reader)
     yield _clock(reader, health.entries)
@@ -245,15 +249,19 @@ def _opened(chosen: Config, reader: "Reader") -> Iterator[Check]:
 
 def _sensitive(reader: "Reader") -> Iterator[Check]:
     """What is kept of people, encrypted, and whether an erasure has been finished."""
-    people = counted(reader.subjects(), "person", "people")
-    if not reader.reaches():
+    from saferun.store.openings import Openings
+
+    openings = Openings(reader)
+    subjects = openings.subjects()
+    people = counted(subjects, "person", "people")
+    if not openings.reaches():
         file = reader.path.parent / "keys" / f"{reader.ledger}.subjects.key"
         what = f"kept of {people}, and the key {near(file)} is missing or another one"
         advice = "Put the original back: until then, calls with sensitive values are denied."
         yield Check("sensitive", "error", what, advice)
-    elif reader.subjects():
+    elif subjects:
         yield Check("sensitive", "ok", f"kept of {people}, each under a key of their own")
-    due = reader.unfinished()
+    due = openings.unfinished()
     if due is not None:
         what = "the key that was used has yet to be renewed" if due == "key" else _LOG
         advice = "The next process that opens the store goes on; saferun ledger erase does, too."
@@ -319,6 +327,7 @@ def _checkpoint(reader: "Reader", entries: int, newest: int | None) -> Check:
 def _anchors(chosen: Config, reader: "Reader", entries: int) -> Iterator[Check]:
     """How far each place outside has the ledger, and what is past the newest of them."""
     from saferun.anchor import places
+    from saferun.store.anchors import anchored
 
     try:
         known = places(chosen)
@@ -327,11 +336,12 @@ def _anchors(chosen: Config, reader: "Reader", entries: int) -> Iterator[Check]:
         return
     if not known:
         return
-    kept = {place.name: place for place in reader.anchors()}
+    kept = {place.name: place for place in anchored(reader)}
     late = 3e6 * chosen.anchors.seconds
     for place in known:
         yield _anchor(f"{place.kind} {place.name}", kept.get(place.name), entries, late)
-    newest = max((kept[place.name].size for place in known if place.name in kept), default=0)
+    taken = (kept[place.name] for place in known if place.name in kept)
+    newest = max((place.size for place in taken if place.size == _stated(place.note)), default=0)
     past = counted(max(0, entries - newest), "entry is", "entries are")
     yield Check("anchored", "ok", f"{newest:,} of {entries:,} outside; {past} past that")
 
@@ -339,7 +349,11 @@ def _anchors(chosen: Config, reader: "Reader", entries: int) -> Iterator[Check]:
 def _anchor(place: str, kept: "Anchored | None", entries: int, late: float) -> Check:
     go = "`saferun ledger anchor` goes there now, and `saferun serve` regularly."
     if kept is None:
-        return Check("anchor", "warning", f"{place} has not been gone to yet", go)
+        # A store that was put back from a copy remembers none of what came after that.
+        return Check("anchor", "warning", f"{place}: this store remembers no visit to it", go)
+    if kept.size and kept.size != _stated(kept.note):
+        what = f"{place}: the note that it took is not of the {kept.size:,} entries remembered"
+        return Check("anchor", "error", what, f"What is remembered was changed. {go}")
     now = time.time_ns() // 1000
     had = f"{kept.size:,} entries, {span(max(0, now - kept.time))} ago" if kept.size else "nothing"
     if kept.against:
@@ -351,6 +365,25 @@ def _anchor(place: str, kept: "Anchored | None", entries: int, late: float) -> C
     if kept.size < entries and now - kept.time > late:
         return Check("anchor", "warning", f"{place} has {had}", go)
     return Check("anchor", "ok", f"{place} has {had}")
+
+
+def _stated(note: bytes) -> int | None:
+    """For how many entries a note says that it vouches, None where it is none."""
+    from saferun.ledger import NoteError
+    from saferun.ledger.succession import stated
+
+    try:
+        return stated(note).size
+    except NoteError:
+        return None
+
+
+def _archives(reader: "Reader") -> Iterator[Check]:
+    """Whether what was archived is what the ledger's key has let go."""
+    try:
+        reader.archives()
+    except SafeRunError as problem:
+        yield Check("archive", "error", str(problem), "Somebody has changed this ledger.")
 
 
 def _growth(extent: "Extent", free: int) -> Check:

@@ -57,10 +57,11 @@ def login(
 def _known(opened: "Store", person: str, *, new: bool) -> Path:
     """Have the store and this machine know a person by one secret; the file that holds it."""
     from saferun.store import Enrol, Reader, Vouch
+    from saferun.store.versions import is_enrolled
 
     path = _file(person)
     with Reader(opened.path) as reader:
-        known = reader.knows(person)
+        known = is_enrolled(reader, person)
     here = path.exists()
     if known and new and not here:
         raise CannotError(f"{person} has a secret already; run saferun login {person} with it.")

@@ -8,7 +8,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from saferun import config
+from saferun import config, files
 from saferun.config import Config
 from saferun.errors import SafeRunError
 
@@ -61,10 +61,12 @@ def near(path: Path) -> str:
 
 
 def contents(path: Path, limit: int) -> bytes:
-    """A whole file of at most `limit` bytes. Raises CannotError."""
+    """A whole file of at most `limit` bytes, or all that comes through a pipe of that name.
+
+    Raises CannotError.
+    """
     try:
-        with path.open("rb") as file:
-            data = file.read(limit + 1)
+        data = files.arrived(path, limit + 1, files.PATIENCE)
     except OSError as problem:
         raise CannotError(f"{path} cannot be read: {problem.strerror}.") from None
     if len(data) > limit:

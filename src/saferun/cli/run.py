@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from saferun.replay import Frame, RunStory
     from saferun.store import Reader
     from saferun.store.index import Index
+    from saferun.store.openings import Openings
 
 app = typer.Typer(name="run", help="Look at what agents did.", no_args_is_help=True)
 
@@ -76,6 +77,9 @@ _SEALED = {*_LARGE, "given", "error", "prompt", "plan", "user", "context"}
 OUT_OF_REACH = "[sealed]"
 """What is shown in place of a sealed value whose key is not here."""
 
+EITHER = "[erased or lost]"
+"""What is shown in place of one that nobody can open, where some were erased and others lost."""
+
 
 @app.command("list")
 def runs(
@@ -85,14 +89,20 @@ def runs(
     as_json: JsonOption = False,
 ) -> int:
     """List the newest runs, the newest first."""
+    from saferun.store.runs import newest_runs
+
     with _history(store, archive) as (reader, index):
         # In short at once: whole stories of many runs would not fit into memory.
-        listed = (_in_short(_told(index, run_id)) for run_id in reader.runs(limit))
-        if as_json:
-            for each in listed:
-                document(msgspec.to_builtins(each))
-        else:
-            _print_list(screen(), list(listed))
+        listed: list[_Short] = []
+        for run_id in newest_runs(reader, limit):
+            listed.append(_in_short(_told(index, run_id)))
+            if as_json:
+                document(msgspec.to_builtins(listed[-1]))
+        if not as_json:
+            _print_list(screen(), listed)
+        archived = [seq for each in listed for seq in each.archived]
+        lacking = sum(each.frames is None and not each.archived for each in listed)
+        _say_where(screen(stderr=as_json), index, archived, lacking)
     return 0
 
 
@@ -105,14 +115,18 @@ def show(
     as_json: JsonOption = False,
 ) -> int:
     """Show one run frame by frame: what was said, decided and done."""
-    with _history(store, archive) as (reader, index):
-        told = _told(index, _named(reader, run), whole=full, opened=True)
-        if not as_json:
+    with _history(store, archive) as (_, index):
+        run_id = _named(index, run)
+        told = _told(index, run_id, whole=full, opened=True)
+        if told.lacking is not None and not told.story.frames:
+            raise CannotError(f"Run {run_id!r} lies in an archive{_elsewhere(index)}.")
+        if as_json:
+            document(_in_full(told))
+        else:
             told.turns = _turns(index, told.story)
-    if as_json:
-        document(_in_full(told))
-    else:
-        _Page(screen(), told, full=full).print()
+            _Page(screen(), told, full=full).print()
+        lacking = told.lacking is not None and not told.archived
+        _say_where(screen(stderr=as_json), index, told.archived, lacking)
     return 0
 
 
@@ -122,13 +136,15 @@ app.command("import")(bring_in)
 class _Told(msgspec.Struct):
     """A run's story, and the numbers of its entries that could not be read.
 
-    `archived` are those that lie in an archive which was not given. `turns` are the switches that
-    were turned, where any has stopped a call of the run.
+    `archived` are those that lie in an archive which was not given. `lacking` is the first of the
+    entries that may be its own and that the index has never seen, None where there is none.
+    `turns` are the switches that were turned, where any has stopped a call of the run.
     """
 
     story: "RunStory"
     unreadable: list[int]
     archived: list[int] = []
+    lacking: int | None = None
     turns: list["Entry"] = []
 
 
@@ -147,11 +163,15 @@ def _history(store: str | None, archive: Path | None) -> "Iterator[tuple[Reader,
 def _told(index: "Index", run_id: str, *, whole: bool = False, opened: bool = False) -> _Told:
     """The story of a run: `whole` with its large values, and with what is sealed `opened`."""
     from saferun.replay import story
+    from saferun.store.runs import run_began
 
     missed: list[int] = []
     found = story(run_id, _entries(index, run_id, missed, whole=whole, opened=opened))
     archived = [seq for seq in missed if index.reader.away(seq)]
-    return _Told(found, [seq for seq in missed if seq not in archived], archived)
+    unreadable = [seq for seq in missed if seq not in archived]
+    # A run that nobody has bound to anybody has its entries in the index alone.
+    lacking = index.lacking(run_began(index.reader, run_id) or 0)
+    return _Told(found, unreadable, archived, lacking)
 
 
 def _turns(index: "Index", story: "RunStory") -> "list[Entry]":
@@ -187,7 +207,9 @@ def _entries(
 ) -> "Iterator[Entry]":
     from saferun.ledger import EntryError, read
     from saferun.replay import large
+    from saferun.store.openings import Openings
 
+    openings = Openings(index.reader)
     for seq in index.frames(run_id):
         for body in index.reader.bodies([seq]):
             try:
@@ -200,38 +222,64 @@ def _entries(
                 for key in _LARGE & entry.fields.keys():
                     entry.fields[key] = large.found(entry.fields, key, index.reader.blob)
             if opened and "sealed" in entry.fields:
-                _open(index.reader, entry.fields)
+                _open(openings, index, entry.fields)
             yield entry
 
 
-def _open(reader: "Reader", fields: dict[str, Any]) -> None:
+def _open(openings: "Openings", index: "Index", fields: dict[str, Any]) -> None:
     """Put what is sealed in the place of its commitments, and a word where that cannot be."""
-    from saferun.ledger import ERASED, filled, opened
+    from saferun.ledger import ERASED, LOST, filled, opened
 
     def word(commitment: bytes) -> str:
-        return OUT_OF_REACH if reader.holds(commitment) else ERASED
+        if openings.holds(commitment):
+            return OUT_OF_REACH
+        if not index.has("kind", "erasure"):
+            return LOST
+        # Whose of the two it was, only the key could tell that is gone.
+        return EITHER if openings.lacks() else ERASED
 
     names = fields["sealed"]
     for key in _SEALED & fields.keys():
-        fields[key] = filled(opened(fields[key], names, reader.opening), names, word)
+        fields[key] = filled(opened(fields[key], names, openings.opening), names, word)
 
 
-def _named(reader: "Reader", given: str) -> str:
+def _elsewhere(index: "Index") -> str:
+    """The end of a sentence on what lies in an archive: where to look for it."""
+    archive = index.reader.archive
+    if archive is None:
+        return "; name its folder with --archive FOLDER"
+    lacks = archive.lacks(index.reader.archives())
+    return f" and not in {archive.folder}" + (f": {lacks.removesuffix('.')}" if lacks else "")
+
+
+def _named(index: "Index", given: str) -> str:
     """The id of the one run that `given` names or begins. Raises CannotError."""
-    if reader.known(given):
+    from saferun.store.runs import is_run, newest_runs
+
+    reader = index.reader
+    # What was saved of a torn store may know runs by their entries alone.
+    if is_run(reader, given) or index.has("run", given):
         return given
-    every = reader.runs(1 << 62)
+    every = newest_runs(reader, 1 << 62)
     found = [run_id for run_id in every if run_id.startswith(given)]
     if len(found) == 1:
         return found[0]
     if found:
         some = ", ".join(found[:3])
         raise CannotError(f"{len(found):,} runs begin with {given!r}, such as {some}; say more.")
+    if index.lacking(0) is not None:
+        raise CannotError(
+            f"There is no run {given!r} among what {reader.path} has at hand, and the rest lies in "
+            f"an archive{_elsewhere(index)}."
+        )
     raise CannotError(f"There is no run {given!r} in {reader.path}{meant(given, every[:1000])}")
 
 
 class _Short(msgspec.Struct):
-    """A run in one line. Times are in microseconds, as in the ledger, and `cost` in millionths."""
+    """A run in one line. Times are in microseconds, as in the ledger, and `cost` in millionths.
+
+    Nothing is counted where not all of its entries are at hand, since that would be too few.
+    """
 
     run_id: str
     began: int | None
@@ -240,11 +288,11 @@ class _Short(msgspec.Struct):
     agent: str | None
     user: str | None
     tenant: str | None
-    frames: int
-    denied: int
-    asked: int
-    deferred: int
-    cost: int
+    frames: int | None
+    denied: int | None
+    asked: int | None
+    deferred: int | None
+    cost: int | None
     stopped: bool
     error: str | None
     imported: str | None
@@ -254,7 +302,7 @@ class _Short(msgspec.Struct):
     @property
     def who(self) -> str:
         named = [inert(name, 60) for name in (self.agent, self.user) if name]
-        return " for ".join(named) or "nobody named"
+        return " for ".join(named) or ("nobody named" if self.began is not None else "")
 
     @property
     def took(self) -> str:
@@ -262,6 +310,8 @@ class _Short(msgspec.Struct):
             return IMPORTED.word
         if self.stopped:
             return "stopped"
+        if self.frames is None and self.duration is None:
+            return "archived"
         # A run that did not say that it ended goes on, or its process came to its end first.
         return "open" if self.duration is None else span(self.duration)
 
@@ -270,6 +320,15 @@ def _in_short(told: _Told) -> _Short:
     story, about = told.story, told.story.about
     began, ended = story.began, story.ended
     user = about.get("user", {}).get("id")
+    counts: dict[str, int | None] = {
+        "frames": len(story.frames),
+        "denied": story.denied,
+        "asked": story.asked,
+        "deferred": story.deferred,
+        "cost": story.cost,
+    }
+    if told.archived or told.lacking is not None:
+        counts = dict.fromkeys(counts)
     return _Short(
         run_id=story.run_id,
         began=began,
@@ -278,11 +337,7 @@ def _in_short(told: _Told) -> _Short:
         agent=about.get("agent"),
         user=user if isinstance(user, str) else None,
         tenant=about.get("tenant"),
-        frames=len(story.frames),
-        denied=story.denied,
-        asked=story.asked,
-        deferred=story.deferred,
-        cost=story.cost,
+        **counts,
         stopped=story.stopped,
         error=story.error,
         imported=about.get("imported"),
@@ -317,7 +372,7 @@ def _print_list(console: "Console", listed: list[_Short]) -> None:
         "run": [Text(_beginning(run_id, ids)) for run_id in ids],
         "when": [Text(moment(each.began), "dim") for each in listed],
         "who": [Text(each.who) for each in listed],
-        "frames": [Text(f"{each.frames:,}") for each in listed],
+        "frames": [Text("" if each.frames is None else f"{each.frames:,}") for each in listed],
         "denied": [_tally(each.denied, DENIED) for each in listed],
         "asked": [_tally(each.asked, ASKED) for each in listed],
         "took": [Text(each.took) for each in listed],
@@ -340,7 +395,6 @@ def _print_list(console: "Console", listed: list[_Short]) -> None:
         table.add_row(*row)
     console.print(table)
     _warn(console, [seq for each in listed for seq in each.unreadable])
-    _say_where(console, [seq for each in listed for seq in each.archived])
 
 
 def _least(columns: "Mapping[str, list[Text]]") -> int:
@@ -354,14 +408,19 @@ def _least(columns: "Mapping[str, list[Text]]") -> int:
 def _beginning(run_id: str, every: list[str]) -> str:
     """The beginning of a run id, as long as it takes to tell it from the others."""
     length = ID
-    while any(other.startswith(run_id[:length]) for other in every if other != run_id):
+    # One that is the beginning of another is told from it by no more than the whole.
+    while length < len(run_id) and any(
+        other.startswith(run_id[:length]) for other in every if other != run_id
+    ):
         length += 1
     return inert(run_id[:length])
 
 
-def _tally(many: int, mark: Mark) -> "Text":
+def _tally(many: int | None, mark: Mark) -> "Text":
     from rich.text import Text
 
+    if many is None:
+        return Text()
     return Text(f"{mark.icon} {many:,}", style=mark.style) if many else Text("0", style="dim")
 
 
@@ -376,14 +435,20 @@ def _warn(console: "Console", unreadable: list[int]) -> None:
         put(console, beside(console, Text("! ", "yellow"), Text(said, "yellow")))
 
 
-def _say_where(console: "Console", archived: list[int]) -> None:
+def _say_where(console: "Console", index: "Index", archived: list[int], lacking: int) -> None:
+    """Where to look for what is not shown: some entries, and what some runs lack besides."""
     from rich.text import Text
 
+    said = []
     if archived:
-        many = counted(len(archived), "entry lies", "entries lie")
-        said = f"{many} in an archive; name its folder with --archive FOLDER to see what they say."
+        said.append(f"{counted(len(archived), 'entry lies', 'entries lie')} in an archive")
+    if lacking:
+        some = counted(lacking, "run lies", "runs lie")
+        said.append(f"{some} in an archive, whole or in part")
+    for each in said:
         console.print()
-        put(console, beside(console, Text("! ", "yellow"), said))
+        sentence = f"{each}{_elsewhere(index)}."
+        put(console, beside(console, Text("! ", "yellow"), sentence))
 
 
 class _Page:
@@ -407,7 +472,6 @@ class _Page:
         for frame in self._told.story.frames:
             put(self._console, self._frame(frame))
         _warn(self._console, self._told.unreadable)
-        _say_where(self._console, self._told.archived)
 
     def _print_head(self) -> None:
         from rich.text import Text
@@ -420,7 +484,15 @@ class _Page:
         if about.get("parent"):
             parts.append(f"child of {inert(about['parent'])}")
         self._say(Text(" · ".join(filter(None, parts))))
-        counts = Text(counted(len(story.frames), "frame"))
+        if short.frames is not None:
+            self._say_counts(short, short.frames)
+        if story.error is not None:
+            self._say(Text(f"ended by {inert(story.error, 80)}"))
+
+    def _say_counts(self, short: _Short, frames: int) -> None:
+        from rich.text import Text
+
+        counts = Text(counted(frames, "frame"))
         tallies = [(short.denied, DENIED), (short.asked, ASKED)]
         if short.deferred:
             tallies.append((short.deferred, DEFERRED))
@@ -429,11 +501,9 @@ class _Page:
             counts.append(" · ").append(said, mark.style if many else "dim")
         if short.cost:
             counts.append(f" · ${short.cost / 1e6:,.4f}")
-        for name, version in sorted(_policies(story)):
+        for name, version in sorted(_policies(self._told.story)):
             counts.append(f" · {inert(name)} @ {inert(version[:12])}", "dim")
         self._say(counts)
-        if story.error is not None:
-            self._say(Text(f"ended by {inert(story.error, 80)}"))
 
     def _say(self, said: "Text") -> None:
         from rich.text import Text

@@ -76,7 +76,7 @@ def _bring_in(
 ) -> None:
     from rich.text import Text
 
-    from saferun import record
+    from saferun import importing
     from saferun.replay import traces
 
     sha256 = _hash(file)
@@ -85,7 +85,7 @@ def _bring_in(
     with progress(f"importing {inert(file.name, 40)}", count) as done:
         for number, run in enumerate(traces(file), 1):
             named = run_id(sha256, run.run_id, run.line, taken)
-            if store.commit(record.imported(run, named, sha256, store, sensitive)):
+            if store.commit(importing.imported(run, named, sha256, store, sensitive)):
                 new += 1
                 calls += sum(1 for _ in run.calls)
             done(number)

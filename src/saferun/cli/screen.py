@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import typer
 
+from saferun import unseen
 from saferun.approval.inert import inert
 
 if TYPE_CHECKING:
@@ -72,14 +73,19 @@ def hang_up() -> NoReturn:
 
 
 def told(sentence: str) -> None:
-    """One sentence on stderr."""
-    typer.echo(f"saferun: {inert(sentence)}", err=True)
+    """One sentence on stderr; on a terminal, broken where that ends."""
+    if not sys.stderr.isatty():
+        typer.echo(f"saferun: {inert(sentence)}", err=True)
+        return
+    from rich.text import Text
+
+    console = screen(stderr=True)
+    put(console, beside(console, Text("saferun: "), inert(sentence)))
 
 
 def document(value: Any) -> None:
     """A value as JSON on one line of stdout."""
-    # `json` leaves DEL as it is; it can only stand inside a string.
-    raw(json.dumps(value).replace("\x7f", "\\u007f").encode() + b"\n")
+    raw(unseen.document(value))
 
 
 def raw(data: bytes) -> None:

@@ -38,7 +38,7 @@ def work(
         user=transcript.user,
         prompt=transcript.prompt,
         run_id=transcript.run_id,
-        recorder=gate,
+        recorder=gate.recorder,
     )
 
     @saferun.on_decision

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from saferun import files
 from saferun.export.lines import GrowingFile, Line
-from saferun.export.source import ExportError
+from saferun.export.source import ExportError, written
 from saferun.export.tiles import stated
 from saferun.ledger import Frontier, TreeError, leaf_hash
 
@@ -35,7 +35,7 @@ def export(
 
     """
     checkpoint = stated(note)
-    with GrowingFile(path, about) as file:
+    with written(path), GrowingFile(path, about) as file:
         begun = file.state.next
         frontier = _frontier(file)
         if begun > checkpoint.size:
@@ -56,7 +56,7 @@ def export(
                 "run saferun ledger verify, and export to a new file."
             )
         file.sync(checkpoint.size, b64encode(frontier.encode()).decode())
-    files.put(path.with_name(path.name + ".checkpoint"), note, mode=0o666)
+        files.put(path.with_name(path.name + ".checkpoint"), note, mode=0o666)
     return checkpoint.size - begun
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Self
 import msgspec
 
 from saferun import files
-from saferun.export.source import ExportError, Piece
+from saferun.export.source import ExportError, Piece, written
 from saferun.store.locks import FileLock
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ def grow(
     what a file begins with. Raises ExportError.
     """
     new = 0
-    with GrowingFile(path, about, head) as file:
+    with written(path), GrowingFile(path, about, head) as file:
         first = file.state.next
         if first > size:
             raise ExportError(

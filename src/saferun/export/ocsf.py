@@ -1,6 +1,7 @@
 """Entries as events of the Open Cybersecurity Schema Framework, for a SIEM.
 
-Version 1.3.0 of the schema, https://schema.ocsf.io/1.3.0. Which class an entry is told in:
+Version 1.4.0 of the schema, https://schema.ocsf.io/1.4.0, which is the first in which API Activity
+has the profile `security_control`. Which class an entry is told in:
 
     decision, outcome, recovery, call, model    API Activity (6003): a tool or a model was called
     run                                         Application Lifecycle (6002): an agent starts, stops
@@ -9,7 +10,8 @@ Version 1.3.0 of the schema, https://schema.ocsf.io/1.3.0. Which class an entry 
     user                                        Base Event (0): a message
 
 A decision says with the attributes of the profile `security_control` what was done with the call:
-let go, blocked, held back until somebody agrees. Whatever else an entry has is under `unmapped`
+let go, blocked, held back until somebody agrees. Runs and messages have those of `host`, which say
+who and where. Whatever else an entry has is under `unmapped`
 with its number and its leaf, so that an event leads back to the ledger. Nothing that is sealed is
 opened: its commitment goes out as it stands.
 """
@@ -17,12 +19,11 @@ opened: its commitment goes out as it stands.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import msgspec
-
 from saferun.export.source import Piece
 from saferun.ledger import Entry, leaf_hash
+from saferun.unseen import document
 
-SCHEMA = "1.3.0"
+SCHEMA = "1.4.0"
 
 API_ACTIVITY = 6003
 LIFECYCLE = 6002
@@ -35,7 +36,7 @@ _OTHER = 99
 _INFORMATIONAL, _LOW, _MEDIUM, _HIGH = 1, 2, 3, 4
 _UNKNOWN, _SUCCESS, _FAILURE = 0, 1, 2
 
-_UNDECIDED, _ALLOWED, _DENIED = 0, 1, 2
+_UNDECIDED, _ALLOWED, _DENIED, _OBSERVED = 0, 1, 2, 3
 """Of `action_id`."""
 
 
@@ -55,7 +56,7 @@ _DISPOSITIONS = {
     "ask": _Disposition(_UNDECIDED, 14, "Delayed", _UNKNOWN, _LOW),
     "defer": _Disposition(_DENIED, 2, "Blocked", _FAILURE, _LOW),
 }
-_LOGGED = _Disposition(_ALLOWED, 17, "Logged", _SUCCESS, _INFORMATIONAL)
+_LOGGED = _Disposition(_OBSERVED, 17, "Logged", _SUCCESS, _INFORMATIONAL)
 """What a policy would have done that only observes: the call went on."""
 
 _STATUS = {
@@ -68,6 +69,13 @@ _STATUS = {
 }
 
 _CREATE, _UPDATE, _DELETE, _ENABLE, _DISABLE = 1, 3, 4, 8, 9
+_ACTIVITY_NAMES = {
+    _CREATE: "Create",
+    _UPDATE: "Update",
+    _DELETE: "Delete",
+    _ENABLE: "Enable",
+    _DISABLE: "Disable",
+}
 
 _ACTIVITIES = {
     "requested": _CREATE,
@@ -84,8 +92,8 @@ _GRAVE = {"restart": _HIGH, "stopped": _MEDIUM, "opened": _MEDIUM, "erasure": _M
 
 
 def line(piece: Piece, origin: str, version: str) -> bytes:
-    """One entry as one event in JSON; `version` is that of this program."""
-    return msgspec.json.encode(event(piece, origin, version)) + b"\n"
+    """One entry as one event in JSON, in ASCII; `version` is that of this program."""
+    return document(event(piece, origin, version))
 
 
 def event(piece: Piece, origin: str, version: str) -> dict[str, Any]:
@@ -102,7 +110,9 @@ def event(piece: Piece, origin: str, version: str) -> dict[str, Any]:
         case _:
             told = _managed(entry, left)
     told = {"severity_id": _INFORMATIONAL, "status_id": _SUCCESS, **told}
-    profiles = ["security_control"] if "disposition_id" in told else []
+    hosted = told["class_uid"] in (LIFECYCLE, BASE_EVENT)
+    controlled = "disposition_id" in told or "policy" in told
+    profiles = ["host"] if hosted else ["security_control"] if controlled else []
     user = left.pop("user", None)
     own = user.get("id") if isinstance(user, Mapping) else user
     who = told.pop("actor", None) or ({"uid": own} if isinstance(own, str) else None)
@@ -128,12 +138,20 @@ def event(piece: Piece, origin: str, version: str) -> dict[str, Any]:
             "app_name": left.pop("agent", None) or "saferun",
             **({"user": who} if who else {}),
         },
-        "src_endpoint": {
-            "svc_name": "saferun",
-            **({"name": left["host"]} if left.get("host") else {}),
-        },
+        **(_device(left) if hosted else _endpoint(left)),
         "unmapped": {"seq": entry.seq, "leaf": leaf_hash(piece.body).hex(), **left},
     }
+
+
+def _endpoint(left: dict[str, Any]) -> dict[str, Any]:
+    """Where it was written, for classes of what comes over a network."""
+    named = {"name": left["host"]} if left.get("host") else {}
+    return {"src_endpoint": {"svc_name": "saferun", **named}}
+
+
+def _device(left: dict[str, Any]) -> dict[str, Any]:
+    """Where it was written, for classes of what happens on a host; of an unknown type."""
+    return {"device": {"name": left["host"], "type_id": 0}} if left.get("host") else {}
 
 
 def _call(entry: Entry, left: dict[str, Any]) -> dict[str, Any]:
@@ -146,9 +164,12 @@ def _call(entry: Entry, left: dict[str, Any]) -> dict[str, Any]:
     if "args" in left:
         request["data"] = left.pop("args")
     response: dict[str, Any] = {}
-    for key, name in (("result", "data"), ("output", "data"), ("error", "error_message")):
+    for key in ("result", "output"):
         if left.get(key) is not None:
-            response[name] = left.pop(key)
+            response["data"] = left.pop(key)
+    if isinstance(left.get("error"), str):
+        # One that is sealed is a commitment, and no text: it is left with the rest.
+        response["error_message"] = left.pop("error")
     operation = left.pop("tool", None)
     if entry.kind == "model":
         operation = f"model {left.pop('model', None) or 'unknown'}"
@@ -184,7 +205,7 @@ def _call(entry: Entry, left: dict[str, Any]) -> dict[str, Any]:
         }
     elif entry.kind != "model":
         told["status_id"], told["severity_id"] = _STATUS[fields["status"]]
-        told["status"] = left.pop("status")
+        told["status_code"] = left.pop("status")
     if fields.get("latency") is not None:
         told["duration"] = left.pop("latency") // 1_000
     return told
@@ -224,11 +245,12 @@ def _managed(entry: Entry, left: dict[str, Any]) -> dict[str, Any]:
         case _:
             entity["name"] = fields.get("origin") or "ledger"
     by, reason = left.pop("by", None), left.pop("reason", None)
+    activity = _ACTIVITIES.get(act, _UPDATE)
     refused = act in ("rejected", "expired", "cancelled", "stale")
     return {
         "class_uid": ENTITY_MANAGEMENT,
-        "activity_id": _ACTIVITIES.get(act, _UPDATE),
-        "activity_name": act,
+        "activity_id": activity,
+        "activity_name": _ACTIVITY_NAMES[activity],
         "entity": entity,
         "severity_id": _GRAVE.get(act, _INFORMATIONAL),
         "status_id": _FAILURE if refused else _SUCCESS,

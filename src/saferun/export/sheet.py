@@ -1,13 +1,18 @@
-"""Entries as CSV, for people and their spreadsheets.
+r"""Entries as CSV, for people and their spreadsheets.
 
-A spreadsheet takes a cell that begins with =, +, -, @, a tab or a carriage return for a formula,
-and runs it. What models and tools say is in these cells, so an apostrophe goes before it, which
-spreadsheets show as text. https://owasp.org/www-community/attacks/CSV_Injection
+A spreadsheet takes a cell that begins with =, +, -, @ or the like for a formula, and runs it. What
+models and tools say is in these cells, so an apostrophe goes before it, which spreadsheets show as
+text. https://owasp.org/www-community/attacks/CSV_Injection
+
+Nor does a cell hold characters that are not seen for what they are: they are named, `\x1b`, or
+in JSON escaped as JSON has it. Line breaks stay, in quotes.
 """
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,14 +20,27 @@ import msgspec
 
 from saferun.export.source import Piece
 from saferun.ledger import leaf_hash
+from saferun.unseen import named, unseen
 
 COLUMNS = (
     *("entry", "time", "kind", "run", "agent", "user", "tenant", "tool", "verdict", "status"),
     *("rules", "policy", "version", "person", "arguments", "said", "host", "leaf"),
 )
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""What a formula begins with, also in the wide forms that some spreadsheets take for the same."""
+_BEGINS = "=+\\-@|\n\uff1d\uff0b\uff0d\uff20\uff5c\ufe66\ufe62\ufe63\ufe6b\u2212"
+"""What a formula begins with, also in the wide and small forms that some take for the same.
+
+A pipe speaks to other programs. Tabs and carriage returns, which some skip, are named before.
+"""
+
+_FORMULA = re.compile(rf'(^|\n|;|%0[AD])(?=[ "]*[{_BEGINS}])', re.IGNORECASE)
+"""Where a formula may begin: in a cell, and in what becomes one for a reader that parts it.
+
+By lines; by semicolons, as where a comma is the decimal sign; or after it has taken `%0A` for a
+line break.
+"""
+
+_BREAK = re.compile(r"%0[AD]", re.IGNORECASE)
 
 MAX_CELL = 32_000
 """Characters of one cell: spreadsheets cut them at 32,767, some in silence."""
@@ -78,13 +96,24 @@ def when(at: int) -> str:
 def _row(cells: Sequence[Any]) -> bytes:
     out = io.StringIO()
     csv.writer(out, lineterminator="\r\n").writerow([_cell(cell) for cell in cells])
-    return out.getvalue().encode("utf-8", "replace")
+    return out.getvalue().encode()
 
 
 def _cell(value: Any) -> str:
     if value is None:
         return ""
-    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-    # A NUL ends a cell for some readers, and what comes behind it is lost.
-    text = text[:MAX_CELL].replace("\0", "\ufffd")
-    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text
+    if isinstance(value, str):
+        text = _seen(value[:MAX_CELL], named)
+    else:
+        text = _seen(msgspec.json.encode(value).decode()[:MAX_CELL], _escaped)
+    text = _FORMULA.sub(r"\1'", text[:MAX_CELL])
+    return f"'{text}" if _BREAK.search(text) and not text.startswith("'") else text
+
+
+def _seen(text: str, shown: Callable[[str], str]) -> str:
+    return "".join(shown(char) if unseen(char) and char != "\n" else char for char in text)
+
+
+def _escaped(char: str) -> str:
+    """A character as JSON has it in ASCII; DEL is the one that `json` leaves."""
+    return json.dumps(char)[1:-1] if char != "\x7f" else "\\u007f"

@@ -1,6 +1,8 @@
 """What is exported: entries in their order, each held against its leaf before it leaves."""
 
+import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from saferun.errors import SafeRunError
@@ -11,6 +13,17 @@ from saferun.store.index import Index, Query
 
 class ExportError(SafeRunError):
     """What cannot be exported, or not to there: one sentence on why, and on what to do."""
+
+
+@contextlib.contextmanager
+def written(path: Path) -> Iterator[None]:
+    """A block that writes an export. What the system has against that is an ExportError."""
+    try:
+        yield
+    except OSError as problem:
+        raise ExportError(
+            f"{path} cannot be written: {problem.strerror}; see to that, or name another place."
+        ) from None
 
 
 class Piece(NamedTuple):
@@ -73,6 +86,10 @@ def matching(index: Index, query: Query, first: int, size: int) -> Iterator[Piec
 
     Raises ExportError where one of them cannot be had.
     """
+    # What an archive has and the index has not seen may be just what was asked for.
+    unseen = index.lacking(first)
+    if unseen is not None and unseen < size:
+        raise _away(index.reader, unseen, size)
     for hit in index.find(query, newest=False, first=first):
         if hit.seq >= size:
             return

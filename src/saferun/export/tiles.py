@@ -8,15 +8,17 @@
 
 Any web server that serves files serves it. A full tile never changes, so one that is there is done,
 and the next export, or one after a crash, goes on behind it: the hashes that it needs are in the
-tiles that it finds. What it comes to in the end has to be the root that the checkpoint vouches for,
-and only then is the checkpoint published. Until that moment, the one before holds.
+tiles that it finds, and so are the entries behind the last full one, which may lie in an archive by
+now. What it comes to in the end has to be the root that the checkpoint vouches for, and only then
+is the checkpoint published. Until that moment, the one before holds.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 from saferun import files
-from saferun.export.source import ExportError
+from saferun.export.source import ExportError, written
 from saferun.ledger import Checkpoint, Frontier, NoteError, leaf_hash
 from saferun.ledger.note import MAX_NOTE
 from saferun.ledger.tree import HASH_BYTES
@@ -26,6 +28,11 @@ WIDTH = 256
 """Hashes of a full tile."""
 
 _FULL = WIDTH * HASH_BYTES
+
+_LENGTH = 2
+"""Bytes of the length before an entry."""
+
+_MAX_BUNDLE = WIDTH * (_LENGTH + 0xFFFF)
 
 
 def stated(note: bytes) -> Checkpoint:
@@ -52,34 +59,35 @@ def export(
 
     """
     checkpoint = stated(note)
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
-    try:
-        if not lock.try_acquire():
-            raise ExportError(f"Another export is writing {folder}; wait for it.")
-        before = _published(folder)
-        if before > checkpoint.size:
-            raise ExportError(
-                f"{folder} has {before:,} entries, and the checkpoint vouches for "
-                f"{checkpoint.size:,}: it is another ledger's, or entries were lost."
-            )
-        tiles = _Tiles(folder)
-        tiles.resume(checkpoint.size // WIDTH)
-        for _, body in bodies(tiles.size, checkpoint.size):
-            tiles.add(body)
-            if tiles.size % WIDTH == 0:
-                progress(tiles.size)
-        if (tiles.size, tiles.root()) != (checkpoint.size, checkpoint.root):
-            raise ExportError(
-                f"The entries and what lies in {folder} do not come to the root that the "
-                "checkpoint vouches for, so nothing was published; run saferun ledger verify, and "
-                "export to a new folder."
-            )
-        tiles.end()
-        files.put(folder / "checkpoint", note, mode=0o666)
-        _swept(folder, before, checkpoint.size)
-    finally:
-        lock.close()
+    with written(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with closing(FileLock(folder / ".lock")) as lock:
+            if not lock.try_acquire():
+                raise ExportError(f"Another export is writing {folder}; wait for it.")
+            last = _published(folder)
+            before = 0 if last is None else last.size
+            if before > checkpoint.size:
+                raise ExportError(
+                    f"{folder} has {before:,} entries, and the checkpoint vouches for "
+                    f"{checkpoint.size:,}: it is another ledger's, or entries were lost."
+                )
+            tiles = _Tiles(folder)
+            tiles.resume(checkpoint.size // WIDTH)
+            if last is not None:
+                tiles.go_on(last)
+            for _, body in bodies(tiles.size, checkpoint.size):
+                tiles.add(body)
+                if tiles.size % WIDTH == 0:
+                    progress(tiles.size)
+            if (tiles.size, tiles.root()) != (checkpoint.size, checkpoint.root):
+                raise ExportError(
+                    f"The entries and what lies in {folder} do not come to the root that the "
+                    "checkpoint vouches for, so nothing was published; run saferun ledger "
+                    "verify, and export to a new folder."
+                )
+            tiles.end()
+            files.put(folder / "checkpoint", note, mode=0o666)
+            _swept(folder, before, checkpoint.size)
     return checkpoint.size - before
 
 
@@ -129,6 +137,26 @@ class _Tiles:
             self._edges.append(edge)
             count //= WIDTH
 
+    def go_on(self, last: Checkpoint) -> None:
+        """Take up the entries behind the full tiles, as the last export has left them.
+
+        Only where they come to what its checkpoint states; else they are asked for again.
+        """
+        full, width = self.size, last.size % WIDTH
+        if not width or last.size - width != full:
+            return
+        try:
+            path = self._folder / tile_path("entries", full // WIDTH, width)
+            bundle = _bundled(files.beginning(path, _MAX_BUNDLE))
+        except OSError:
+            return
+        if len(bundle) != width:
+            return
+        leaves = [leaf_hash(each[_LENGTH:]) for each in bundle]
+        self.size, self._edges[0], self._bundle = last.size, leaves, bundle
+        if self.root() != last.root:
+            self.size, self._edges[0], self._bundle = full, [], []
+
     def _tile(self, level: int, number: int) -> list[bytes]:
         path = self._folder / tile_path(level, number)
         try:
@@ -147,7 +175,7 @@ class _Tiles:
         return [data[at : at + HASH_BYTES] for at in range(0, _FULL, HASH_BYTES)]
 
     def add(self, body: bytes) -> None:
-        self._bundle.append(len(body).to_bytes(2, "big") + body)
+        self._bundle.append(len(body).to_bytes(_LENGTH, "big") + body)
         self.size += 1
         if len(self._bundle) == WIDTH:
             self._write(tile_path("entries", self.size // WIDTH - 1), b"".join(self._bundle))
@@ -204,14 +232,24 @@ def _root(hashes: list[bytes]) -> bytes:
     return root
 
 
-def _published(folder: Path) -> int:
-    """How many entries the checkpoint in a folder vouches for, 0 where there is none."""
+def _bundled(data: bytes) -> list[bytes]:
+    """The entries of a bundle, each behind its length; none where it ends within one."""
+    found, at = [], 0
+    while at < len(data):
+        end = at + _LENGTH + int.from_bytes(data[at : at + _LENGTH], "big")
+        found.append(data[at:end])
+        at = end
+    return found if at == len(data) else []
+
+
+def _published(folder: Path) -> Checkpoint | None:
+    """The checkpoint in a folder, None where there is none."""
     path = folder / "checkpoint"
     try:
         with path.open("rb") as file:
-            return stated(file.read(MAX_NOTE)).size
+            return stated(file.read(MAX_NOTE))
     except FileNotFoundError:
-        return 0
+        return None
     except NoteError as problem:
         raise ExportError(f"{path} is none of ours. {problem} Name another folder.") from None
 

@@ -12,10 +12,12 @@ The order of work, which the store keeps:
 `docs/ledger-format.md` has the format for whoever wants to verify without this code.
 """
 
+from saferun.ledger.archival import Archival, open_archival, sign_archival, stated_archival
 from saferun.ledger.blob import MAX_INLINE, blob_hash, placeholder
 from saferun.ledger.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from saferun.ledger.commitment import (
     ERASED,
+    LOST,
     Opening,
     Openings,
     commit,
@@ -72,7 +74,7 @@ from saferun.ledger.part import Part, examine_part
 from saferun.ledger.report import Problem, Report
 from saferun.ledger.rotation import open_rotation, rotation_text, sign_rotation
 from saferun.ledger.row import Row
-from saferun.ledger.succession import Kept
+from saferun.ledger.succession import Kept, archived_by
 from saferun.ledger.tree import Frontier, Nodes, TreeError, leaf_hash
 from saferun.ledger.values import Blobs
 from saferun.ledger.verify import verify, verify_parts
@@ -80,10 +82,12 @@ from saferun.ledger.verify import verify, verify_parts
 __all__ = [
     "ERASED",
     "FORMAT",
+    "LOST",
     "MAX_INLINE",
     "MAX_REST",
     "AnyEntry",
     "ApprovalEntry",
+    "Archival",
     "ArchiveEntry",
     "Blobs",
     "CallEntry",
@@ -127,6 +131,7 @@ __all__ = [
     "UserEntry",
     "Verifier",
     "Witness",
+    "archived_by",
     "blob_hash",
     "commit",
     "cosignatures",
@@ -135,6 +140,7 @@ __all__ = [
     "examine_part",
     "filled",
     "leaf_hash",
+    "open_archival",
     "open_checkpoint",
     "open_note",
     "open_rotation",
@@ -148,9 +154,11 @@ __all__ = [
     "seal",
     "sealed",
     "sign",
+    "sign_archival",
     "sign_checkpoint",
     "sign_rotation",
     "stamp",
+    "stated_archival",
     "verify",
     "verify_parts",
     "vkey_of",

@@ -23,6 +23,9 @@ SALT_BYTES = 16
 ERASED = "[erased]"
 """What people and agents are shown in place of a value that nobody can open any more."""
 
+LOST = "[lost]"
+"""What people are shown in place of a value of which no erasure says why nobody can open it."""
+
 _DOMAIN = b"\x03"
 
 

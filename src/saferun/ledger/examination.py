@@ -25,7 +25,7 @@ from saferun.ledger.row import TURNS, examined
 from saferun.ledger.story import Story
 from saferun.ledger.succession import Kept, Succession, stated
 from saferun.ledger.tree import HASH_BYTES, Frontier, Nodes
-from saferun.ledger.values import Blobs, missing_blobs, missing_openings
+from saferun.ledger.values import Blobs, LargeValues, missing_openings
 
 
 class Head(NamedTuple):
@@ -47,7 +47,7 @@ class Known(NamedTuple):
 
     external: Sequence[Kept] = ()
     local: Sequence[Kept] = ()
-    trusted: Verifier | None = None
+    trusted: Sequence[Verifier] = ()
     beside: Verifier | None = None
     blobs: Blobs | None = None
     openings: Openings | None = None
@@ -82,6 +82,7 @@ class Examination:
         self._archived_until = 0
         self._archived_by: int | None = None
         self._claims: list[tuple[int, int, bytes]] = []
+        self._large = None if known.blobs is None else LargeValues(known.blobs)
         self._blobs_missing = 0
         self._sealed_missing = 0
 
@@ -113,8 +114,8 @@ class Examination:
             self._story.hear(seq, entry)
             if isinstance(entry, TURNS):
                 self._turn(seq, entry)
-        if self._known.blobs is not None and entry.blobs:
-            self._blobs_missing += missing_blobs(seq, entry.blobs, self._known.blobs)
+        if self._large is not None and entry.blobs:
+            self._blobs_missing += self._large.missing(seq, entry.blobs)
         if self._known.openings is not None and entry.sealed:
             self._sealed_missing += missing_openings(seq, entry.sealed, self._known.openings)
         self.frontier.append(leaf)
@@ -228,9 +229,10 @@ class Examination:
     def _take_archived(self, seq: int, stored: bytes | None) -> None:
         if type(stored) is not bytes or len(stored) != HASH_BYTES:
             raise Wrong(seq, f"Entry {seq} is empty, and no leaf of it was kept.")
-        self._archived.add(seq)
         if seq == 0:
-            self.succession.begin(None)
+            # No archive takes it; without it, nobody could tell whose word is to be believed.
+            raise Wrong(0, "Entry 0 is empty, and the entry that begins a ledger never goes.")
+        self._archived.add(seq)
         self.frontier.append(stored)
         self._compare()
 

@@ -307,8 +307,8 @@ class ErasureEntry(_Entry, frozen=True, kw_only=True, tag="erasure"):
 class ArchiveEntry(_Entry, frozen=True, kw_only=True, tag="archive"):
     """The entries from `first` up to, and without, `size` lie in an archive from now on.
 
-    `root` is the root, in base64, of the tree of the first `size` entries, and `note` the signed
-    checkpoint that says so. Their leaves stay in the store.
+    `root` is the root, in base64, of the tree of the first `size` entries, and `note` the note by
+    which the ledger's key says so: see `archival`. Their leaves stay in the store.
     """
 
     first: int

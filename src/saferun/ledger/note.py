@@ -54,7 +54,7 @@ class Signs(Protocol):
         """The 64 bytes of the signature over a text."""
 
 
-class Known(Protocol):
+class KnownKey(Protocol):
     """A key that is known, of whatever type: what a note needs to look for its signature."""
 
     @property
@@ -68,7 +68,7 @@ class Known(Protocol):
         ...
 
 
-K = TypeVar("K", bound=Known)
+K = TypeVar("K", bound=KnownKey)
 
 
 class Line(NamedTuple):
@@ -178,7 +178,7 @@ def sign(text: str, signer: Signs) -> bytes:
     return signed + b"\n" + Line(signer.name, signer.key_id, signer.signature(signed)).encode()
 
 
-def open_note(note: bytes, verifiers: Iterable[Known]) -> str:
+def open_note(note: bytes, verifiers: Iterable[KnownKey]) -> str:
     """The text of a note that at least one of the known keys has signed.
 
     Signatures by other keys are passed over, as the specification demands: that is how

@@ -9,7 +9,7 @@ from saferun.ledger.report import Wrong
 from saferun.ledger.row import ENDS, TURNS, Row, examined
 from saferun.ledger.story import Story
 from saferun.ledger.tree import Frontier
-from saferun.ledger.values import Blobs, missing_blobs, missing_openings
+from saferun.ledger.values import Blobs, LargeValues, missing_openings
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -51,6 +51,7 @@ def examine_part(
     settled: list[tuple[int, bool]] = []
     story = Story(lambda _: False)
     tree, trees = Frontier(), {}
+    large = None if blobs is None else LargeValues(blobs)
     due = frozenset(sizes)
     began = ended = blobs_missing = sealed_missing = 0
     try:
@@ -66,8 +67,8 @@ def examine_part(
                 settled.append((entry.of, entry.status == "unknown"))
             else:
                 story.hear(seq, entry)
-            if blobs is not None and entry.blobs:
-                blobs_missing += missing_blobs(seq, entry.blobs, blobs)
+            if large is not None and entry.blobs:
+                blobs_missing += large.missing(seq, entry.blobs)
             if openings is not None and entry.sealed:
                 sealed_missing += missing_openings(seq, entry.sealed, openings)
             tree.append(leaf)

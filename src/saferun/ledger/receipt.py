@@ -106,19 +106,22 @@ class Proven(NamedTuple):
     checkpoint: Checkpoint
 
 
-def open_receipt(data: bytes, verifier: Verifier) -> Proven:
-    """The entry that a receipt proves, with nothing but a key that is trusted beforehand.
+def open_receipt(data: bytes, verifier: Verifier, *others: Verifier) -> Proven:
+    """The entry that a receipt proves, with nothing but keys that are trusted beforehand.
 
     Raises:
-        ReceiptError: the receipt is malformed, its checkpoint is not signed by that key or by
+        ReceiptError: the receipt is malformed, its checkpoint is not signed by those keys or by
             one that follows from it, its proof does not lead from the entry to the root, or
             the entry is none or says that it has another number.
 
     """
     receipt = Receipt.parse(data)
     try:
-        known = followers(verifier, receipt.keys)
-        checkpoint = open_checkpoint(receipt.note, known, verifier.name)
+        trusted = (verifier, *others)
+        known = [key for each in trusted for key in followers(each, receipt.keys)]
+        # Under several names, those of before and after a restart say, each speaks for its own.
+        name = verifier.name if len({each.name for each in trusted}) == 1 else None
+        checkpoint = open_checkpoint(receipt.note, known, name)
     except NoteError as problem:
         raise ReceiptError(f"The checkpoint in the receipt does not open. {problem}") from None
     leaf = leaf_hash(receipt.body)

@@ -105,9 +105,10 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
                 f"Verified: the {counted(self.entries)} are those that the external checkpoint "
                 "vouches for."
             )
+        after = f"{self.unanchored:,} after it are" if self.unanchored > 1 else "one after it is"
         return (
             f"Verified: of {counted(self.entries)}, the first {self.anchored:,} are those that "
-            f"the external checkpoint vouches for; the {self.unanchored:,} after it are "
+            f"the external checkpoint vouches for; the {after} "
             "consistent but not anchored."
         )
 

@@ -31,7 +31,7 @@ def examined(seq: int, body: bytes, stored: bytes | None) -> tuple[bytes, Parsed
     """The leaf of an entry and what it says, by itself."""
     # A database file may have been given columns of any type.
     if type(body) is not bytes:
-        raise Wrong(seq, f"Entry {seq} is not stored as bytes.")
+        raise Wrong(seq, f"Entry {seq} is not stored as bytes, or as too many of them.")
     leaf = leaf_hash(body)
     if stored is not None and stored != leaf:
         raise Wrong(

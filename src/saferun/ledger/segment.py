@@ -1,14 +1,14 @@
 """Segments: stretches of a ledger that lie in an archive, each of which verifies on its own.
 
 A segment has the bodies of the entries from `first` up to, and without, `size`, one a line
-and to the byte; a signed checkpoint of exactly `size` entries; and a manifest, which has the
-right edge of the tree before `first`. So whoever has one segment and the ledger's key builds
-the tree on from that edge, entry by entry, and comes to the root that the checkpoint vouches
-for. The edge that a segment begins with has the root that the one before it ends with: that
-is the chain across them.
+and to the byte; a manifest, which has the right edge of the tree before `first`; and a note in
+which the ledger's key vouches for the manifest and for the root of `size` entries (`archival`).
+So whoever has one segment and that key builds the tree on from that edge, entry by entry, and
+comes to the root that the note vouches for. The edge that a segment begins with has the root that
+the one before it ends with: that is the chain across them.
 
 An edge that somebody has made up would have to come to the same root, which is a collision of
-SHA-256; so the checkpoint vouches for the edge, and with it for all that lies before.
+SHA-256; so the root vouches for the edge, and with it for all that lies before.
 """
 
 import re
@@ -51,7 +51,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     `frontier` is the encoded right edge of the tree before `first` and `root` the root of the
     tree of `size` entries, both in base64. `since` and `until` are the times of its first and
     last entry, in microseconds since 1970, UTC. `blobs` large values lie in it, and `missing`
-    ones were no longer held when it was made.
+    ones were no longer held when it was made. `keys` are the ledger's `key`
+    entries by then, for whoever has an earlier key.
     """
 
     format: Literal[1]
@@ -65,7 +66,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     blobs: _Number
     missing: _Number
     entries: File
-    checkpoint: File
+    keys: File
 
     @property
     def name(self) -> str:

@@ -4,8 +4,8 @@ Entry 0 names the ledger and its first key. A `key` entry changes the key, by a 
 key before has signed; a `restart` entry changes name and key after a loss. So all keys follow
 from the entries, and which of them one *trusts* follows from what is known from elsewhere:
 
-- of a key that was kept outside, those that it or its followers have vouched for. A restart is
-  signed by nobody, so trust does not reach across it: take the new key from a person.
+- of keys that were kept outside, those that they or their followers have vouched for. A restart
+  is signed by nobody, so trust does not reach across it: take the new key from a person.
 - of the key that lies beside the ledger, all that the ledger states. That is no more than its
   own word, as everything is that lies in one place.
 
@@ -14,9 +14,10 @@ key has no word on what was signed before it was there. An earlier one keeps its
 a process that has not heard of the change may still be signing.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 
+from saferun.ledger.archival import Archival, open_archival, stated_archival
 from saferun.ledger.checkpoint import Checkpoint, open_checkpoint
 from saferun.ledger.entry import EntryError, parse
 from saferun.ledger.kind import ArchiveEntry, KeyEntry, LedgerEntry, RestartEntry
@@ -38,10 +39,11 @@ class Tenure(NamedTuple):
 class Succession:
     """What the entries so far say of names and keys. Moves forward only.
 
-    `trusted` is a key that was kept outside; `beside` the one that lies with the ledger.
+    `trusted` are keys that were kept outside, the oldest first; `beside` is the one that lies with
+    the ledger.
     """
 
-    def __init__(self, trusted: Verifier | None, beside: Verifier | None) -> None:
+    def __init__(self, trusted: Sequence[Verifier], beside: Verifier | None) -> None:
         self.trusted = trusted
         self.lost = 0
         self._beside = beside
@@ -49,7 +51,7 @@ class Succession:
         self._stated: list[Tenure] = []
         self._followed: list[Tenure] = []
         self._following = False
-        self._says_first_key = False
+        self._first_is_known = False
 
     @property
     def origin(self) -> str | None:
@@ -66,23 +68,25 @@ class Succession:
     def resume(self, checkpoint: Checkpoint, key: Verifier) -> None:
         """Begin after the entries of a trusted checkpoint, with the key that opened it."""
         self._names.append((-1, checkpoint.origin))
-        self._following = self.trusted is not None
+        self._following = bool(self.trusted)
+        self._first_is_known = True
         self._hold(-1, key)
 
-    def begin(self, entry: LedgerEntry | None) -> None:
-        """Entry 0, None where its bytes are not at hand.
+    def begin(self, entry: LedgerEntry) -> None:
+        """Entry 0.
 
-        Then, and of an early ledger that does not say its first key, the key that is known is
-        taken to be that one; and since it may be a later one, what does not follow from it is
-        passed over and not held against the ledger.
+        Of an early ledger that does not say its first key, the key that is known is taken to be
+        that one; and since it may be a later one, what does not follow from it is passed over and
+        not held against the ledger.
         """
-        if entry is not None:
-            self._names.append((-1, entry.origin))
-        if entry is not None and entry.vkey is not None:
-            self._says_first_key = True
+        self._names.append((-1, entry.origin))
+        if entry.vkey is not None:
+            self._first_is_known = True
             self._hold(-1, _verifier(0, entry.vkey, entry.origin))
-        elif (first := self.trusted or self._beside) is not None:
-            self._hold(-1, first)
+        elif self.trusted:
+            self._hold(-1, self.trusted[0])
+        elif self._beside is not None:
+            self._hold(-1, self._beside)
 
     def rotate(self, seq: int, entry: KeyEntry) -> None:
         """A `key` entry. Raises Wrong where the key before has not signed it."""
@@ -94,7 +98,7 @@ class Succession:
             except (NoteError, UnicodeEncodeError):
                 said = None
             if said != rotation_text(origin, entry.vkey):
-                if self._says_first_key:
+                if self._first_is_known:
                     raise Wrong(
                         seq,
                         f"Entry {seq} changes the ledger's key, and the key before it has not "
@@ -136,25 +140,17 @@ class Succession:
     def archived(self, seq: int, entry: ArchiveEntry) -> bytes:
         """The root that an `archive` entry states.
 
-        Raises Wrong where its checkpoint says otherwise, or is signed by no key so far.
+        Raises Wrong where its note says otherwise, or is not signed by the key of that time: an
+        earlier one, which somebody may have got hold of since, lets no body go any more.
         """
-        root = exact_base64(entry.root)
-        try:
-            note = entry.note.encode()
-            seen = stated(note)
-            if self._says_first_key:
-                own = [each.verifier for each in self._stated]
-                open_checkpoint(note, own, seen.origin)
-            agrees = (seen.root, seen.size) == (root, entry.size)
-        except (NoteError, UnicodeEncodeError):
-            agrees = False
-        if root is None or not agrees or not 0 <= entry.first < entry.size <= seq:
+        said = archived_by(entry, [self._stated[-1].verifier] if self._first_is_known else None)
+        if said is None or said.size > seq or self.origin not in (None, said.origin):
             raise Wrong(
                 seq,
-                f"Entry {seq} says what was archived, and its checkpoint says otherwise or is not "
+                f"Entry {seq} says what was archived, and its note says otherwise or is not "
                 "signed by the ledger's key.",
             )
-        return root
+        return said.root
 
     def open(self, kept: Kept, *, external: bool) -> Checkpoint | None:
         """A checkpoint, once the entries of its size were read. None where no key is known.
@@ -166,7 +162,7 @@ class Succession:
         self._agree(checkpoint, what)
         if isinstance(kept, Checkpoint):
             return kept
-        tenures = self._followed if external and self.trusted is not None else self._stated
+        tenures = self._followed if external and self.trusted else self._stated
         known = [
             each.verifier
             for each in tenures
@@ -176,7 +172,7 @@ class Succession:
         try:
             return open_checkpoint(kept, known, checkpoint.origin)
         except NoteError as problem:
-            if not external and not self._says_first_key:
+            if not external and not self._first_is_known:
                 return None
             raise Wrong(
                 None,
@@ -206,33 +202,43 @@ class Succession:
 
     def finish(self) -> None:
         """Raises Wrong where the key that is known is none of those that the ledger states."""
-        if not self._says_first_key:
+        if not self._first_is_known:
             return
-        if self.trusted is not None and not self._followed:
+        if self.trusted and not self._followed:
             raise Wrong(
                 None,
                 "The key that was given is none of those that the ledger states as its own: "
                 "the ledger was replaced, or the key is another's.",
             )
-        if self.trusted is None and self._beside is not None:
-            known = any(self._is(self._beside, each.verifier) for each in self._stated)
-            if not known:
-                raise Wrong(
-                    None,
-                    "The signing key beside the ledger is none of those that the ledger states "
-                    "as its own: one of them was replaced.",
-                )
+        beside = None if self.trusted else self._beside
+        if beside and all(each.verifier.vkey != beside.vkey for each in self._stated):
+            raise Wrong(
+                None,
+                "The signing key beside the ledger is none of those that the ledger states as its "
+                "own: one of them was replaced.",
+            )
 
     def _hold(self, since: int, verifier: Verifier) -> None:
         tenure = Tenure(since, verifier)
         self._stated.append(tenure)
-        self._following = self._following or self._is(self.trusted, verifier)
+        if not self._following:
+            self._following = any(known.vkey == verifier.vkey for known in self.trusted)
         if self._following:
             self._followed.append(tenure)
 
-    @staticmethod
-    def _is(known: Verifier | None, verifier: Verifier) -> bool:
-        return known is not None and known.vkey == verifier.vkey
+
+def archived_by(entry: ArchiveEntry, keys: Iterable[Verifier] | None) -> Archival | None:
+    """What an `archive` entry says, None where its note is not one of these keys' and the same.
+
+    None for `keys` leaves the signature, where nobody knows which key the ledger had.
+    """
+    try:
+        note = entry.note.encode()
+        said = stated_archival(note) if keys is None else open_archival(note, keys)
+    except (NoteError, UnicodeEncodeError):
+        return None
+    root = exact_base64(entry.root)
+    return said if (said.first, said.size, said.root) == (entry.first, entry.size, root) else None
 
 
 def followers(trusted: Verifier, keys: Iterable[bytes]) -> list[Verifier]:

@@ -26,6 +26,7 @@ fit to those before it. What is found is the same, to the sentence.
 """
 
 from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from saferun.ledger.commitment import Openings
 from saferun.ledger.examination import Examination, Head, Known, Since
@@ -39,6 +40,8 @@ from saferun.ledger.values import Blobs
 
 _PROGRESS = 4096
 
+T = TypeVar("T")
+
 Progress = Callable[[int], None]
 
 
@@ -48,7 +51,7 @@ def verify(
     *,
     external: Kept | tuple[Kept, ...] | None = None,
     local: Iterable[Kept] = (),
-    trusted: Verifier | None = None,
+    trusted: Verifier | tuple[Verifier, ...] | None = None,
     beside: Verifier | None = None,
     blobs: Blobs | None = None,
     openings: Openings | None = None,
@@ -69,7 +72,8 @@ def verify(
             `trusted` or a key that follows from it.
         local: checkpoints that were kept with the ledger. They narrow down where a rewrite
             lies, and prove nothing against the holder of the key.
-        trusted: a key of the ledger that was kept elsewhere, the newest or an earlier one.
+        trusted: keys of the ledger that were kept elsewhere, the oldest first: the newest, an
+            earlier one, or several.
         beside: the key that lies with the ledger, for want of a trusted one.
         blobs: finds large values, to be checked against their hashes; None to leave them.
         openings: finds what opens sealed values, likewise.
@@ -83,7 +87,7 @@ def verify(
     known = Known(
         external=_several(external),
         local=tuple(local),
-        trusted=trusted,
+        trusted=_several(trusted),
         beside=beside,
         blobs=blobs,
         openings=openings,
@@ -147,7 +151,7 @@ def _take(examination: Examination, rows: Iterable[Row], progress: Progress | No
             progress(done)
 
 
-def _several(external: Kept | tuple[Kept, ...] | None) -> tuple[Kept, ...]:
-    if external is None:
+def _several(given: T | tuple[T, ...] | None) -> tuple[T, ...]:
+    if given is None:
         return ()
-    return external if isinstance(external, tuple) else (external,)
+    return given if isinstance(given, tuple) else (given,)

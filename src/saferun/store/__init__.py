@@ -1,10 +1,13 @@
 """Where decisions become durable: the only place with SQL."""
 
 from saferun.store.anchors import Anchored, keep_anchored
-from saferun.store.reading import Extent, Group, Health, Loose, Reader
+from saferun.store.controls import Group
+from saferun.store.reading import Reader
 from saferun.store.signing import Ledger, checkpoint
+from saferun.store.sizes import Extent, Health
 from saferun.store.store import Store
 from saferun.store.trails import Followed, Trails, write_echo, write_sign
+from saferun.store.unsettled import Loose
 from saferun.store.versions import (
     Assign,
     Enrol,

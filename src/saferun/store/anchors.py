@@ -8,8 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from saferun.store import sqlite
 from saferun.store.locks import FileLock
+from saferun.store.reading import Reader, undamaged
 
 
 class Anchored(NamedTuple):
@@ -27,6 +30,16 @@ class Anchored(NamedTuple):
     tried: int
     failed: str | None
     against: bool
+
+
+def anchored(reader: Reader) -> list[Anchored]:
+    """How far each place outside has the ledger, as the store remembers it, by name."""
+    rows = reader.every(
+        "SELECT name, size, time, note, tried, failed, against FROM anchor ORDER BY name",
+        schema=4,
+    )
+    with undamaged(reader.path):
+        return [msgspec.convert((*row[:-1], bool(row[-1])), Anchored) for row in rows]
 
 
 def keep_anchored(path: Path, places: Sequence[Anchored]) -> None:

@@ -2,7 +2,8 @@
 
     FOLDER/FIRST-SIZE/manifest.json   what the segment holds
     FOLDER/FIRST-SIZE/entries.jsonl   the bodies, one a line, to the byte
-    FOLDER/FIRST-SIZE/checkpoint      a signed note on exactly SIZE entries
+    FOLDER/FIRST-SIZE/manifest.note   the ledger's key vouches for that
+    FOLDER/FIRST-SIZE/keys.jsonl      the ledger's `key` entries by then, one a line
     FOLDER/FIRST-SIZE/blobs/HASH      salt and data of a large value
 
 A folder may have come from anywhere. Files are looked for by the numbers and hashes that the
@@ -13,9 +14,8 @@ exceed; and nothing is handed on that does not hash to what the ledger keeps of 
 import contextlib
 import os
 from array import array
-from base64 import b64encode
-from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import file_digest, sha256
 from io import BufferedReader
 from pathlib import Path
@@ -24,18 +24,23 @@ from typing import Literal, NamedTuple, Self, TypeAlias
 from saferun import files
 from saferun.errors import StoreError
 from saferun.ledger import (
-    Checkpoint,
+    AnyEntry,
+    Archival,
+    EntryError,
     Frontier,
     KeyEntry,
     NoteError,
     Parsed,
     Verifier,
     leaf_hash,
-    open_checkpoint,
+    open_archival,
     open_rotation,
+    parse,
+    stated_archival,
 )
+from saferun.ledger.archival import digest
 from saferun.ledger.blob import SALT_BYTES
-from saferun.ledger.note import MAX_NOTE
+from saferun.ledger.note import MAX_NOTE, exact_base64
 from saferun.ledger.segment import (
     MAX_LINE,
     MAX_MANIFEST,
@@ -43,10 +48,12 @@ from saferun.ledger.segment import (
     SegmentError,
     followed,
     read_manifest,
+    segment_name,
     stated_by,
 )
 
-ENTRIES, CHECKPOINT, MANIFEST, BLOBS = "entries.jsonl", "checkpoint", "manifest.json", "blobs"
+ENTRIES, KEYS, BLOBS = "entries.jsonl", "keys.jsonl", "blobs"
+MANIFEST, NOTE = "manifest.json", "manifest.note"
 
 MAX_SEGMENTS = 10_000
 """Segments of one archive: by the month, those of eight centuries."""
@@ -54,24 +61,31 @@ MAX_SEGMENTS = 10_000
 MAX_BLOB = 1_000_000_000
 """Bytes of the largest value: more does not fit into a store either."""
 
+MAX_KEYS = 1_000
+"""Changes of the key that lie with a segment: by the month, those of eighty years."""
+
 _STEP = 256
 """Lines between two whose places are remembered: one is found by reading over at most so many."""
 
 
 class Segment:
-    """One segment's folder. Raises SegmentError where it has no manifest that is one."""
+    """One segment's folder, in which no link is followed, and which is none itself.
+
+    Raises SegmentError where it has no manifest that is one.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        name = folder.resolve().name
-        self.manifest = read_manifest(self._beginning(MANIFEST, MAX_MANIFEST, name), name)
+        data = self._beginning(MANIFEST, MAX_MANIFEST)
+        self.manifest = read_manifest(data, folder.name)
+        self.digest = digest(data)
         self._places = array("Q", [0])
         self._file: BufferedReader | None = None
         self._at = 0
 
     @property
     def name(self) -> str:
-        return self.manifest.name
+        return self.folder.name
 
     def close(self) -> None:
         if self._file is not None:
@@ -108,30 +122,63 @@ class Segment:
                 return line
 
     def note(self) -> bytes:
-        """The signed checkpoint, not opened."""
-        return self._beginning(CHECKPOINT, MAX_NOTE, self.name)
+        """The signed note on the manifest, not opened."""
+        return self._beginning(NOTE, MAX_NOTE)
+
+    def archival(self) -> Archival:
+        """What the note has to say, by the manifest that lies here."""
+        manifest = self.manifest
+        root = exact_base64(manifest.root)
+        assert root is not None
+        return Archival(manifest.origin, manifest.first, manifest.size, root, self.digest)
+
+    def key_entries(self) -> list[bytes]:
+        """The bodies of the `key` entries that the ledger had, the oldest first.
+
+        Each proves itself, or proves nothing. Raises SegmentError where they are not those of the
+        manifest.
+        """
+        data = self._beginning(KEYS, MAX_KEYS * MAX_LINE)
+        if File(len(data), sha256(data).hexdigest()) != self.manifest.keys:
+            raise self._changed()
+        return data.splitlines()
 
     def blob(self, name: bytes) -> tuple[bytes, bytes] | None:
         """Salt and data of a large value, None where it does not lie here.
 
         Raises SegmentError where another lies in its place.
         """
+        with self._blob(name) as file:
+            return None if file is None else (file.read(SALT_BYTES), file.read())
+
+    def holds(self, name: bytes, size: int) -> bool:
+        """Whether a large value lies here whose data has `size` bytes. It is not kept in memory.
+
+        Raises SegmentError where another lies in its place.
+        """
+        with self._blob(name, size) as file:
+            return file is not None
+
+    @contextlib.contextmanager
+    def _blob(self, name: bytes, size: int | None = None) -> Iterator[BufferedReader | None]:
+        """The file of a large value, found to be that one, and of that size where one is given."""
         try:
-            with files.ordinary(self.folder / BLOBS / name.hex()) as file:
+            with self._file_of(BLOBS, name.hex()) as file:
                 # Hashed before it is read, and that only where a store could have held it: what
                 # lies there may be of any length.
-                short = os.fstat(file.fileno()).st_size <= MAX_BLOB
-                if short and file_digest(file, sha256).digest() == name:
-                    file.seek(0)
-                    return file.read(SALT_BYTES), file.read()
+                length = os.fstat(file.fileno()).st_size
+                fits = length <= MAX_BLOB if size is None else length == SALT_BYTES + size
+                if not fits or file_digest(file, sha256).digest() != name:
+                    raise SegmentError(
+                        f"A large value in the archive segment {self.name} was changed: it does "
+                        "not fit the hash that it is called after."
+                    )
+                file.seek(0)
+                yield file
         except FileNotFoundError:
-            return None
+            yield None
         except OSError as problem:
             raise self._unreadable(problem) from None
-        raise SegmentError(
-            f"A large value in the archive segment {self.name} was changed: it does not fit the "
-            "hash that it is called after."
-        )
 
     def followed(self, tree: Frontier) -> Iterator[Parsed]:
         """All entries, each as it is found right, as `ledger.segment.followed` has it.
@@ -140,17 +187,12 @@ class Segment:
         """
         read = _Read()
         yield from followed(self.manifest, read.over(self.bodies()), tree)
-        note = self.note()
-        stated = File(len(note), sha256(note).hexdigest())
-        if (read.file, stated) != (self.manifest.entries, self.manifest.checkpoint):
-            raise SegmentError(
-                f"The archive segment {self.name} was changed: its files do not have the hashes "
-                "that its manifest states."
-            )
+        if read.file != self.manifest.entries:
+            raise self._changed()
 
     def _opened(self) -> BufferedReader:
         try:
-            return files.ordinary(self.folder / ENTRIES)
+            return self._file_of(ENTRIES)
         except OSError as problem:
             raise self._unreadable(problem) from None
 
@@ -166,13 +208,24 @@ class Segment:
             )
         return line[:-1]
 
-    def _beginning(self, file: str, limit: int, name: str) -> bytes:
+    def _beginning(self, name: str, limit: int) -> bytes:
         try:
-            return files.beginning(self.folder / file, limit + 1)
+            with self._file_of(name) as file:
+                return file.read(limit + 1)
         except OSError as problem:
             raise SegmentError(
-                f"The archive segment {name} has no {file} that can be read: {problem.strerror}."
+                f"The archive segment {self.name} has no {name} that can be read: "
+                f"{problem.strerror}."
             ) from None
+
+    def _file_of(self, *names: str) -> BufferedReader:
+        return files.inside(self.folder.parent, self.folder.name, *names)
+
+    def _changed(self) -> SegmentError:
+        return SegmentError(
+            f"The archive segment {self.name} was changed: its files do not have the hashes that "
+            "its manifest states."
+        )
 
     def _unreadable(self, problem: OSError) -> SegmentError:
         return SegmentError(f"The archive segment {self.name} cannot be read: {problem.strerror}.")
@@ -210,7 +263,8 @@ class Archive:
         self.trouble: str | None = None
         self.segments: list[Segment] = []
         self.single = (folder / MANIFEST).exists()
-        for each in [folder] if self.single else _folders(folder):
+        # Resolved, as somebody may have named it by a link, and its name has to be the segment's.
+        for each in [folder.resolve()] if self.single else _folders(folder):
             try:
                 self.segments.append(Segment(each))
             except SegmentError as problem:
@@ -218,6 +272,8 @@ class Archive:
         self.segments.sort(key=lambda segment: segment.manifest.first)
         self._firsts = [segment.manifest.first for segment in self.segments]
         self._current: Segment | None = None
+        # Large values that were changed, which may be huge and named by many entries.
+        self._changed: set[bytes] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -242,6 +298,11 @@ class Archive:
             self._current = found
         return found
 
+    def overlaps(self, first: int, size: int) -> bool:
+        """Whether a segment has any of the entries from `first` up to, and without, `size`."""
+        at = bisect_left(self._firsts, size) - 1
+        return at >= 0 and self.segments[at].manifest.size > first
+
     def body(self, seq: int, leaf: object) -> bytes:
         """The body of an entry with that leaf, empty where it is not here or does not fit."""
         segment = self.segment(seq)
@@ -263,30 +324,32 @@ class Archive:
 
     def blob(self, name: bytes) -> tuple[bytes, bytes] | None:
         """Salt and data of a large value, None where no segment has it or it does not fit."""
+        if name in self._changed:
+            return None
         first = [self._current] if self._current is not None else []
         for segment in (*first, *(each for each in self.segments if each is not self._current)):
             try:
                 found = segment.blob(name)
             except SegmentError as problem:
+                self._changed.add(name)
                 self._note(str(problem))
                 return None
             if found is not None:
                 return found
         return None
 
-    def lacks(self, recorded: Sequence[tuple[int, int, str]]) -> str | None:
-        """What is wrong with it, given first, size and root of what the ledger has archived."""
-        there = {(each.manifest.first, each.manifest.size): each for each in self.segments}
-        for first, size, root in recorded:
-            segment = there.get((first, size))
+    def lacks(self, recorded: Sequence[Archival]) -> str | None:
+        """What is wrong with it, given what the ledger says that it has archived."""
+        there = {each.name: each for each in self.segments}
+        for said in recorded:
+            name = segment_name(said.first, said.size)
+            segment = there.get(name)
             if segment is None:
-                return self.trouble or (
-                    f"The archive segment {first}-{size} is missing from {self.folder}."
-                )
-            if segment.manifest.root != root:
+                return self.trouble or f"The archive segment {name} is missing from {self.folder}."
+            if segment.digest != said.manifest:
                 return (
-                    f"The archive segment {segment.name} was changed: the ledger has archived "
-                    "entries that come to another root."
+                    f"The archive segment {name} was changed: its manifest is not the one that the "
+                    "ledger has recorded."
                 )
         return self.trouble
 
@@ -333,8 +396,8 @@ def check(
 ) -> Checked:
     """Verify an archive without the store that it came from.
 
-    Each segment is whole and comes to the root that its own checkpoint states; that is signed by
-    one of `keys`, or by one that followed them within the archive; each begins with the tree
+    Each segment is whole and is what its manifest states; that is signed by one of `keys`, or by
+    one that followed them, as entries in the archive or beside it show; each begins with the tree
     that the one before it ended with, without a gap from entry 0 on, unless `archive` is a single
     segment.
     """
@@ -342,7 +405,7 @@ def check(
     try:
         walk.all()
     except SegmentError as problem:
-        return walk.found("changed", str(problem))
+        return walk.found("changed", f"Changed: {problem}")
     last = walk.upto
     if not keys:
         return walk.found(
@@ -411,64 +474,103 @@ class _Walk:
             )
 
     def _one(self, segment: Segment) -> None:
-        tree = segment.manifest.edge
-        here = missing = 0
+        """One segment: its entries, what vouches for them, and only then what they name.
+
+        A line names a value of any length, so nothing is read for the sake of one that no key
+        vouches for.
+        """
+        manifest = segment.manifest
+        tree, named = manifest.edge, 0
+        for body in segment.key_entries():
+            with contextlib.suppress(EntryError):
+                self._follow(parse(body).entry)
         for parsed in segment.followed(tree):
-            entry = parsed.entry
-            if isinstance(entry, KeyEntry):
-                self._follow(entry, segment.manifest.origin)
-            for name in entry.blobs:
-                if _held(segment, name):
-                    here += 1
-                else:
-                    missing += 1
+            self._follow(parsed.entry)
+            named += len(parsed.entry.blobs)
             self.upto = parsed.seq + 1
             if self._progress is not None and self.upto % 1_024 == 0:
                 self._progress(self.upto - self.first)
-        manifest = segment.manifest
-        if (here, missing) != (manifest.blobs, manifest.missing):
+        self._vouched(segment)
+        here = _held(segment) if named else 0
+        if (here, named - here) != (manifest.blobs, manifest.missing):
             raise SegmentError(
                 f"The archive segment {segment.name} has lost large values: {here:,} are there, "
                 f"and its manifest states {manifest.blobs:,}."
             )
-        self._vouched(segment)
         self.blobs += here
-        self.missing += missing
+        self.missing += manifest.missing
         self._edge = tree
 
     def _vouched(self, segment: Segment) -> None:
-        """Hold the entries against the checkpoint that lies with them."""
+        """Hold the manifest, to which all else was held, against the note that lies with it."""
         manifest, note = segment.manifest, segment.note()
         try:
             if self._checks_keys:
                 # Signed when it was archived: by a key of before, or by one that is named in it.
-                stated = open_checkpoint(note, self._keys, manifest.origin)
+                known = [key for key in self._keys if key.name == manifest.origin]
+                said = open_archival(note, known)
             else:
-                stated = Checkpoint.parse(note[: note.rfind(b"\n\n") + 1].decode())
-        except (NoteError, UnicodeDecodeError) as problem:
+                said = stated_archival(note)
+        except NoteError as problem:
             raise SegmentError(
-                f"The checkpoint of the archive segment {segment.name} does not open: {problem}"
+                f"The note of the archive segment {segment.name} does not open: {problem}"
+                + self._restarted(manifest.origin)
             ) from None
-        root = b64encode(stated.root).decode()
-        if (stated.origin, stated.size, root) != (manifest.origin, manifest.size, manifest.root):
+        if said != segment.archival():
             raise SegmentError(
-                f"The checkpoint of the archive segment {segment.name} vouches for other entries."
+                f"The note of the archive segment {segment.name} vouches for another manifest: one "
+                "of the two was changed."
             )
 
-    def _follow(self, entry: KeyEntry, origin: str) -> None:
+    def _restarted(self, origin: str) -> str:
+        """What to say where no key can be known, because nothing vouches for a change of name."""
+        if not self._checks_keys or any(key.name == origin for key in self._keys):
+            return ""
+        return (
+            f" It was made as {origin!r}, and the key that was given is of "
+            f"{self._keys[0].name!r}: after a restart, give the keys of both, as saferun ledger "
+            "vkey --all prints them."
+        )
+
+    def _follow(self, entry: AnyEntry) -> None:
         """Take over a key that one which is known has named in its place."""
-        for before in [key for key in self._keys if key.name == origin]:
-            with contextlib.suppress(NoteError):
+        if not isinstance(entry, KeyEntry):
+            return
+        for before in tuple(self._keys):
+            with contextlib.suppress(NoteError, UnicodeEncodeError):
                 after = open_rotation(entry.note.encode(), before)
-                if after.vkey == entry.vkey:
+                if after.vkey == entry.vkey and not any(
+                    after.vkey == known.vkey for known in self._keys
+                ):
                     self._keys.append(after)
 
 
-def _held(segment: Segment, name: str) -> bool:
+def _held(segment: Segment) -> int:
+    """How many of the large values that its entries name lie in a segment.
+
+    Many entries may name one value, so what was found is remembered; as many as have files.
+    """
+    found: set[tuple[bytes, int]] = set()
+    here = 0
+    for body in segment.bodies():
+        for name, size in _named(segment, body).items():
+            try:
+                blob = bytes.fromhex(name), size
+            except ValueError:
+                raise SegmentError(
+                    f"An entry in the archive segment {segment.name} names a large value by no "
+                    "hash."
+                ) from None
+            if blob in found or segment.holds(*blob):
+                found.add(blob)
+                here += 1
+    return here
+
+
+def _named(segment: Segment, body: bytes) -> Mapping[str, int]:
     try:
-        blob = bytes.fromhex(name)
-    except ValueError:
+        return parse(body).entry.blobs
+    except EntryError as problem:
         raise SegmentError(
-            f"An entry in the archive segment {segment.name} names a large value by no hash."
+            f"An entry in the archive segment {segment.name} {problem.what}."
         ) from None
-    return segment.blob(blob) is not None

@@ -30,8 +30,8 @@ from typing import BinaryIO, Literal, NamedTuple, TypeAlias
 from saferun import files
 from saferun.errors import StoreError
 from saferun.ledger import (
+    Archival,
     ArchiveEntry,
-    Checkpoint,
     EntryError,
     ErasureEntry,
     Frontier,
@@ -44,19 +44,32 @@ from saferun.ledger import (
     Signs,
     Verifier,
     leaf_hash,
-    open_checkpoint,
+    open_archival,
     parse,
-    sign_checkpoint,
+    sign_archival,
 )
+from saferun.ledger.archival import digest
 from saferun.ledger.blob import blob_hash
 from saferun.ledger.segment import File, Manifest, SegmentError, segment_name, stated_by
-from saferun.store.archive import BLOBS, CHECKPOINT, ENTRIES, MANIFEST, Archive, Segment
+from saferun.store.archive import (
+    BLOBS,
+    ENTRIES,
+    KEYS,
+    MANIFEST,
+    MAX_KEYS,
+    NOTE,
+    Archive,
+    Segment,
+)
 from saferun.store.index import Index
 from saferun.store.locks import FileLock
+from saferun.store.proving import key_entries
 from saferun.store.reading import Reader
+from saferun.store.runs import first_entry_of, run_began
 from saferun.store.signing import checkpoint
 from saferun.store.store import Store
-from saferun.store.versions import Vouch
+from saferun.store.unsettled import open_calls, open_requests
+from saferun.store.versions import Vouch, pinned_runs
 from saferun.store.work.admit import run_of
 from saferun.store.work.shelve import Clear, Shelve
 
@@ -179,12 +192,12 @@ class _Needs:
 
     def look(self) -> None:
         reader = self._reader
-        for seq in reader.open_calls():
+        for seq in open_calls(reader):
             if seq < self._old:
                 self._hold(seq, f"the call of entry {seq} has no outcome yet")
             self._hold_run(self._run(seq), "has a call under way")
-        for root in reader.pinned(self._now):
-            self._hold_from(reader.first_entry(root), f"run {root} goes on")
+        for root in pinned_runs(reader, self._now):
+            self._hold_from(first_entry_of(reader, root), f"run {root} goes on")
         seen: set[str] = set()
         for _, body, _ in reader.rows(after=self._old - 1):
             run = run_of(body)
@@ -193,7 +206,7 @@ class _Needs:
                     seen.clear()
                 seen.add(run)
                 self._hold_run(run, "goes on")
-        self._look_for(reader.open_requests(self._now))
+        self._look_for(open_requests(reader, self._now))
 
     def _look_for(self, requests: set[str]) -> None:
         if not requests:
@@ -212,7 +225,7 @@ class _Needs:
 
     def _hold_run(self, run: str | None, why: str) -> None:
         """Keep a run and its family from its beginning on."""
-        began = None if run is None else self._reader.began(run)
+        began = None if run is None else run_began(self._reader, run)
         if run is None or began is None:
             return
         root = run
@@ -221,7 +234,7 @@ class _Needs:
             if isinstance(entry, RunEntry) and entry.root is not None:
                 root = entry.root
         said = run if root == run else f"{run}, of the run {root},"
-        self._hold_from(self._reader.first_entry(root), f"run {said} {why}")
+        self._hold_from(first_entry_of(self._reader, root), f"run {said} {why}")
 
     def _hold_from(self, seq: int, why: str) -> None:
         # A run whose beginning is archived already cannot be kept whole any more.
@@ -343,16 +356,15 @@ class Archiving:
         progress: Progress,
     ) -> Made:
         folder, edge = self._folder / stretch.name, edges[stretch.first]
-        stated = Checkpoint(self._signer.name, stretch.size, edges[stretch.size].root())
+        root = edges[stretch.size].root()
         if not folder.exists():
-            note = sign_checkpoint(stated, self._signer)
             try:
-                _Writing(reader, self._folder, stretch, edge, note).write(stated, progress)
+                _Writing(reader, self._folder, stretch, edge, self._signer).write(root, progress)
             except OSError as problem:
                 raise self._trouble(problem) from None
         try:
             segment = Segment(folder)
-            _compare(reader, segment, edge, stated, self._signer, progress)
+            _compare(reader, segment, edge, root, self._signer, progress)
             note = segment.note()
         except SegmentError as problem:
             raise StoreError(
@@ -365,7 +377,10 @@ class Archiving:
             note=note.decode(),
             by=self._by,
         )
-        return Made(self._store.commit(Shelve(entry, self._credential)), segment.manifest)
+        return Made(
+            self._store.commit(Shelve(entry, self._credential, self._signer.vkey())),
+            segment.manifest,
+        )
 
     def _empty(self, reader: Reader, progress: Progress) -> int:
         """Empty what is archived and still has a body, each held against the archive once more."""
@@ -424,25 +439,25 @@ class _Writing:
     """A segment being written, into a folder whose name says that it is not whole."""
 
     def __init__(
-        self, reader: Reader, folder: Path, stretch: Stretch, edge: Frontier, note: bytes
+        self, reader: Reader, folder: Path, stretch: Stretch, edge: Frontier, signer: Signs
     ) -> None:
         self._reader = reader
         self._folder = folder
         self._stretch = stretch
         self._edge = edge
-        self._note = note
+        self._signer = signer
         self._draft = folder / f".{stretch.name}.part"
         self._blobs = self._missing = 0
         self._times: list[int] = []
 
-    def write(self, stated: Checkpoint, progress: Progress) -> None:
+    def write(self, root: bytes, progress: Progress) -> None:
         # What a killed run has left is of no use to anybody.
         shutil.rmtree(self._draft, ignore_errors=True)
         (self._draft / BLOBS).mkdir(mode=0o700, parents=True)
         try:
             with _new(self._draft / ENTRIES) as file:
                 entries = self._entries(file, progress)
-            self._finish(stated, entries)
+            self._finish(root, entries)
         except BaseException:
             shutil.rmtree(self._draft, ignore_errors=True)
             raise
@@ -487,25 +502,31 @@ class _Writing:
         with contextlib.suppress(FileExistsError), _new(self._draft / BLOBS / blob.hex()) as file:
             file.write(salt + data)
 
-    def _finish(self, stated: Checkpoint, entries: File) -> None:
-        with _new(self._draft / CHECKPOINT) as file:
-            file.write(self._note)
+    def _finish(self, root: bytes, entries: File) -> None:
+        first, size = self._stretch
+        keys = b"".join(body + b"\n" for body in key_entries(self._reader, MAX_KEYS))
+        with _new(self._draft / KEYS) as file:
+            file.write(keys)
         manifest = Manifest(
             format=1,
-            origin=stated.origin,
-            first=self._stretch.first,
-            size=self._stretch.size,
-            root=b64encode(stated.root).decode(),
+            origin=self._signer.name,
+            first=first,
+            size=size,
+            root=b64encode(root).decode(),
             frontier=b64encode(self._edge.encode()).decode(),
             since=self._times[0],
             until=self._times[-1],
             blobs=self._blobs,
             missing=self._missing,
             entries=entries,
-            checkpoint=File(len(self._note), sha256(self._note).hexdigest()),
+            keys=File(len(keys), sha256(keys).hexdigest()),
         )
+        data = manifest.encode()
         with _new(self._draft / MANIFEST) as file:
-            file.write(manifest.encode())
+            file.write(data)
+        said = Archival(self._signer.name, first, size, root, digest(data))
+        with _new(self._draft / NOTE) as file:
+            file.write(sign_archival(said, self._signer))
         for folder in (self._draft / BLOBS, self._draft):
             files.sync(folder)
         self._draft.rename(self._folder / self._stretch.name)
@@ -517,7 +538,7 @@ def _compare(
     reader: Reader,
     segment: Segment,
     edge: Frontier,
-    stated: Checkpoint,
+    root: bytes,
     signer: Signs,
     progress: Progress,
 ) -> None:
@@ -527,16 +548,19 @@ def _compare(
     no other bytes do; and its large values are those that the store has.
     """
     manifest = segment.manifest
-    if (manifest.edge.encode(), manifest.root) != (edge.encode(), b64encode(stated.root).decode()):
+    if (manifest.edge.encode(), manifest.root) != (edge.encode(), b64encode(root).decode()):
         raise SegmentError(f"The archive segment {segment.name} is of another ledger.")
     try:
-        vouched = open_checkpoint(segment.note(), [Verifier(signer.vkey())], stated.origin)
+        vouched = open_archival(segment.note(), [Verifier(signer.vkey())])
     except NoteError as problem:
         raise SegmentError(
             f"The archive segment {segment.name} was not signed here. {problem}"
         ) from None
-    if vouched != stated:
-        raise SegmentError(f"The archive segment {segment.name} vouches for other entries.")
+    if vouched != segment.archival():
+        raise SegmentError(
+            f"The note of the archive segment {segment.name} is of another manifest."
+        )
+    segment.key_entries()
     for parsed in segment.followed(edge.copy()):
         for name in parsed.entry.blobs:
             blob = bytes.fromhex(name)

@@ -9,7 +9,8 @@ takes to make it anew. The order of work:
 2. Before, it makes sure that the entries it knows are still those of the ledger: the first and the
    last of them by their leaves, and all of them by the tree's right edge, which has to become that
    of the ledger's head. Where it does not, the index is of other entries, and is made anew.
-3. `find` has the numbers of the entries that the index names, and holds each against the ledger:
+3. What lay in an archive that was not at hand is taken up once one has it that the reader can read.
+4. `find` has the numbers of the entries that the index names, and holds each against the ledger:
    its bytes have to give its leaf, and it has to say what was asked for.
 
 So whoever can write the index can hide an entry from it and can never make one up. What the
@@ -21,6 +22,7 @@ import os
 import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from itertools import islice
 from types import MappingProxyType, TracebackType
 from typing import Any, NamedTuple, Self, TypeGuard
@@ -35,7 +37,7 @@ from saferun.store.locks import FileLock
 from saferun.store.postings import CHUNK
 from saferun.store.reading import Reader
 
-VERSION = 2
+VERSION = 3
 """Of the file, in `PRAGMA user_version`. One of another version is made anew."""
 
 APPLICATION = 0x5352_4E49
@@ -54,6 +56,9 @@ _VERDICTS = 100_000
 BRIEF: tuple[Facet, ...] = ("kind", "agent", "user", "run", "tool", "verdict", "status")
 """What is said of an entry whose bytes are away."""
 
+LATE = ("late", "")
+"""What settles a decision that could not be read, since it lay in an archive."""
+
 _TERMS = 50_000
 """Values of facets whose number is kept at hand while building."""
 
@@ -63,7 +68,7 @@ _SCHEMA = f"""
     -- How far it goes, and over which entries: the leaves of the first and the last, and the right
     -- edge of their tree. `fits` says whether that was the head's when the head was as long,
     -- `missing` how many entries had no body to be read, and `away` how many of those lie in an
-    -- archive that was not at hand.
+    -- archive that was not at hand so far.
     CREATE TABLE state (
         one INTEGER PRIMARY KEY CHECK (one = 1), size INTEGER NOT NULL, first BLOB NOT NULL,
         last BLOB NOT NULL, frontier BLOB NOT NULL, fits INTEGER NOT NULL, missing INTEGER NOT NULL,
@@ -79,11 +84,14 @@ _SCHEMA = f"""
         PRIMARY KEY (term, chunk)
     ) WITHOUT ROWID;
 
-    -- The times between which some entries were written, and that of each, in eight bytes.
+    -- The times between which some entries were written, and that of each, in eight bytes: none
+    -- of one that could not be read. `away` of them lie in an archive that was not at hand.
     CREATE TABLE span (
         first INTEGER PRIMARY KEY, size INTEGER NOT NULL,
-        earliest INTEGER NOT NULL, latest INTEGER NOT NULL, times BLOB NOT NULL
+        earliest INTEGER NOT NULL, latest INTEGER NOT NULL, times BLOB NOT NULL,
+        away INTEGER NOT NULL
     );
+    CREATE INDEX lacking ON span (first) WHERE away > 0;
 
     -- The words of an entry under its number. The text itself is in the ledger and not here.
     CREATE VIRTUAL TABLE said USING fts5(
@@ -179,6 +187,23 @@ class Index:
         """Entries up to `size` that could not be read when they were taken up: mostly archived."""
         return self._state.missing
 
+    def lacking(self, first: int) -> int | None:
+        """The lowest number from `first` on that it does not know, as an archive has that entry.
+
+        None where it knows all of them: nothing that it finds from there on is incomplete.
+        """
+        found = self._all(
+            "SELECT first, first + size, times FROM span WHERE away > 0 AND first + size > ?"
+            " ORDER BY first",
+            first,
+        )
+        for begin, end, times in found:
+            rows = self.reader.rows(end, after=begin - 1)
+            for (seq, body, _), time in zip(rows, _times(times), strict=False):
+                if seq >= first and body == b"" and not time:
+                    return int(seq)
+        return None
+
     def build(self, progress: Callable[[int], None] = lambda _: None) -> None:
         """Bring it up to the newest entry. Waits for whoever is building it already."""
         with sqlite.explained(self.path):
@@ -200,13 +225,8 @@ class Index:
         connection = self._opened()
         self._state = _stated(connection)
         head = self.reader.head()
-        if type(head.size) is not int or type(head.frontier) is not bytes:
-            raise StoreError(
-                f"The head of {self.reader.path} is none that a store writes; run "
-                "saferun ledger verify."
-            )
         before = self._state
-        if not self._knows_these(head.frontier, head.size) or self._may_know_more():
+        if not self._knows_these(head.frontier, head.size):
             connection = self._anew()
         connection = self._taken_up(connection, head.size, head.frontier, progress)
         if before.fits and before.size and not self._state.fits:
@@ -223,13 +243,6 @@ class Index:
         ends = [self.reader.row(seq) for seq in (0, state.size - 1)]
         return [end and end[1] for end in ends] == [state.first, state.last]
 
-    def _may_know_more(self) -> bool:
-        """Whether what was away when it was taken up is at hand now."""
-        archive = self.reader.archive
-        if archive is None or not self._state.away:
-            return False
-        return archive.lacks(self.reader.archives()) is None
-
     def _taken_up(
         self,
         connection: sqlite3.Connection,
@@ -238,6 +251,7 @@ class Index:
         progress: Callable[[int], None],
     ) -> sqlite3.Connection:
         builder = _Builder(connection, self.reader, self._state)
+        self._state = builder.returned(progress)
         rows = self.reader.rows(size, after=self._state.size - 1)
         while page := list(islice(rows, PAGE)):
             self._state = builder.page(page)
@@ -256,6 +270,7 @@ class Index:
         self._connection = connection = sqlite3.connect(
             self.path, timeout=5.0, isolation_level=None, check_same_thread=False
         )
+        sqlite.guarded(connection)
         [application] = connection.execute("PRAGMA application_id").fetchone()
         [version] = connection.execute("PRAGMA user_version").fetchone()
         [tables] = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
@@ -264,7 +279,8 @@ class Index:
                 f"{self.path} is a database of another program, and the search index belongs "
                 "there; move it away."
             )
-        if tables and version != VERSION:
+        if tables and (version != VERSION or sqlite.found_schema(connection) != _schema()):
+            # Of another version, or changed: a view in a table's place may never come to an end.
             return self._anew()
         connection.execute("PRAGMA journal_mode = WAL")
         # A power cut may cost the last pages of it, and never what it is.
@@ -307,7 +323,7 @@ class Index:
     def values(self, facet: Facet, most: int = 1_000) -> list[str]:
         """The values of a facet that there are, `most` of them."""
         found = self._all("SELECT value FROM term WHERE facet = ? LIMIT ?", facet, most)
-        return [value for (value,) in found]
+        return [value for (value,) in found if isinstance(value, str)]
 
     def has(self, facet: Facet, value: str) -> bool:
         """Whether any entry has that value of a facet."""
@@ -355,7 +371,11 @@ class Index:
                 " WHERE facet = ? AND chunk = ?",
                 *(facet, chunk),
             )
-            found = [(value, some) for value, some in rows if isinstance(some, bytes)]
+            found = [
+                (value, some)
+                for value, some in rows
+                if isinstance(value, str) and isinstance(some, bytes)
+            ]
             self._held[facet, chunk] = found
         return found
 
@@ -364,8 +384,10 @@ class Index:
             "SELECT first, times FROM span WHERE first <= ? ORDER BY first DESC LIMIT 1", seq
         )
         for first, times in rows:
+            if type(first) is not int or not isinstance(times, bytes):
+                continue
             at = 8 * (seq - first)
-            if isinstance(times, bytes) and at + 8 <= len(times):
+            if at + 8 <= len(times):
                 return int.from_bytes(times[at : at + 8], "big") or None
         return None
 
@@ -378,7 +400,10 @@ class Index:
             _number(query.since, -1),
             _number(query.until, 1 << 62),
         )
-        return (0, 0) if first is None else (first, size)
+        if first is None:
+            return 0, 0
+        # A span that was changed leaves out nothing.
+        return (first, size) if type(first) is type(size) is int else (0, self.size)
 
     def _named(
         self,
@@ -497,6 +522,13 @@ def _expression(text: str) -> str:
     return " ".join(f'"{each}"' for each in phrases)
 
 
+@cache
+def _schema() -> sqlite.Schema:
+    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as made:
+        made.executescript(_SCHEMA)
+        return sqlite.found_schema(made)
+
+
 class _Builder:
     """Takes up entries into an index, page by page."""
 
@@ -510,35 +542,98 @@ class _Builder:
         self._terms: dict[tuple[str, str], int] = {}
 
     def page(self, rows: Sequence[tuple[int, object, object]]) -> _State:
+        """Take up what comes next."""
+        for _, _, leaf in rows:
+            self._frontier.append(leaf if _is_leaf(leaf) else leaf_hash(b""))
+        first, size = rows[0][0], rows[-1][0] + 1 - rows[0][0]
+        with sqlite.transaction(self._connection):
+            times = self._take_up(rows)
+            away = self._away(rows, times)
+            self._span(first, size, [times.get(seq, 0) for seq, _, _ in rows], away)
+            self._write(self._stated(rows, len(rows) - len(times), away))
+        return self._state
+
+    def returned(self, progress: Callable[[int], None]) -> _State:
+        """Take up what lay in an archive, as far as the archive at hand has it."""
+        archive = self._reader.archive
+        if archive is None or not self._state.away:
+            return self._state
+        lacking = self._connection.execute(
+            "SELECT first, size, away, times FROM span WHERE away > 0 ORDER BY first"
+        ).fetchall()
+        for first, size, away, times in lacking:
+            if archive.overlaps(first, first + size):
+                self._again(first, size, away, _times(times))
+                progress(first + size)
+        return self._state
+
+    def _again(self, first: int, size: int, away: int, before: Sequence[int]) -> None:
+        rows = list(self._reader.rows(first + size, after=first - 1))
+        known = {row[0]: time for row, time in zip(rows, before, strict=False)}
+        unknown = [row for row in rows if not known.get(row[0])]
+        with sqlite.transaction(self._connection):
+            times = self._take_up(unknown)
+            if not times:
+                return
+            left = self._away(unknown, times)
+            all_times = [times.get(seq) or known.get(seq, 0) for seq, _, _ in rows]
+            self._span(first, size, all_times, left)
+            self._settle_late()
+            state = self._state
+            self._write(
+                state._replace(missing=state.missing - len(times), away=state.away - away + left)
+            )
+
+    def _take_up(self, rows: Sequence[tuple[int, object, object]]) -> dict[int, int]:
+        """Have those found that can be read. Their numbers, each with when it was written."""
         terms: dict[tuple[str, str], list[int]] = {}
         texts: list[tuple[int, str]] = []
         times: dict[int, int] = {}
-        missing = away = 0
         for seq, body, leaf in rows:
-            self._frontier.append(leaf if _is_leaf(leaf) else leaf_hash(b""))
             entry = _intact(seq, body, leaf)
             if entry is None:
-                missing += 1
-                away += body == b"" and seq < self._archived
                 continue
             times[seq] = entry.time
-            for term in facets(entry, self._verdict(entry)):
+            said = self._verdict(entry)
+            late = {LATE} if said is None and "of" in entry.fields else set()
+            for term in facets(entry, said) | late:
                 terms.setdefault(term, []).append(seq)
             texts.append((seq, words(entry)))
-        state = self._stated(rows, missing, away)
-        with sqlite.transaction(self._connection):
-            for term, seqs in terms.items():
-                self._post(term, seqs)
-            self._connection.executemany("INSERT INTO said (rowid, text) VALUES (?, ?)", texts)
-            if times:
-                first, size = rows[0][0], rows[-1][0] + 1 - rows[0][0]
-                each = b"".join(_eight(times.get(seq, 0)) for seq, _, _ in rows)
-                self._connection.execute(
-                    "INSERT INTO span VALUES (?, ?, ?, ?, ?)",
-                    (first, size, min(times.values()), max(times.values()), each),
-                )
-            self._write(state)
-        return state
+        for term, seqs in terms.items():
+            self._post(term, seqs)
+        self._connection.executemany("INSERT INTO said (rowid, text) VALUES (?, ?)", texts)
+        return times
+
+    def _away(self, rows: Sequence[tuple[int, object, object]], times: Mapping[int, int]) -> int:
+        """How many of some entries lie in an archive and could not be read."""
+        return sum(
+            body == b"" and seq < self._archived and seq not in times for seq, body, _ in rows
+        )
+
+    def _span(self, first: int, size: int, times: Sequence[int], away: int) -> None:
+        known = [time for time in times if time]
+        # Nothing is looked for where nothing is known.
+        earliest, latest = min(known, default=1 << 62), max(known, default=-1)
+        each = b"".join(map(_eight, times))
+        self._connection.execute(
+            "REPLACE INTO span VALUES (?, ?, ?, ?, ?, ?)",
+            (first, size, earliest, latest, each, away),
+        )
+
+    def _settle_late(self) -> None:
+        """Have outcomes found by the verdict of a decision that could not be read before them."""
+        late = self._connection.execute(
+            "SELECT chunk, held FROM term JOIN posting ON term = id WHERE facet = ? AND value = ?",
+            LATE,
+        ).fetchall()
+        for chunk, held in late:
+            for place in postings.places(postings.bits(held), newest=False):
+                seq = chunk * CHUNK + place
+                row = self._reader.row(seq)
+                entry = None if row is None else _intact(seq, *row)
+                said = None if entry is None else verdict(self._reader, entry)
+                if said is not None:
+                    self._post(("verdict", exact(said)), [seq])
 
     def end(self, size: int, frontier: bytes) -> _State:
         """Note whether what was taken up is what the ledger's head counts."""
@@ -608,7 +703,15 @@ def _stated(connection: sqlite3.Connection) -> _State:
     row = connection.execute(
         "SELECT size, first, last, frontier, fits, missing, away FROM state"
     ).fetchone()
-    return _State() if row is None else _State(*row)
+    if row is None:
+        return _State()
+    state = _State(*row)
+    if [type(each) for each in row] != _STATED or min(state.size, state.missing, state.away) < 0:
+        raise TypeError("the state of the index is none that is written")
+    return state
+
+
+_STATED = [int, bytes, bytes, bytes, int, int, int]
 
 
 def _intact(seq: int, body: object, leaf: object) -> Entry | None:
@@ -633,6 +736,12 @@ def _is_leaf(leaf: object) -> TypeGuard[bytes]:
 
 def _eight(at: int) -> bytes:
     return at.to_bytes(8, "big") if 0 <= at < 1 << 64 else bytes(8)
+
+
+def _times(each: object) -> list[int]:
+    if not isinstance(each, bytes):
+        return []
+    return [int.from_bytes(each[at : at + 8], "big") for at in range(0, len(each), 8)]
 
 
 def _blob(leaf: object) -> bytes:

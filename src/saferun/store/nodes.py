@@ -18,9 +18,11 @@ from pathlib import Path
 
 from saferun.errors import StoreError
 from saferun.ledger import Frontier
+from saferun.ledger.entry import MAX_BODY
 from saferun.ledger.tree import HASH_BYTES
 from saferun.store import sqlite
 from saferun.store.locks import FileLock
+from saferun.store.rows import LEAF, head
 
 STEP = 8
 """Levels from one that is kept to the next."""
@@ -31,8 +33,8 @@ _BLOCKS = 16
 
 _KINDS = tuple(f'"kind":"{kind}"'.encode() for kind in ("key", "restart", "archive"))
 _NOTED = (
-    "SELECT seq FROM (SELECT seq, substr(body, 1, 96) AS start FROM entry"
-    " WHERE seq >= ? AND seq < ? AND typeof(body) = 'blob')"
+    "SELECT seq FROM (SELECT seq, substr(body, 1, 96) AS start FROM entry"  # noqa: S608
+    f" WHERE seq >= ? AND seq < ? AND typeof(body) = 'blob' AND length(body) <= {MAX_BODY})"
     " WHERE instr(start, ?) > 0 OR instr(start, ?) > 0 OR instr(start, ?) > 0 ORDER BY seq"
 )
 """A body begins with its number, its time and its kind, and they take fewer bytes than that."""
@@ -77,7 +79,9 @@ class Tree:
 
     def _leaves(self, first: int, stop: int) -> Iterator[bytes]:
         found = self._connection.execute(
-            "SELECT seq, leaf FROM entry WHERE seq >= ? AND seq < ? ORDER BY seq", (first, stop)
+            f"SELECT seq, {LEAF} FROM entry"  # noqa: S608 - a column of ours
+            " WHERE seq >= ? AND seq < ? ORDER BY seq",
+            (first, stop),
         )
         due = first
         for seq, leaf in found:
@@ -137,7 +141,7 @@ def index_tree(
         try:
             if connection.execute("PRAGMA user_version").fetchone()[0] < 4:
                 return
-            (size,) = connection.execute("SELECT size FROM head WHERE seq = -1").fetchone()
+            size = head(connection, path).size
             # Nobody made nodes of entries that are not there: the others are no better.
             if anew or _kept_until(connection, STEP) > size >> STEP:
                 _write(connection, lock, [], [], anew=True)
@@ -154,7 +158,7 @@ def _page(
     lock: FileLock,
     progress: Callable[[int, int], None] | None,
 ) -> bool:
-    (size,) = connection.execute("SELECT size FROM head WHERE seq = -1").fetchone()
+    size = head(connection, path).size
     tree = Tree(connection, path)
     made: list[tuple[int, int, bytes]] = []
     noted: list[tuple[int]] = []

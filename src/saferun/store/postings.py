@@ -2,8 +2,8 @@
 
 Numbers come in chunks of 65,536. Within one, a set is held as a whole number whose n-th bit says
 whether the n-th entry is in it, so that what two sets have in common is one operation on each
-chunk, however many they hold. As bytes, a set is the list of its members, two bytes each and
-ascending, until a bit for every entry of the chunk takes less.
+chunk, however many they hold. As bytes, a set is the list of its members, two bytes each and in
+whatever order they came, until a bit for every entry of the chunk takes less.
 """
 
 import sys
@@ -19,7 +19,7 @@ _MOST = 2_048
 
 
 def added(held: bytes, places: Sequence[int]) -> bytes:
-    """The set in `held`, which may be empty, with some more members, all behind those it has."""
+    """The set in `held`, which may be empty, with some more members."""
     if len(held) == _BITS:
         return _marked(bytearray(held), places)
     if len(held) // 2 + len(places) <= _MOST:

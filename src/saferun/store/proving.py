@@ -53,7 +53,8 @@ def receipt(
             return hashes if fits else None
 
         hashes = _proven(reader, made, f"entry {seq}", progress)
-        return Receipt(body, seq, tuple(hashes), note, tuple(_keys(reader, checkpoint.size)))
+        keys = key_entries(reader, MAX_KEYS, checkpoint.size)
+        return Receipt(body, seq, tuple(hashes), note, tuple(keys))
 
 
 def grown(
@@ -117,10 +118,10 @@ def _proven(
     return proof
 
 
-def _keys(reader: Reader, size: int) -> list[bytes]:
-    """The bodies of the newest `key` entries below `size`."""
+def key_entries(reader: Reader, most: int, size: int | None = None) -> list[bytes]:
+    """The bodies of the newest `key` entries below `size`, or of all; the oldest first."""
     found: list[bytes] = []
-    for seq in reversed(reader.landmarks(size)):
+    for seq in reversed(reader.landmarks(reader.head().size if size is None else size)):
         body = reader.body(seq)
         try:
             if isinstance(parse(body).entry, KeyEntry):
@@ -128,6 +129,6 @@ def _keys(reader: Reader, size: int) -> list[bytes]:
         except EntryError:
             # Archived or changed: it proves nothing then, and `ledger verify` says which.
             continue
-        if len(found) == MAX_KEYS:
+        if len(found) == most:
             break
     return found[::-1]

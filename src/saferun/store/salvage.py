@@ -22,13 +22,14 @@ import os
 import secrets
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
 from saferun.call import canonical
+from saferun.config import SigningTable
 from saferun.errors import StoreError
 from saferun.files import sync
 from saferun.ledger import (
@@ -54,6 +55,7 @@ from saferun.ledger import (
     verify,
 )
 from saferun.store import pages, sqlite
+from saferun.store.archive import Archive
 from saferun.store.custody import Custody
 from saferun.store.keys import Keys
 from saferun.store.locks import FileLock, boots, lives
@@ -62,6 +64,9 @@ from saferun.store.transaction import NOBODY
 from saferun.store.versions import intact
 
 Progress: TypeAlias = Callable[[int, int], None]
+
+LOST = "lost"
+"""Where a store says what was lost when it was salvaged, and may be taken for erased: `sealed`."""
 
 _BATCH = 1_000
 
@@ -96,7 +101,8 @@ class Salvaged(msgspec.Struct, frozen=True, kw_only=True):
     be read. `found` ones were whole; those after the first gap are of no use to a ledger. The
     newest checkpoint vouches for `vouched`. `problem` says why the entries end where they do,
     and `open_calls` are recorded as unknown when the store is opened. `voided` requests to people
-    were open, and count no more where anything is lost.
+    were open, and count no more where anything is lost. Of `away` entries the bytes lie in an
+    archive that was not at hand: what follows from those is not made anew.
     """
 
     origin: str
@@ -106,6 +112,7 @@ class Salvaged(msgspec.Struct, frozen=True, kw_only=True):
     vouched: int
     open_calls: int
     voided: int
+    away: int
     tables: tuple[Table, ...]
     problem: str | None = None
 
@@ -124,10 +131,18 @@ class Salvaged(msgspec.Struct, frozen=True, kw_only=True):
         return self.vouched > self.entries
 
 
-def salvage(torn: Path, new: Path, progress: Progress | None = None) -> Salvaged:
+def salvage(
+    torn: Path,
+    new: Path,
+    progress: Progress | None = None,
+    archive: Archive | None = None,
+    signing: SigningTable | None = None,
+) -> Salvaged:
     """Save what can be read of the store at `torn` to a new one at `new`, which must not exist.
 
-    `progress` is told how many bytes of how many were looked through.
+    `progress` is told how many bytes of how many were looked through. What follows from entries
+    that are archived is made anew from the `archive`, as far as that has them. `signing` is what
+    the configuration says of the key, which a ledger from before format 4 does not name itself.
 
     Raises StoreError where there is no such store, a process still has it open, `new` is there
     already, or not even the beginning of the ledger is left.
@@ -140,10 +155,10 @@ def salvage(torn: Path, new: Path, progress: Progress | None = None) -> Salvaged
         _copied(torn, copy)
         with contextlib.closing(sqlite.connect(draft, "process")) as made:
             # It becomes a store only once it is whole, so it needs no log on the way.
-            made.execute("PRAGMA journal_mode = OFF")
+            made.execute("PRAGMA journal_mode = MEMORY")
             sqlite.migrate(made)
             with sqlite.transaction(made):
-                told = _Saving(copy, made, torn, progress).all()
+                told = _Saving(copy, made, torn, progress, archive, signing).all()
         _put(draft, new)
     return told
 
@@ -196,12 +211,19 @@ class _Old:
         self._connection = sqlite3.connect(f"{copy.absolute().as_uri()}?immutable=1", uri=True)
         # Text that is none is for the row to fail by, and not for the whole table.
         self._connection.text_factory = lambda data: data.decode(errors="surrogateescape")
+        # What could be no table of a store's might never come to an end, and is not read.
+        self._foreign: set[str] = set()
         self.tables: dict[str, list[str]] | None = None
         with contextlib.suppress(*_UNREADABLE):
-            names = self._connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
-            self.tables = {str(name): [] for (name,) in names.fetchall()}
+            sqlite.guarded(self._connection)
+            found = sqlite.found_schema(self._connection)
+            ours = sqlite.known_tables()
+            self._foreign = {
+                name for (kind, name), sql in found.items() if kind != "index" and sql not in ours
+            }
+            self.tables = {name: [] for kind, name in found if kind in ("table", "view")}
             for table, columns in self.tables.items():
-                if table.isidentifier():
+                if table.isidentifier() and table not in self._foreign:
                     info = self._connection.execute(f"PRAGMA table_info({table})").fetchall()
                     columns += [str(row[1]) for row in info]
 
@@ -214,22 +236,29 @@ class _Old:
 
     def rows(self, table: str, columns: list[str], key: list[str]) -> "_Rows":
         """What can be read of a table, from its beginning and then from its end."""
-        return _Rows(self._connection, table, columns, key)
+        ways = () if table in self._foreign else ("", " DESC")
+        return _Rows(self._connection, table, columns, key, ways)
 
 
 class _Rows:
     """The rows of a table as far as they can be read; `whole` says afterwards if that was all."""
 
     def __init__(
-        self, connection: sqlite3.Connection, table: str, columns: list[str], key: list[str]
+        self,
+        connection: sqlite3.Connection,
+        table: str,
+        columns: list[str],
+        key: list[str],
+        ways: Sequence[str],
     ) -> None:
         self._connection = connection
+        self._ways = ways
         self._about = (table, ", ".join(columns), key)
         self.whole = False
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
         table, columns, key = self._about
-        for way in ("", " DESC"):
+        for way in self._ways:
             order = ", ".join(f"{each}{way}" for each in key)
             try:
                 found = self._connection.execute(
@@ -247,12 +276,21 @@ class _Saving:
     """One torn store on its way into a new one."""
 
     def __init__(
-        self, copy: Path, made: sqlite3.Connection, torn: Path, progress: Progress | None
+        self,
+        copy: Path,
+        made: sqlite3.Connection,
+        torn: Path,
+        progress: Progress | None,
+        archive: Archive | None,
+        signing: SigningTable | None,
     ) -> None:
         self._copy = copy
         self._made = made
         self._torn = torn
         self._progress = progress
+        self._archive = archive
+        self._signing = signing
+        self._away = 0
         self._old = _Old(copy)
         self._tables: list[Table] = []
         self._story = _Story(made)
@@ -282,6 +320,9 @@ class _Saving:
             self._tables.append(checkpoints)
             self._others()
             self._tables.sort()
+            if not all(each.whole for each in self._tables if each.name in ("opening", "subject")):
+                # So that nobody takes what is lost for what was erased.
+                self._made.execute("INSERT OR REPLACE INTO meta VALUES (?, 'sealed')", (LOST,))
             lost = max(counted or found, vouched) > entries
             voided = 0
             if lost or not all(table.whole for table in self._tables):
@@ -301,6 +342,7 @@ class _Saving:
             vouched=vouched,
             open_calls=len(self._story.open),
             voided=voided,
+            away=self._away,
             tables=tuple(self._tables),
             problem=problem if lost else None,
         )
@@ -388,7 +430,8 @@ class _Saving:
             vkey = entry.vkey
             if vkey is None and isinstance(entry, LedgerEntry):
                 name = Path(entry.name).name
-                signer = Custody(folder_of(self._torn), name).signer(entry.origin, None)
+                custody = Custody(folder_of(self._torn), name, self._signing)
+                signer = custody.signer(entry.origin, None)
                 vkey = None if signer is None else signer.vkey()
             with contextlib.suppress(NoteError):
                 if vkey is not None:
@@ -402,9 +445,12 @@ class _Saving:
         kept = self._old_rows("unknown", ["seq", "held"], ["seq"])
         held.update((seq, data) for seq, data in kept if isinstance(data, bytes))
         self._runs(entries)
-        for _, body, _ in self._rows():
-            if body:
-                self._story.hear(parse(body))
+        for seq, body, leaf in self._rows():
+            there = self._completed(seq, body, leaf)
+            if there:
+                self._story.hear(parse(there))
+            else:
+                self._away += 1
         self._story.tell(held)
         refusals = self._refusals(entries)
         frontier = Frontier()
@@ -420,7 +466,7 @@ class _Saving:
         self._tables += (
             Table("counters", groups, self._head_whole and kept.whole),
             Table("call", self._count("call"), refusals),
-            Table("run", self._count("run"), whole=True),
+            Table("run", self._count("run"), whole=self._runs_whole or not self._away),
         )
         return counted
 
@@ -454,19 +500,27 @@ class _Saving:
         self._head_whole = rows.whole and not bad
         return held, groups, counted
 
+    def _completed(self, seq: int, body: bytes, leaf: bytes) -> bytes:
+        """The body of an entry; empty where it is archived, and no archive at hand has it."""
+        return body if body or self._archive is None else self._archive.body(seq, leaf)
+
     def _runs(self, entries: int) -> None:
         """Whom runs are bound to, as far as it can be read; the rest follows from the entries."""
-        for run_id, seq, identity in self._old_rows(
-            "run", ["run_id", "seq", "identity"], ["run_id"]
-        ):
-            if type(run_id) is str and type(seq) is int and type(identity) is bytes:
-                body = self._body(seq) if 0 <= seq < entries else b""
-                with contextlib.suppress(EntryError, *_UNREADABLE):
-                    entry = parse(body).entry
-                    if isinstance(entry, RunEntry) and entry.run == run_id:
-                        self._made.execute(
-                            "INSERT OR IGNORE INTO run VALUES (?, ?, ?)", (run_id, seq, identity)
-                        )
+        rows = self._old_rows("run", ["run_id", "seq", "identity"], ["run_id"])
+        for run_id, seq, identity in rows:
+            if not (type(run_id) is str and type(seq) is int and type(identity) is bytes):
+                continue
+            if not 0 <= seq < entries:
+                continue
+            with contextlib.suppress(EntryError, *_UNREADABLE):
+                body = self._body(seq)
+                # Of one that is archived there is the row's word alone.
+                entry = parse(body).entry if body else None
+                if entry is None or (isinstance(entry, RunEntry) and entry.run == run_id):
+                    self._made.execute(
+                        "INSERT OR IGNORE INTO run VALUES (?, ?, ?)", (run_id, seq, identity)
+                    )
+        self._runs_whole = rows.whole
 
     def _refusals(self, entries: int) -> bool:
         """Have calls that were denied for good be denied again. Whether all of them are known."""
@@ -539,8 +593,8 @@ class _Saving:
         return rows
 
     def _body(self, seq: int) -> bytes:
-        row = self._made.execute("SELECT body FROM entry WHERE seq = ?", (seq,)).fetchone()
-        return b"" if row is None else row[0]
+        row = self._made.execute("SELECT body, leaf FROM entry WHERE seq = ?", (seq,)).fetchone()
+        return b"" if row is None else self._completed(seq, *row)
 
     def _count(self, table: str) -> int:
         [many] = self._made.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608

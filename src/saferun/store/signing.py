@@ -1,10 +1,10 @@
 """Checkpoints: what the ledger is at one moment, signed, and never two that contradict each other.
 
-1. The ledger is held against the high-water mark, and against its own last checkpoint: the
-   frontier that was stored with that must give the root that its note states, and the entries
-   that came since, hashed anew from their bytes, must lead from there to the head's frontier.
-   So it takes as long as there is new, and where anything is missing or changed nothing is
-   signed.
+1. The ledger is held against the high-water mark, its own last checkpoint: the frontier that was
+   stored with that must give the root that its note states, and the entries that came since,
+   hashed anew from their bytes, must lead from there to the head's frontier. What they say was
+   archived must be signed. So it takes as long as there is new, and where anything is missing
+   or changed nothing is signed.
 2. What is to be signed is synced: a store with `process` durability may have answered for
    entries that are not on disk yet.
 3. It is signed, outside of every lock: a signer elsewhere may take its time.
@@ -32,27 +32,32 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
 from saferun.errors import SafeRunError, StoreError
 from saferun.ledger import (
+    ArchiveEntry,
     Checkpoint,
+    EntryError,
     Frontier,
     NoteError,
     Signs,
     TreeError,
     Verifier,
+    archived_by,
     leaf_hash,
     open_checkpoint,
+    parse,
     sign_checkpoint,
 )
-from saferun.ledger.note import MAX_NOTE
+from saferun.ledger.note import MAX_NOTE, signatures
 from saferun.store import sqlite
 from saferun.store.custody import PATIENCE
 from saferun.store.keys import put
 from saferun.store.locks import FileLock
+from saferun.store.rows import BODY, LEAF, NOTE, head
 
 ENTRIES = 1_000
 """Entries after which a checkpoint is due by itself."""
@@ -63,8 +68,15 @@ PAUSE = 1.0
 GRACE = 2.0
 """Seconds that a process which ends waits for a checkpoint that is under way."""
 
+_MAX_STATED = 1 << 20
+"""Bytes of what a store says of itself; the keys that it named are the longest of it."""
+
 _PAGE = 1_000
 _NEVER = 1 << 62
+
+_ARCHIVE = b'"kind":"archive"'
+_BEGINNING = 80
+"""Bytes in which the kind of an entry stands, whatever its number and time."""
 
 log = logging.getLogger("saferun")
 
@@ -91,9 +103,22 @@ class Ledger(NamedTuple):
         return {vkey.partition("+")[0] for _, vkey in self.vkeys} - {self.origin}
 
 
+def stated(connection: sqlite3.Connection) -> dict[str, str]:
+    """What a database says of itself, by name: texts, and no more than a store has of them."""
+    found = connection.execute(
+        "SELECT name, CAST(value AS BLOB) FROM meta WHERE typeof(value) = 'text' LIMIT 1000"
+    )
+    known = {}
+    with contextlib.suppress(sqlite3.DataError, sqlite3.OperationalError, UnicodeDecodeError):
+        for name, value in found:
+            if isinstance(name, str) and len(value) <= _MAX_STATED:
+                known[name] = value.decode()
+    return known
+
+
 def ledger_of(connection: sqlite3.Connection) -> Ledger:
     """The ledger in a database. Raises StoreError where it does not say."""
-    known = dict(connection.execute("SELECT name, value FROM meta").fetchall())
+    known = stated(connection)
     try:
         vkeys = msgspec.json.decode(known.get("vkeys", "[]"), type=tuple[tuple[int, str], ...])
         return msgspec.convert((known["ledger"], known["origin"], vkeys), Ledger)
@@ -160,8 +185,7 @@ def hold(connection: sqlite3.Connection, path: Path) -> None:
     if mark is None or mark.checkpoint.origin in ledger.former:
         # In the latter case the ledger has gone on under another name since, and says so.
         return
-    (size,) = connection.execute("SELECT size FROM head WHERE seq = -1").fetchone()
-    vouched = mark.checkpoint
+    size, vouched = head(connection, path).size, mark.checkpoint
     if vouched.origin != ledger.origin:
         raise StoreError(
             f"{mark_file(path, ledger.name)} vouches for {vouched.size:,} entries of the ledger "
@@ -171,12 +195,17 @@ def hold(connection: sqlite3.Connection, path: Path) -> None:
     if size < vouched.size:
         raise _behind(path, ledger.name, vouched.size, size, "has")
     row = connection.execute(
-        "SELECT note FROM checkpoint WHERE size = ?", (vouched.size,)
+        f"SELECT {NOTE} FROM checkpoint WHERE size = ?",  # noqa: S608 - a column of ours
+        (vouched.size,),
     ).fetchone()
     if row is not None and row[0] == mark.note:
         return
     # Killed between mark and commit; or a copy from before the mark that has grown on its own.
-    if _tree(connection, vouched.size).root() != vouched.root:
+    try:
+        same = _tree(connection, vouched.size).root() == vouched.root
+    except (TreeError, TypeError):
+        same = False
+    if not same:
         raise _behind(path, ledger.name, vouched.size, size, "has others among its")
 
 
@@ -248,11 +277,12 @@ def alone(path: Path, what: str) -> Iterator[None]:
 
 
 def _draft(connection: sqlite3.Connection, path: Path, signer: Signs) -> _Draft:
+    (newest,) = connection.execute("SELECT max(size) FROM checkpoint").fetchone()
     hold(connection, path)
     # Key and head of one moment: from the entry that names a key on, that key signs.
     connection.execute("BEGIN")
     ledger = ledger_of(connection)
-    encoded = connection.execute("SELECT frontier FROM head WHERE seq = -1").fetchone()[0]
+    encoded = head(connection, path).frontier
     connection.execute("COMMIT")
     if ledger.origin != signer.name or (ledger.vkey or signer.vkey()) != signer.vkey():
         raise StoreError(
@@ -260,47 +290,83 @@ def _draft(connection: sqlite3.Connection, path: Path, signer: Signs) -> _Draft:
             "signed. Where it was rotated just now, try again."
         )
     try:
-        head = Frontier.decode(encoded)
+        tree = Frontier.decode(encoded)
     except (TreeError, TypeError):
         raise _changed(path, "its head is none that a store writes") from None
-    last, size, note = _last(connection, path, [key for _, key in ledger.vkeys] or [signer.vkey()])
-    if note is not None and size == head.size and last.encode() == head.encode():
-        return _Draft(ledger, head, note)
-    for leaf in _leaves(connection, last.size, head.size):
-        last.append(leaf)
-    if last.encode() != head.encode():
+    keys = [Verifier(vkey) for _, vkey in ledger.vkeys] or [Verifier(signer.vkey())]
+    last = _last(connection, path, marked(path, ledger.name), ledger.origin, newest, keys)
+    if last.note is not None and last.tree.encode() == tree.encode():
+        return _Draft(ledger, tree, last.note)
+    grown, known = last.tree, [*last.keys, Verifier(signer.vkey())]
+    for seq, body in _bodies(connection, grown.size, tree.size):
+        _hold_archived(path, seq, body, known if ledger.vkeys else None)
+        grown.append(leaf_hash(body))
+    if grown.encode() != tree.encode():
         raise _changed(
             path,
-            f"its entries since the {size:,} that its last checkpoint vouches for do not lead to "
-            f"the {head.size:,} that its head counts: some are missing or were changed",
+            f"its entries since the {last.size:,} that its last checkpoint vouches for do not lead "
+            f"to the {tree.size:,} that its head counts: some are missing or were changed",
         )
-    return _Draft(ledger, head, None)
+    return _Draft(ledger, tree, None)
+
+
+class _Last(NamedTuple):
+    """The last checkpoint: the tree at its `size`, the note, and which keys have signed that.
+
+    `tree` grows from there. `note` is None where it is not in the database yet.
+    """
+
+    tree: Frontier
+    size: int
+    note: bytes | None
+    keys: Sequence[Verifier]
 
 
 def _last(
-    connection: sqlite3.Connection, path: Path, vkeys: Sequence[str]
-) -> tuple[Frontier, int, bytes | None]:
-    """The tree at the last checkpoint, as it states it, the size and the note."""
+    connection: sqlite3.Connection,
+    path: Path,
+    mark: Mark | None,
+    origin: str,
+    newest: int | None,
+    keys: Sequence[Verifier],
+) -> _Last:
+    """The last checkpoint, as it states itself; `newest` was kept before the mark was read.
+
+    That is the mark. The database may say more of itself, and nobody has ever signed it.
+    """
+    outside = mark if mark is not None and mark.checkpoint.origin == origin else None
+    if outside is None and newest is None:
+        return _Last(Frontier(), 0, None, ())
+    # Without a mark of this name, a restart was killed, or the mark was taken away.
+    size = newest if outside is None else outside.checkpoint.size
+    if outside is not None and (newest or 0) > outside.checkpoint.size:
+        raise _changed(path, "it holds a checkpoint that is newer than the last one signed")
     row = connection.execute(
-        "SELECT note, frontier FROM checkpoint ORDER BY size DESC LIMIT 1"
+        f"SELECT {NOTE}, frontier FROM checkpoint WHERE size = ?",  # noqa: S608
+        (size,),
     ).fetchone()
-    if row is None:
-        return Frontier(), 0, None
-    note, encoded = row
+    # A kill may have come between mark and commit.
+    kept: Any
+    kept, frontier = row or (None, None)
+    note = kept if outside is None else outside.note
     # Its name may be one of before a restart, so any of the ledger's own may stand there.
     try:
-        stated = open_checkpoint(note, [Verifier(vkey) for vkey in vkeys])
-        # None where it is from before format 4: then all is read, this once.
-        tree = Frontier.decode(encoded) if encoded is not None else _tree(connection, stated.size)
+        stated = open_checkpoint(note, keys)
+        agrees = row is None or kept == note or open_checkpoint(kept, keys) == stated
+        # Before format 4 it was not kept.
+        tree = Frontier.decode(frontier) if frontier is not None else _tree(connection, stated.size)
+        signed = [key for key, _ in signatures(note, keys)[1]]
     except (NoteError, TreeError, TypeError, AttributeError):
-        raise _changed(path, "its last checkpoint is none that it has signed") from None
+        agrees = False
+    if not agrees:
+        raise _changed(path, "its last checkpoint is none that it has signed")
     if (tree.size, tree.root()) != (stated.size, stated.root):
         raise _changed(
             path,
             f"it does not hold the {stated.size:,} entries that its last checkpoint vouches for: "
             "some are missing or were changed",
         )
-    return tree, stated.size, note
+    return _Last(tree, stated.size, kept, signed)
 
 
 def _changed(path: Path, what: str) -> StoreError:
@@ -337,12 +403,48 @@ def regrown(connection: sqlite3.Connection, size: int) -> tuple[Frontier, Fronti
     return at, tree, frontier
 
 
+def _hold_archived(path: Path, seq: int, body: bytes, keys: Sequence[Verifier] | None) -> None:
+    """Raises StoreError where an entry says without the ledger's key that others were archived."""
+    if _ARCHIVE not in body[:_BEGINNING]:
+        return
+    try:
+        entry = parse(body).entry
+    except EntryError:
+        raise _changed(path, f"entry {seq} is none") from None
+    if isinstance(entry, ArchiveEntry) and archived_by(entry, keys) is None:
+        raise _changed(
+            path, f"entry {seq} says what was archived, and the ledger's key has not signed that"
+        )
+
+
+def _bodies(connection: sqlite3.Connection, first: int, size: int) -> Iterator[tuple[int, bytes]]:
+    """Entries that no checkpoint vouches for yet. Ends early where one is missing or is empty.
+
+    Nothing is archived before a checkpoint vouches for it.
+    """
+    at = first
+    while at < size:
+        page = connection.execute(
+            f"SELECT seq, {BODY} FROM entry"  # noqa: S608 - a column of ours
+            " WHERE seq >= ? AND seq < ? ORDER BY seq LIMIT ?",
+            (at, size, _PAGE),
+        ).fetchall()
+        for seq, body in page:
+            if seq != at or not isinstance(body, bytes) or not body:
+                return
+            yield seq, body
+            at += 1
+        if not page:
+            return
+
+
 def _leaves(connection: sqlite3.Connection, first: int, size: int) -> Iterator[bytes]:
     """The leaves of entries, hashed anew. Ends early where one is missing or is no entry."""
     at = first
     while at < size:
         page = connection.execute(
-            "SELECT seq, body, leaf FROM entry WHERE seq >= ? AND seq < ? ORDER BY seq LIMIT ?",
+            f"SELECT seq, {BODY}, {LEAF} FROM entry"  # noqa: S608 - columns of ours
+            " WHERE seq >= ? AND seq < ? ORDER BY seq LIMIT ?",
             (at, size, _PAGE),
         ).fetchall()
         for seq, body, leaf in page:

@@ -4,8 +4,10 @@ import contextlib
 import os
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
+from typing import TypeAlias
 
 from saferun.config import Durability
 from saferun.errors import StoreError
@@ -18,6 +20,10 @@ APPLICATION = 0x5352_4E31
 
 BUSY = 5_000
 """Milliseconds that a statement waits for a lock of SQLite's own."""
+
+MAX_CELL = 1 << 27
+"""Bytes of one value, and of one row. Nothing that is kept comes near it: a file in which
+something does was written by somebody else, and is not to fill the memory of whoever reads it."""
 
 _MIGRATIONS: dict[int, str] = {
     1: """
@@ -190,6 +196,18 @@ _REMOTE = frozenset(
 )
 
 
+class ChangedError(StoreError):
+    """Something stands in a store's file that no store writes there."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__(path, what)
+        self.path = path
+        self.what = what
+
+    def __str__(self) -> str:
+        return f"{self.path} was changed: {self.what}; run saferun ledger verify."
+
+
 def connect(path: Path, durability: Durability, *, write: bool = True) -> sqlite3.Connection:
     """A connection set up for this store. `write=False` may look but not touch.
 
@@ -218,18 +236,13 @@ def connect(path: Path, durability: Durability, *, write: bool = True) -> sqlite
 def _set_up(
     connection: sqlite3.Connection, path: Path, durability: Durability, *, write: bool
 ) -> None:
-    application = connection.execute("PRAGMA application_id").fetchone()[0]
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if application not in (0, APPLICATION) or (
-        application == 0
-        and connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] > 0
-    ):
-        raise StoreError(f"{path} is a database of another program; name another file for `store`.")
-    if version > VERSION:
-        raise StoreError(
-            f"{path} was written by a newer SafeRun (schema {version}, this one knows {VERSION}); "
-            "upgrade saferun-sdk in this environment."
-        )
+    guarded(connection)
+    # Of one moment, also while another process migrates it.
+    connection.execute("BEGIN")
+    try:
+        _known(connection, path)
+    finally:
+        connection.execute("ROLLBACK")
     if not write:
         connection.execute("PRAGMA query_only = ON")
         return
@@ -245,6 +258,97 @@ def _set_up(
     # size, since growing a file costs a sync twice as much as writing over it.
     connection.execute("PRAGMA wal_autocheckpoint = 0")
     connection.execute("PRAGMA journal_size_limit = -1")
+
+
+def guarded(connection: sqlite3.Connection) -> None:
+    """Have SQLite take a file for what it may be: one that somebody made to do harm.
+
+    After https://www.sqlite.org/security.html.
+    """
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_CELL)
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.execute("PRAGMA cell_size_check = ON")
+    if sys.version_info >= (3, 12):
+        connection.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE, True)
+
+
+def _known(connection: sqlite3.Connection, path: Path) -> None:
+    """Hold a file against what a store of its version is. Raises StoreError."""
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if application not in (0, APPLICATION) or (
+        application == 0
+        and connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] > 0
+    ):
+        raise StoreError(f"{path} is a database of another program; name another file for `store`.")
+    if version < 0 or (application == APPLICATION and version == 0):
+        raise StoreError(
+            f"{path} was changed: its schema is of no version that there was; keep the file, and "
+            "restore a backup beside it."
+        )
+    if version > VERSION:
+        raise StoreError(
+            f"{path} was written by a newer SafeRun (schema {version}, this one knows {VERSION}); "
+            "upgrade saferun-sdk in this environment."
+        )
+    if application == APPLICATION:
+        hold_schema(path, connection, _schema(version))
+
+
+Schema: TypeAlias = Mapping[tuple[str, str], str]
+"""Tables, indexes and views by their type and name, each with how it was made."""
+
+_STATISTICS: Schema = {
+    ("table", "sqlite_stat1"): "CREATE TABLE sqlite_stat1(tbl,idx,stat)",
+    ("table", "sqlite_stat4"): "CREATE TABLE sqlite_stat4(tbl,idx,neq,nlt,ndlt,sample)",
+}
+"""What somebody leaves behind who has a tool look after the file; no harm comes of it."""
+
+
+@cache
+def _schema(version: int) -> Schema:
+    """The schema of a store of that version."""
+    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as made:
+        for step in range(1, version + 1):
+            made.executescript(_MIGRATIONS[step])
+        return found_schema(made)
+
+
+def known_tables() -> frozenset[str]:
+    """How the tables and views of a store are made, in every version that there was."""
+    return frozenset(sql for step in range(VERSION + 1) for sql in _schema(step).values())
+
+
+def found_schema(connection: sqlite3.Connection) -> Schema:
+    """What a database is made of, as far as that is anything that one of ours could be."""
+    found = connection.execute(
+        "SELECT type, name, CASE WHEN length(sql) < 10000 THEN sql END FROM sqlite_schema"
+        " WHERE sql IS NOT NULL LIMIT 1000"
+    )
+    return {(str(kind), str(name)): " ".join(str(sql).split()) for kind, name, sql in found}
+
+
+def hold_schema(path: Path, connection: sqlite3.Connection, schema: Schema) -> None:
+    """Hold a database against a schema: it has that, and nothing else.
+
+    A view in the place of a table could keep its reader busy for ever, and a trigger, or a column
+    that is worked out, could do so with whoever writes. Raises StoreError.
+    """
+    found = found_schema(connection)
+    if found == schema:
+        return
+    if lost := next((key for key in schema if key not in found), None):
+        what = f"it has lost its {' '.join(lost)}"
+    else:
+        allowed = {**schema, **_STATISTICS}
+        odd = (key for key, sql in found.items() if allowed.get(key) != sql)
+        if (other := next(odd, None)) is None:
+            return
+        what = f"its {other[0]} {other[1][:80]!r} is none that a store makes"
+    raise StoreError(
+        f"{path} was changed: {what}; keep the file, and restore a backup beside it, or save what "
+        "can be read with saferun ledger recover --salvage NEW.db."
+    )
 
 
 def migrate(connection: sqlite3.Connection) -> bool:
@@ -281,7 +385,11 @@ def explained(path: Path) -> Iterator[None]:
     """Turn what SQLite or the disk says into a StoreError that says what to do."""
     try:
         yield
+    except (sqlite3.DataError, OverflowError):
+        raise ChangedError(path, "it holds a value larger than any that a store writes") from None
     except (sqlite3.Error, OSError) as problem:
+        if "could not decode" in str(problem).lower():
+            raise ChangedError(path, "a text in it is none") from None
         raise StoreError(_sentence(path, problem)) from None
 
 

@@ -24,6 +24,7 @@ from saferun.store.clock import Clock
 from saferun.store.custody import PATIENCE, Custody
 from saferun.store.keys import Keys
 from saferun.store.locks import Boot, FileLock, boots
+from saferun.store.rows import head
 from saferun.store.signing import (
     Ledger,
     checkpoint,
@@ -34,6 +35,7 @@ from saferun.store.signing import (
     marked,
     named,
     new_origin,
+    stated,
 )
 from saferun.store.trails import Trails
 from saferun.store.vault import Vault
@@ -190,8 +192,7 @@ class Store:
     def size(self) -> int:
         """How many entries the ledger has."""
         with self._looking() as connection:
-            (size,) = connection.execute("SELECT size FROM head WHERE seq = -1").fetchone()
-            return int(size)
+            return head(connection, self.path).size
 
     def is_behind(self) -> bool:
         """Whether it has lost its end, which only a store that was opened `behind` can have."""
@@ -280,7 +281,7 @@ def _founded(
     connection: sqlite3.Connection, path: Path, ledger: str, custody: Custody, now: int
 ) -> Keys:
     """The store's own key, and the ledger begun with entry 0 where the file is new."""
-    known = dict(connection.execute("SELECT name, value FROM meta").fetchall())
+    known = stated(connection)
     if not known:
         mark = marked(path, ledger)
         if mark is not None:
@@ -323,12 +324,12 @@ def _founded(
                 (now, frontier.encode()),
             )
         return keys
-    if known["ledger"] != ledger:
+    if known.get("ledger") != ledger:
         raise StoreError(
-            f"{path} holds the ledger {known['ledger']!r}, not {ledger!r}; "
+            f"{path} holds the ledger {known.get('ledger')!r}, not {ledger!r}; "
             "set `ledger` to that, or name another file for `store`."
         )
-    if known["digest_key"] != keys.digest_id:
+    if known.get("digest_key") != keys.digest_id:
         raise StoreError(
             f"{path} was made with another digest key; put the original digest.key back into "
             f"{path.parent / 'keys'}, or into SAFERUN_DIGEST_KEY."

@@ -27,6 +27,7 @@ from saferun.ledger import (
     parse,
 )
 from saferun.store.reading import Reader
+from saferun.store.runs import children_of, first_entry_of
 from saferun.store.work import Watched, run_of
 
 if TYPE_CHECKING:
@@ -112,9 +113,9 @@ class Followed:
         with self._lock, Reader(self._store.path) as reader:
             if self.fresh:
                 self._trail = Trail()
-                self._upto = reader.first_entry(self.root) - 1
+                self._upto = first_entry_of(reader, self.root) - 1
             # Their beginnings may lie before what is read here.
-            self._runs.update(reader.children(self.root))
+            self._runs.update(children_of(reader, self.root))
             for parsed in self._entries(reader):
                 self._fold(parsed, own)
             self.fresh, self.whole = False, True

@@ -19,7 +19,10 @@ from saferun.control import breaker as breakers
 from saferun.control import limit as limits
 from saferun.errors import SafeRunError
 from saferun.policy import Policy
-from saferun.store.reading import Group, Reader
+from saferun.store.controls import Group, groups, held_amounts, switches
+from saferun.store.reading import Reader
+from saferun.store.runs import agent_of
+from saferun.store.versions import kept_version, versions_of
 from saferun.store.work.turn import BY_ITSELF
 
 
@@ -148,12 +151,12 @@ class Bounds:
         if space.version is not None:
             self._left[space.text] = [space.version]
             return
-        self._left[space.text] = [version for version, _ in self._reader.versions(space.policy)]
+        self._left[space.text] = [version for version, _ in versions_of(self._reader, space.policy)]
         self._learn(known, self._in_force(space.policy))
 
     def _kept(self, version: str) -> Policy | None:
         try:
-            return policies.restore(self._reader.version(version))
+            return policies.restore(kept_version(self._reader, version))
         except SafeRunError:
             # One that is gone or damaged explains nothing; what is used is shown without it.
             return None
@@ -208,16 +211,16 @@ def usage(reader: Reader, bounds: Bounds, most: int) -> Usage:
 
     Raises StoreError where the store cannot be read.
     """
-    tally = _Tally(bounds, reader.held(), reader.now(), most)
-    for group in reader.groups():
+    tally = _Tally(bounds, held_amounts(reader), reader.now(), most)
+    for group in groups(reader):
         tally.add(group)
     uses = sorted(tally.uses(), key=_nearest)
-    stopped = sorted(reader.switches(), key=lambda each: (each.by == BY_ITSELF, -each.since))
+    stopped = sorted(switches(reader), key=lambda each: (each.by == BY_ITSELF, -each.since))
     runs = [each.value for each in stopped if each.scope == "run" and each.value is not None]
     return Usage(
         at=tally.now,
         stopped=stopped,
-        agents={run: agent for run in runs if (agent := reader.agent(run)) is not None},
+        agents={run: agent for run in runs if (agent := agent_of(reader, run)) is not None},
         breakers=tally.tools.first(),
         limits=[use for use in uses if use.sum is None],
         budgets=[use for use in uses if use.sum is not None],

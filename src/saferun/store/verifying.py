@@ -27,6 +27,7 @@ from saferun.ledger import (
     verify_parts,
 )
 from saferun.store.archive import Archive
+from saferun.store.openings import Openings
 from saferun.store.reading import Reader
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def verify(
 
     known = known._replace(
         blobs=reader.blob,
-        openings=reader.opening,
+        openings=Openings(reader).opening,
         nodes=(reader.tree(), reader.tree(kept=False)),
     )
     begin = 0 if since is None else since.checkpoint.size
@@ -149,7 +150,7 @@ def _examined(path: Path, archive: Path | None, first: int, sizes: list[int]) ->
         at_hand = None if archive is None else stack.enter_context(Archive(archive))
         reader = stack.enter_context(Reader(path, at_hand))
         rows = reader.rows(stop, after=first - 1)
-        return examine_part(rows, first, stop, sizes, reader.blob, reader.opening)
+        return examine_part(rows, first, stop, sizes, reader.blob, Openings(reader).opening)
 
 
 def _leave_interrupts() -> None:

@@ -14,6 +14,7 @@ import msgspec
 from saferun.errors import StoreError
 from saferun.ledger import PolicyEntry, encode
 from saferun.policy.assignment import Assignment
+from saferun.store.reading import Reader
 from saferun.store.transaction import Transaction
 
 PIN = 86_400_000_000
@@ -170,3 +171,56 @@ def intact(version: str, data: object) -> bytes:
     if not isinstance(data, bytes) or sha256(data).hexdigest() != version:
         raise StoreError(f"What the store has kept of version {version[:12]} is damaged.")
     return data
+
+
+def kept_version(reader: Reader, version: str) -> bytes:
+    """A version of a policy, as `policy.restore` takes it.
+
+    Raises StoreError where it is not kept, or is not what was kept.
+    """
+    row = reader.one("SELECT data FROM version WHERE version = ?", version)
+    if row is None:
+        raise StoreError(f"The store has no version {version[:12]} of a policy.")
+    return intact(version, row[0])
+
+
+def versions_of(reader: Reader, name: str) -> list[tuple[str, int]]:
+    """The versions kept of a policy, each with the time since which it is, oldest first."""
+    found = "SELECT version, since FROM version WHERE name = ? ORDER BY since, version"
+    return [(row[0], row[1]) for row in reader.every(found, name)]
+
+
+def kept_policies(reader: Reader) -> list[str]:
+    """The names of all policies of which a version is kept."""
+    return [row[0] for row in reader.every("SELECT DISTINCT name FROM version ORDER BY name")]
+
+
+def assignments_of(reader: Reader, name: str) -> list[bytes]:
+    """All that ever decided which versions hold for a policy, the oldest first."""
+    found = "SELECT note FROM assignment WHERE name = ? ORDER BY serial"
+    return [_note(reader, name, row[0]) for row in reader.every(found, name)]
+
+
+def assignment_of(reader: Reader, name: str) -> bytes | None:
+    """What decides which versions of a policy hold now."""
+    row = reader.one(
+        "SELECT note FROM assignment WHERE name = ? ORDER BY serial DESC LIMIT 1", name
+    )
+    return None if row is None else _note(reader, name, row[0])
+
+
+def _note(reader: Reader, name: str, note: object) -> bytes:
+    # A rewritten row may hold any type that SQLite has.
+    if not isinstance(note, bytes):
+        raise StoreError(f"what was published under {name!r} in {reader.path} was changed")
+    return note
+
+
+def pinned_runs(reader: Reader, now: int) -> list[str]:
+    """The runs, each with its children, that keep a version of a policy at that time."""
+    return [row[0] for row in reader.every("SELECT root FROM pin WHERE until > ?", now)]
+
+
+def is_enrolled(reader: Reader, person: str) -> bool:
+    """Whether a person is known by a secret."""
+    return reader.one("SELECT 1 FROM person WHERE name = ?", person) is not None

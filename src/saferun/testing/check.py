@@ -13,7 +13,7 @@ from typing import ClassVar, Self
 
 from saferun.call import Decision, Reason
 from saferun.errors import Denied
-from saferun.gate import on_decision, stop_listening
+from saferun.listening import on_decision, stop_listening
 
 
 class _Block(ABC):

@@ -158,8 +158,9 @@ def _turned(
     one: _One, person: str | None, store: str | None, reason: str | None, *, on: bool, as_json: bool
 ) -> int:
     from saferun import redact
-    from saferun.gate import shared_store
     from saferun.store import Reader, Turn, WrongSecretError
+    from saferun.store.controls import switches
+    from saferun.store.shared import shared_store
 
     if reason is not None:
         reason = redact.text(_text("--reason", reason, MAX_REASON))
@@ -174,7 +175,7 @@ def _turned(
     with Reader(path) as reader:
         opened: Store = shared_store(chosen.store, chosen)
         by, secret = credential(person, opened)
-        before = reader.switches()
+        before = switches(reader)
         if one.scope == "run" and one.value is not None:
             one = _One("run", _whole(reader, one.value, before))
         switch = Switch(scope=one.scope, value=one.value, by=by, reason=reason)
@@ -184,7 +185,7 @@ def _turned(
         except WrongSecretError as problem:
             refused = str(problem)
             told(refused)
-        done = _Done(one, switch, seq, before, reader.switches(), on=on, refused=refused)
+        done = _Done(one, switch, seq, before, switches(reader), on=on, refused=refused)
         if as_json:
             document(done.document())
         elif refused is None:
@@ -197,11 +198,13 @@ def _turned(
 
 def _whole(reader: "Reader", given: str, stopped: list[Switch]) -> str:
     """The id of the run that is meant: any unique beginning will do. Raises CannotError."""
+    from saferun.store.runs import children_of, is_run, newest_runs
+
     # Of a run's family, a child may be the first that is heard of.
-    if reader.known(given) or reader.children(given):
+    if is_run(reader, given) or children_of(reader, given):
         return given
     held = [each.value for each in stopped if each.scope == "run" and each.value is not None]
-    known = list(dict.fromkeys((*reader.runs(1 << 62), *held)))
+    known = list(dict.fromkeys((*newest_runs(reader, 1 << 62), *held)))
     found = sorted(run for run in known if run.startswith(given))
     if given in known:
         return given
@@ -292,6 +295,8 @@ def by_whom(switch: Switch) -> str:
 
 def _warn(reader: "Reader", one: _One) -> None:
     """Say where a name is one that nobody has heard of: it may be a typo."""
+    from saferun.store.runs import any_run_for, names_of
+
     if one.value is None:
         return
     known: list[str]
@@ -301,8 +306,8 @@ def _warn(reader: "Reader", one: _One) -> None:
             beginnings = (each.removesuffix("*") for each in known if each.endswith("*"))
             heard = one.value in known or one.value.startswith(tuple(beginnings))
         case "agent" | "tenant" | "user":
-            heard = reader.names(one.scope, one.value)
-            known = [] if heard else reader.named(one.scope)
+            heard = any_run_for(reader, one.scope, one.value)
+            known = [] if heard else names_of(reader, one.scope)
         case _:
             return
     if not heard:
@@ -313,12 +318,14 @@ def _tools(reader: "Reader") -> list[str]:
     """The tools that policies list, `mcp.*` and its like among them, or that are called here."""
     from saferun.errors import SafeRunError
     from saferun.policy import restore
+    from saferun.store.controls import groups
+    from saferun.store.versions import kept_policies, kept_version, versions_of
 
-    known = {value for group in reader.groups() for scope, value in group.about if scope == "tool"}
-    for name in reader.policies():
-        version, _ = reader.versions(name)[-1]
+    known = {value for group in groups(reader) for scope, value in group.about if scope == "tool"}
+    for name in kept_policies(reader):
+        version, _ = versions_of(reader, name)[-1]
         try:
-            policy = restore(reader.version(version))
+            policy = restore(kept_version(reader, version))
             known.update(policy.tools, (f"{beginning}*" for beginning in policy.prefixes))
         except SafeRunError:
             continue

@@ -7,7 +7,7 @@ import typer
 from saferun.cli.options import CannotError
 
 ReasonOption: TypeAlias = Annotated[
-    str | None, typer.Option("--reason", metavar="TEXT", help="Why; for people.")
+    str | None, typer.Option("--reason", metavar="TEXT", help="Why; for people, and kept in clear.")
 ]
 
 MAX_REASON = 2_000

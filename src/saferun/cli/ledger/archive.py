@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from saferun.approval.inert import inert
+from saferun.cli.ledger.kept import keys_in
 from saferun.cli.ledger.note import own_key
 from saferun.cli.login import credential
-from saferun.cli.options import CannotError, JsonOption, StoreOption, contents, settings
+from saferun.cli.options import CannotError, JsonOption, StoreOption, settings
 from saferun.cli.policy.rollout import AsOption
 from saferun.cli.screen import (
     ALLOWED,
@@ -37,12 +38,8 @@ from saferun.config import sqlite_path
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from saferun.ledger import Verifier
     from saferun.store.archive import Checked
     from saferun.store.archiving import Done, Plan
-
-_MAX_KEY = 10_000
-"""Bytes of a file with a verifier key, which has about 150."""
 
 _SPAN = re.compile(r"([1-9][0-9]{0,4})([dw])")
 _DAYS = {"d": 1, "w": 7}
@@ -77,7 +74,7 @@ def archive(
     ] = False,
     vkey: Annotated[
         Path | None,
-        typer.Option("--vkey", metavar="FILE", help="With --check: the key, as it was kept."),
+        typer.Option("--vkey", metavar="FILE", help="With --check: the keys, as they were kept."),
     ] = None,
     store: StoreOption = None,
     as_json: JsonOption = False,
@@ -131,13 +128,14 @@ def _archive(
     *,
     as_json: bool,
 ) -> int:
-    from saferun.gate import shared_store
     from saferun.store import Reader, WrongSecretError
     from saferun.store.archiving import Archiving
+    from saferun.store.shared import shared_store
+    from saferun.store.sizes import extent_of
 
     chosen = settings(store)
     with Reader(path) as reader:
-        signer = own_key(reader)
+        signer = own_key(reader, store)
     opened = shared_store(chosen.store, chosen)
     who, secret = credential(person, opened)
     with _Stages() as stages:
@@ -149,7 +147,7 @@ def _archive(
             told(str(problem))
             return 1
     with Reader(path) as reader:
-        reusable = reader.extent().reusable
+        reusable = extent_of(reader).reusable
     if as_json:
         document(_said(folder, planned, done, reusable))
     else:
@@ -290,7 +288,7 @@ def _check(folder: Path, vkey: Path | None, *, as_json: bool) -> int:
 
     if not folder.is_dir():
         raise CannotError(f"There is no folder {folder}.")
-    keys = [] if vkey is None else _keys(vkey)
+    keys = () if vkey is None else keys_in(vkey)
     with Archive(folder) as opened:
         entries = sum(each.manifest.size - each.manifest.first for each in opened.segments)
         with progress("verifying", entries) as bar:
@@ -312,22 +310,6 @@ def _check(folder: Path, vkey: Path | None, *, as_json: bool) -> int:
     return found.exit_code
 
 
-def _keys(file: Path) -> "list[Verifier]":
-    from saferun.ledger import NoteError, Verifier
-
-    try:
-        # An archive in which nothing vouches for the newer key of a ledger takes both.
-        found = [Verifier(line) for line in contents(file, _MAX_KEY).decode().splitlines()]
-    except (NoteError, UnicodeDecodeError):
-        raise CannotError(
-            f"{file} holds no verifier key of the form NAME+ID+KEY; `saferun ledger vkey` "
-            "prints that of a store."
-        ) from None
-    if not found:
-        raise CannotError(f"{file} is empty; `saferun ledger vkey` prints a store's key.")
-    return found
-
-
 def _print_check(folder: Path, found: "Checked") -> None:
     from rich.text import Text
 
@@ -337,10 +319,18 @@ def _print_check(folder: Path, found: "Checked") -> None:
         "unvouched": ("!", "yellow"),
     }[found.state]
     console = screen()
-    put(console, beside(console, Text(f"{icon} ", style), inert(found.sentence)))
+    word, colon, rest = found.sentence.partition(":")
+    said = Text.assemble((f"{word}{colon}", f"bold {style}"), inert(rest))
+    put(console, beside(console, Text(f"{icon} ", style), said))
     console.print()
-    rows = [("archive", inert(str(folder))), ("segments", f"{found.segments:,}")]
-    rows.append(("entries", f"{found.entries:,}, from entry {found.first:,} on"))
+    rows = [("archive", inert(str(folder)))]
+    if found.state == "changed":
+        whole = counted(found.segments, "whole segment")
+        sound = counted(found.entries, "sound entry", "sound entries")
+        rows.append(("before it", f"{whole}, {sound} from entry {found.first:,} on"))
+    else:
+        rows.append(("segments", f"{found.segments:,}"))
+        rows.append(("entries", f"{found.entries:,}, from entry {found.first:,} on"))
     if found.blobs or found.missing:
         gone = f", and {found.missing:,} were gone before" if found.missing else ""
         rows.append(("values", f"{counted(found.blobs, 'large value')}{gone}"))

@@ -37,11 +37,12 @@ def backup(
 
     from saferun.store import Reader
     from saferun.store.backup import backup as copied
+    from saferun.store.sizes import health_of
 
     path = store_file(store)
     with Reader(path) as reader:
         signer = own_key(reader, store)
-        total = reader.health().size
+        total = health_of(reader).size
     with progress("copying", total) as tell:
         done = copied(path, file, signer, force=force, progress=lambda at, _: tell(at))
     root = base64.b64encode(done.checkpoint.root).decode()

@@ -38,7 +38,8 @@ def erase(
         bool, typer.Option("--everybody", help="Everything that is kept of anybody.")
     ] = False,
     reason: Annotated[
-        str | None, typer.Option("--reason", metavar="TEXT", help="Why; for people.")
+        str | None,
+        typer.Option("--reason", metavar="TEXT", help="Why; for people, and kept in clear."),
     ] = None,
     tenant: Annotated[
         str | None, typer.Option("--tenant", metavar="NAME", help="Whose runs; none by default.")
@@ -55,8 +56,8 @@ def erase(
 
     Exits 0 where they are erased, and 1 where nothing was kept of them.
     """
-    from saferun.gate import shared_store
     from saferun.store.erasing import Kept
+    from saferun.store.shared import shared_store
 
     if everybody is bool(subject) or (everybody and tenant is not None):
         raise CannotError("Say whose: --subject ID, or --everybody in all tenants.")
@@ -70,7 +71,7 @@ def erase(
     ids = None if subject is None else [opened.subject(tenant, each) for each in subject]
     kept = dict(zip(subject or [EVERYBODY], opened.commit(Kept(ids)), strict=True))
     if dry_run:
-        _say(_Done(kept, tenant, None), as_json=as_json)
+        _say(_Done(kept, tenant, None, _openable(opened)), as_json=as_json)
         return 0 if any(kept.values()) else 1
     if reason is None or not 0 < len(reason) <= MAX_REASON:
         raise CannotError(f"Say why with --reason TEXT, of at most {MAX_REASON:,} characters.")
@@ -90,11 +91,24 @@ class _Result(NamedTuple):
 
 
 class _Done(NamedTuple):
-    """How many values were kept of each subject, and what came of it; None where that is all."""
+    """How many values were kept of each subject, and what came of it; None where that is all.
+
+    `openable` says whether anything here can open them.
+    """
 
     kept: dict[str, int]
     tenant: str | None
     result: _Result | None
+    openable: bool = True
+
+
+def _openable(opened: "Store") -> bool:
+    """Whether the key is here that all of it is kept under."""
+    from saferun.store import Reader
+    from saferun.store.openings import Openings
+
+    with Reader(opened.path) as reader:
+        return Openings(reader).reaches()
 
 
 def _erase(
@@ -108,9 +122,10 @@ def _erase(
     from saferun import redact
     from saferun.store import Reader
     from saferun.store.erasing import erase as destroy
+    from saferun.store.openings import Openings
 
     with Reader(opened.path) as reader:
-        others = reader.subjects()
+        others = Openings(reader).subjects()
     with progress("renewing keys", others) as done:
         erased, due = destroy(
             opened,
@@ -145,6 +160,7 @@ def _say(done: _Done, *, as_json: bool) -> None:
                 "tenant": done.tenant,
                 "kept": done.kept,
                 "entries": [each.seq for each in erased],
+                "openable": done.openable,
                 "openings": sum(each.openings for each in erased),
                 "due": due,
             }
@@ -162,6 +178,9 @@ def _say(done: _Done, *, as_json: bool) -> None:
             lead = Text(f"{ALLOWED.icon} erased  ", ALLOWED.style)
             said = f"{counted(values, 'value')} of {who}"
         put(console, beside(console, lead, said))
+    if not done.openable and any(done.kept.values()):
+        said = "The key that they are kept under is not here, so nothing here can open them."
+        put(console, beside(console, Text("! ", "yellow"), said))
     if erased:
         which = ", ".join(f"{each.seq:,}" for each in erased)
         said = f"The ledger says so in entry {which}. Proofs are as they were."

@@ -10,7 +10,7 @@ import typer
 from saferun.approval.inert import inert
 from saferun.cli.history import ArchiveOption, opened
 from saferun.cli.ledger import filters
-from saferun.cli.ledger.note import own_key
+from saferun.cli.ledger.note import own_key, signer_at_hand
 from saferun.cli.options import CannotError, JsonOption, StoreOption, near
 from saferun.cli.screen import ALLOWED, counted, document, facts, progress, put, screen
 
@@ -29,26 +29,14 @@ class Format(StrEnum):
     CSV = "csv"
 
 
+@filters.filtered
 def export(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="The file, or the folder of tiles.")],
     form: Annotated[Format, typer.Option("--format", help="Which form.", show_default=False)],
     text: Annotated[
         str, typer.Option("--text", metavar="TEXT", help='Words in it; "several words" in a row.')
     ] = "",
-    agent: filters.Agents = None,
-    user: filters.Users = None,
-    tenant: filters.Tenants = None,
-    run: filters.Runs = None,
-    tool: filters.Tools = None,
-    verdict: filters.Verdicts = None,
-    status: filters.Statuses = None,
-    rule: filters.Rules = None,
-    kind: filters.Kinds = None,
-    person: filters.People = None,
-    policy: filters.Policies = None,
-    host: filters.Hosts = None,
-    since: filters.Since = None,
-    until: filters.Until = None,
+    chosen: filters.Filters = filters.ALL,
     archive: ArchiveOption = None,
     store: StoreOption = None,
     as_json: JsonOption = False,
@@ -62,36 +50,18 @@ def export(
     from saferun.export import jsonl, tiles
     from saferun.store.index import Index
 
-    chosen = {
-        name: values
-        for name, values in {
-            "agent": agent,
-            "user": user,
-            "tenant": tenant,
-            "run": run,
-            "tool": tool,
-            "verdict": verdict,
-            "status": status,
-            "rule": rule,
-            "kind": kind,
-            "person": person,
-            "policy": policy,
-            "host": host,
-        }.items()
-        if values
-    }
-    some = bool(chosen or text or since or until)
+    some = bool(text) or any(chosen)
     if some and form is Format.TILES:
         raise CannotError("Tiles are of the whole ledger; leave the other options away.")
     with opened(store, archive) as reader:
         if some or form in (Format.OCSF, Format.CSV):
-            about = {"text": text, "since": since or "", "until": until or ""}
-            about |= {name: "\n".join(values) for name, values in chosen.items()}
+            about = {"text": text, "since": chosen.since or "", "until": chosen.until or ""}
+            about |= {name: "\n".join(values) for name, values in chosen.facets.items()}
             with Index(reader) as index:
-                query = filters.asked(reader, text, since=since, until=until, **chosen)
+                query = filters.asked(reader, text, chosen)
                 size, new = _lines(index, path, form, query if some else None, about)
         else:
-            note = _vouched(reader)
+            note = _vouched(reader, store)
             size = tiles.stated(note).size
             with progress("exporting", size) as done:
                 if form is Format.TILES:
@@ -187,11 +157,12 @@ def _bodies(reader: "Reader") -> Callable[[int, int], Iterator[tuple[int, bytes]
     return lambda first, size: bodies(reader, first, size)
 
 
-def _vouched(reader: "Reader") -> bytes:
+def _vouched(reader: "Reader", store: str | None) -> bytes:
     """The checkpoint that an export is brought up to: the newest, made where the key is here."""
     from saferun.store import checkpoint
+    from saferun.store.checkpoints import newest_checkpoint
 
-    kept = reader.checkpoints()
-    if reader.signer() is None and kept:
-        return kept[-1]
-    return checkpoint(reader.path, own_key(reader))
+    kept = newest_checkpoint(reader)
+    if kept is not None and signer_at_hand(reader, store) is None:
+        return kept
+    return checkpoint(reader.path, own_key(reader, store))

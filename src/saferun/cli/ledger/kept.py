@@ -8,24 +8,31 @@ from saferun.cli.options import CannotError, contents
 if TYPE_CHECKING:
     from saferun.ledger import Checkpoint, Verifier
 
-_MAX_KEY = 10_000
-"""Bytes of a file with a verifier key, which has about 150."""
+_MAX_KEYS = 100_000
+"""Bytes of a file with verifier keys, which have about 150 each."""
 
 
-def key_in(file: Path, names: tuple[str, ...] = ()) -> "Verifier":
-    """The verifier key in a file, of one of these ledgers. Raises CannotError."""
+def keys_in(file: Path, names: tuple[str, ...] = ()) -> "tuple[Verifier, ...]":
+    """The verifier keys in a file, one a line, of these ledgers or of others of the same store.
+
+    At least one is of one of these. Raises CannotError.
+    """
     from saferun.ledger import NoteError, Verifier
 
     try:
-        given = Verifier(contents(file, _MAX_KEY).decode().strip())
+        lines = contents(file, _MAX_KEYS).decode().split("\n")
+        given = tuple(Verifier(line.strip()) for line in lines if line.strip())
     except (NoteError, UnicodeDecodeError):
+        given = ()
+    if not given:
         raise CannotError(
-            f"{file} holds no verifier key of the form NAME+ID+KEY; `saferun ledger vkey` "
-            "prints that of a store."
-        ) from None
-    if names and given.name not in names:
+            f"{file} holds no verifier key of the form NAME+ID+KEY, or keys, one a line; `saferun "
+            "ledger vkey` prints those of a store."
+        )
+    if names and all(each.name not in names for each in given):
         raise CannotError(
-            f"The key in {file} is of the ledger {given.name!r}, and this store holds {names[0]!r}."
+            f"The key in {file} is of the ledger {given[-1].name!r}, and this store holds "
+            f"{names[0]!r}."
         )
     return given
 

@@ -55,7 +55,7 @@ def vkey(
         ledger = reader.named_keys()
         if ledger.vkeys:
             # The key at hand has to be the one that the ledger names, if one is at hand.
-            reader.signer(given=settings(store).signing)
+            signer_at_hand(reader, store)
             keys = ledger.vkeys
         else:
             # One that was begun before format 4 has always had the key at hand.
@@ -71,9 +71,17 @@ def vkey(
     return 0
 
 
-def own_key(reader: "Reader", store: str | None = None) -> "Signs":
-    """Who signs for a store's ledger. Raises StoreError where the key is not here."""
-    signer = reader.signer(given=settings(store).signing)
+def signer_at_hand(reader: "Reader", store: str | None) -> "Signs | None":
+    """Who signs for a store's ledger, by all that is configured; None where the key is not here.
+
+    `store` is what the command line says of the store. Raises StoreError and ConfigError.
+    """
+    return reader.signer(given=settings(store).signing)
+
+
+def own_key(reader: "Reader", store: str | None) -> "Signs":
+    """As `signer_at_hand`. Raises StoreError where the key is not here."""
+    signer = signer_at_hand(reader, store)
     if signer is None:
         raise reader.missing_key()
     return signer

@@ -9,7 +9,7 @@ import typer
 
 from saferun.approval.inert import inert
 from saferun.cli.history import ArchiveOption, opened
-from saferun.cli.ledger.kept import checkpoint_in, key_in
+from saferun.cli.ledger.kept import checkpoint_in, keys_in
 from saferun.cli.ledger.note import own_key
 from saferun.cli.options import CannotError, JsonOption, StoreOption, contents, store_file
 from saferun.cli.screen import (
@@ -55,6 +55,8 @@ def prove(
     from saferun.store.proving import receipt
 
     with opened(store, archive) as reader:
+        # What has lost its end proves nothing: it is not the ledger any more.
+        reader.hold()
         path, size = reader.path, reader.head().size
         if seq >= size:
             raise CannotError(f"There is no entry {seq} in {path}, which has {size:,} entries.")
@@ -62,7 +64,7 @@ def prove(
         if covering is None:
             from saferun.ledger.succession import stated
 
-            note = newest(path, own_key(reader))
+            note = newest(path, own_key(reader, store))
             covering = note, stated(note)
         with progress("building the tree", size) as done:
             made = receipt(
@@ -87,7 +89,9 @@ def check(
     file: Annotated[Path, typer.Argument(metavar="RECEIPT", help="A receipt.")],
     vkey: Annotated[
         Path,
-        typer.Option("--vkey", metavar="FILE", help="The ledger's key, as it was kept outside."),
+        typer.Option(
+            "--vkey", metavar="FILE", help="The ledger's keys, as they were kept outside."
+        ),
     ],
     as_json: JsonOption = False,
 ) -> int:
@@ -98,9 +102,9 @@ def check(
     """
     from saferun.ledger.receipt import MAX_RECEIPT, ReceiptError, open_receipt
 
-    verifier = key_in(vkey)
+    keys = keys_in(vkey)
     try:
-        proven = open_receipt(contents(file, MAX_RECEIPT), verifier)
+        proven = open_receipt(contents(file, MAX_RECEIPT), *keys)
     except ReceiptError as problem:
         if as_json:
             document({"proven": False, "problem": str(problem)})
@@ -142,6 +146,7 @@ def consistency(
 
     path = store_file(store)
     with Reader(path) as reader:
+        reader.hold()
         size = reader.head().size
         (before, before_root), (after, after_root) = (_size(reader, each) for each in (old, new))
     with progress("building the tree", size) as done:
@@ -171,8 +176,9 @@ def _covering(reader: "Reader", seq: int) -> "tuple[bytes, Checkpoint] | None":
     """The newest checkpoint kept with the ledger, if it covers that entry."""
     from saferun.ledger import NoteError
     from saferun.ledger.succession import stated
+    from saferun.store.checkpoints import newest_checkpoint
 
-    note = reader.newest_checkpoint()
+    note = newest_checkpoint(reader)
     if note is None:
         return None
     try:
@@ -187,7 +193,14 @@ def _covering(reader: "Reader", seq: int) -> "tuple[bytes, Checkpoint] | None":
 def _size(reader: "Reader", given: str) -> tuple[int, bytes | None]:
     if given.isascii() and given.isdecimal() and len(given) <= 18:
         return int(given), None
-    _, said = checkpoint_in(Path(given), (reader.origin,))
+    # Under a former name it vouches for the same entries, up to where that name ends.
+    names = (reader.origin, *reader.former)
+    _, said = checkpoint_in(Path(given), names)
+    if said.origin not in names:
+        raise CannotError(
+            f"The checkpoint in {given} is of the ledger {said.origin!r}, and this store holds "
+            f"{reader.origin!r}."
+        )
     return said.size, said.root
 
 

@@ -5,6 +5,7 @@ may have been reached. Whoever knows says so here, with their own secret, and on
 is the outcome that the same call is told from then on.
 """
 
+import contextlib
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -32,13 +33,14 @@ from saferun.cli.screen import (
     told,
 )
 from saferun.config import sqlite_path
+from saferun.errors import SafeRunError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from saferun.config import Config
-    from saferun.ledger import AnyEntry
-    from saferun.policy import ToolPolicy
+    from saferun.ledger import AnyEntry, DecisionEntry
+    from saferun.policy import Policy, ToolPolicy
     from saferun.store import Cleared, Known, Loose, Reader, Store
 
 MOST = 50
@@ -70,7 +72,10 @@ def recover(
         str | None, typer.Option("--result", metavar="JSON", help="What it gave, if it happened.")
     ] = None,
     reason: Annotated[
-        str | None, typer.Option("--reason", metavar="TEXT", help="How you know; for people.")
+        str | None,
+        typer.Option(
+            "--reason", metavar="TEXT", help="How you know; for people, and kept in clear for good."
+        ),
     ] = None,
     person: AsOption = None,
     archive: ArchiveOption = None,
@@ -90,9 +95,9 @@ def recover(
     --salvage, exits 0 where nothing was lost, and 1 where something was.
     """
     if new is not None:
-        if (seq, outcome, result, reason, person, archive) != (None,) * 6:
-            raise CannotError("--salvage goes with --store and --json alone.")
-        return salvage(new, store, as_json=as_json)
+        if (seq, outcome, result, reason, person) != (None,) * 5:
+            raise CannotError("--salvage goes with --archive, --store and --json alone.")
+        return salvage(new, store, archive, as_json=as_json)
     chosen = settings(store)
     path = sqlite_path(chosen.store)
     if not path.exists():
@@ -171,42 +176,60 @@ def _why(call: "Loose", said: "AnyEntry | None") -> str:
 
 def _calls(reader: "Reader", found: "Iterator[Loose]", chosen: "Config") -> Iterator[_Call]:
     for call in found:
-        tool = policy_of(reader, call, chosen)
+        tool = None
+        with contextlib.suppress(CannotError):
+            tool = _governing(reader, call, chosen)
         away = not call.body and reader.away(call.seq)
         yield _Call(call, None if tool is None else tool.idempotent, away)
 
 
-def policy_of(reader: "Reader", call: "Loose", chosen: "Config") -> "ToolPolicy | None":
-    """What the policy that decided says of the call's tool, None where it cannot be had."""
-    from saferun.call import Call, RunRef
-    from saferun.errors import SafeRunError
+def _policy(reader: "Reader", made: "DecisionEntry") -> "Policy | None":
+    """The policy that decided, None where there was none. Raises SafeRunError."""
     from saferun.policy import restore
+    from saferun.store.versions import kept_version
 
-    made = call.decision
-    if made is None or made.policy is None:
-        return None
+    return None if made.policy is None else restore(kept_version(reader, made.policy.version))
+
+
+def _tool(policy: "Policy", made: "DecisionEntry", chosen: "Config") -> "ToolPolicy | None":
+    """What a policy says of the tool of a call."""
+    from saferun.call import Call, RunRef
+
     about = None
     if made.run is not None:
         user = {} if made.user is None else {"id": made.user}
         about = RunRef(
             run_id=made.run, root=made.run, agent=made.agent, user=user, tenant=made.tenant
         )
-    try:
-        policy = restore(reader.version(made.policy.version))
-    except SafeRunError:
-        return None
     args = made.args if isinstance(made.args, dict) else {}
     return policy.entry(Call(tool=made.tool, args=args, run=about), chosen.environment)
 
 
+def _governing(reader: "Reader", call: "Loose", chosen: "Config") -> "ToolPolicy | None":
+    """What the policy that decided says of the call's tool, None where it says nothing of it.
+
+    Raises CannotError where nobody can tell.
+    """
+    made = call.decision
+    if made is None:
+        trouble = reader.archive.trouble if reader.archive is not None else None
+        raise CannotError(trouble or f"Of entry {call.seq}, {_where(reader.away(call.seq))}.")
+    try:
+        policy = _policy(reader, made)
+    except SafeRunError as problem:
+        raise CannotError(f"The policy of entry {call.seq} is not to be had: {problem}") from None
+    return None if policy is None else _tool(policy, made, chosen)
+
+
 def _list(chosen: "Config", store: str | None, archive: Path | None, *, as_json: bool) -> int:
-    from saferun.gate import shared_store
+    from saferun.store.shared import shared_store
+    from saferun.store.unsettled import calls_under_way, count_unknown, unknown_calls
 
     shared_store(chosen.store, chosen).recover()
     with opened(store, archive) as reader:
-        many = reader.unknowns()
-        unknown = _calls(reader, reader.unknown(), chosen)
-        running = _calls(reader, reader.under_way(), chosen)
+        many = count_unknown(reader)
+        unknown = _calls(reader, unknown_calls(reader), chosen)
+        running = _calls(reader, calls_under_way(reader), chosen)
         if as_json:
             document(
                 {
@@ -272,7 +295,7 @@ def _print_call(console: "Console", each: _Call, lead: "Any") -> None:
         rows.append(("digest", inert(made.digest or "none", 80)))
         rows.append(("owner", f"{inert(made.host or '?', 80)}, boot {inert(made.boot or '?', 40)}"))
     else:
-        rows.append(("args", _where(each)))
+        rows.append(("args", _where(each.away)))
     rows.append(("why", inert(_why(call, _said(call)), 200)))
     if call.said is not None and call.alive:
         rows.append(("beware", "its process is still there, and may yet do its work"))
@@ -282,9 +305,9 @@ def _print_call(console: "Console", each: _Call, lead: "Any") -> None:
     facts(console, *rows)
 
 
-def _where(each: _Call) -> str:
+def _where(away: bool) -> str:
     """Why nothing is said of a call but its tool."""
-    if each.away:
+    if away:
         return "the decision lies in an archive; name its folder with --archive FOLDER"
     return "the decision cannot be read; run saferun ledger verify"
 
@@ -299,8 +322,9 @@ def _settle(
     as_json: bool,
 ) -> int:
     from saferun import record
-    from saferun.gate import shared_store
     from saferun.store import WrongSecretError
+    from saferun.store.shared import shared_store
+    from saferun.store.unsettled import unknown_calls
 
     seq, outcome, result, reason = found
     given = _result(result, outcome)
@@ -311,16 +335,18 @@ def _settle(
     by, secret = credential(person, owner)
     cleared: Cleared | None = None
     with opened(store, archive) as reader:
-        call = next(reader.unknown(seq), None)
-        if call is not None and result is not None and not call.body and reader.away(seq):
-            # What is sensitive in a result, the policy says that the decision names.
-            raise CannotError(
-                (reader.archive.trouble if reader.archive is not None else None)
-                or f"The decision of entry {seq} lies in an archive, and with it what is sensitive "
-                "in a result; name its folder with --archive FOLDER, or leave out --result."
-            )
+        call = next(unknown_calls(reader, seq), None)
+        tool = None
+        if call is not None and result is not None:
+            try:
+                tool = _governing(reader, call, chosen)
+            except CannotError as problem:
+                # Without it, what is sensitive in a result would be kept for all to read.
+                raise CannotError(
+                    f"{problem} What is sensitive in a result cannot be told without it; leave "
+                    "out --result."
+                ) from None
         refused = _refusal(reader, seq, call, outcome)
-        tool = None if call is None else policy_of(reader, call, chosen)
     if refused is None:
         work = record.found_out(
             seq,
@@ -373,6 +399,8 @@ def _result(given: str | None, outcome: Said) -> Any:
 
 def _refusal(reader: "Reader", seq: int, call: "Loose | None", outcome: Said) -> str | None:
     """Why a call cannot be settled, None where it can."""
+    from saferun.store.unsettled import calls_under_way
+
     if call is not None:
         if call.alive and outcome == "not-happened":
             return (
@@ -380,7 +408,7 @@ def _refusal(reader: "Reader", seq: int, call: "Loose | None", outcome: Said) ->
                 " first, and look again."
             )
         return None
-    if any(each.seq == seq for each in reader.under_way()):
+    if any(each.seq == seq for each in calls_under_way(reader)):
         return f"Entry {seq} is a call that is still under way; its own process settles it."
     return (
         f"Entry {seq} is no call of which nobody knows how it ended: it is settled already, or"

@@ -51,9 +51,10 @@ def rotate(
         document({"seq": done.seq, "by": by, "vkey": done.vkey, "before": done.before})
         return 0
     console = screen()
-    said = f"in entry {done.seq:,}; the old key has signed that it hands over to"
+    # By its id alone: the whole key is longer than a line, and has a command of its own.
+    key_id = done.vkey.split("+")[1]
+    said = f"in entry {done.seq:,}; the old key has signed that key {key_id} follows"
     put(console, beside(console, Text(f"{ALLOWED.icon} rotated  ", ALLOWED.style), said))
-    put(console, [Text(done.vkey)])
     console.print()
     if to is not None:
         facts(

@@ -1,10 +1,12 @@
 """`saferun ledger recover --salvage`: what can be read of a torn store, in a new one."""
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from saferun.approval.inert import inert
-from saferun.cli.options import near, store_file
+from saferun.cli.history import archived
+from saferun.cli.options import near, settings
 from saferun.cli.screen import (
     ALLOWED,
     beside,
@@ -15,6 +17,8 @@ from saferun.cli.screen import (
     put,
     screen,
 )
+from saferun.cli.screen import told as complained
+from saferun.config import sqlite_path
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,14 +44,19 @@ _WORDS = {
 """What tables hold, for people."""
 
 
-def salvage(new: Path, store: str | None, *, as_json: bool) -> int:
+def salvage(new: Path, store: str | None, archive: Path | None, *, as_json: bool) -> int:
     """Save, and say what was saved and what was lost. Exits 0 where that is nothing."""
     from saferun.store.salvage import salvage as save
 
-    torn = store_file(store)
+    chosen = settings(store)
+    torn = sqlite_path(chosen.store)
     total = torn.stat().st_size if torn.is_file() else 0
-    with progress("looking through", total) as done:
-        told = save(torn, new, lambda at, _: done(at))
+    with contextlib.ExitStack() as stack:
+        at_hand = None if archive is None else stack.enter_context(archived(archive))
+        done = stack.enter_context(progress("looking through", total))
+        told = save(torn, new, lambda at, _: done(at), at_hand, chosen.signing)
+    if at_hand is not None and at_hand.trouble is not None:
+        complained(at_hand.trouble)
     if as_json:
         document(
             {
@@ -62,6 +71,7 @@ def salvage(new: Path, store: str | None, *, as_json: bool) -> int:
                 "problem": told.problem,
                 "open_calls": told.open_calls,
                 "voided": told.voided,
+                "away": told.away,
                 "tables": [
                     {"name": each.name, "saved": each.saved, "whole": each.whole}
                     for each in told.tables
@@ -91,6 +101,9 @@ def _print(console: "Console", told: "Salvaged", torn: Path, new: Path) -> None:
     if told.voided:
         requests = counted(told.voided, "request")
         rows.append(("void", f"{requests} to people, which may have been used up in what is lost"))
+    if told.away:
+        entries = counted(told.away, "entry lies", "entries lie")
+        rows.append(("away", f"{entries} in an archive; what follows from them needs it"))
     facts(console, *rows)
     console.print()
     shown = [each for each in told.tables if each.saved or not each.whole]
@@ -115,6 +128,11 @@ def _next(told: "Salvaged", torn: Path, new: Path) -> "list[str]":
     if new.absolute().parent != torn.absolute().parent:
         steps.append(
             f"Put the folder {inert(near(torn.parent / 'keys'))} beside it: it opens with its keys."
+        )
+    if told.away:
+        steps.append(
+            f"For what follows from archived entries, such as whose runs they are, delete"
+            f" {inert(near(new))} and save again with --archive FOLDER."
         )
     if told.behind:
         steps.append(

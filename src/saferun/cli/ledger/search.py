@@ -59,24 +59,12 @@ _ENDS = {
 """How it went, at a glance."""
 
 
+@filters.filtered
 def search(
     text: Annotated[
         str, typer.Argument(metavar="TEXT", help='Words in it; "several words" in a row.')
     ] = "",
-    agent: filters.Agents = None,
-    user: filters.Users = None,
-    tenant: filters.Tenants = None,
-    run: filters.Runs = None,
-    tool: filters.Tools = None,
-    verdict: filters.Verdicts = None,
-    status: filters.Statuses = None,
-    rule: filters.Rules = None,
-    kind: filters.Kinds = None,
-    person: filters.People = None,
-    policy: filters.Policies = None,
-    host: filters.Hosts = None,
-    since: filters.Since = None,
-    until: filters.Until = None,
+    chosen: filters.Filters = filters.ALL,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many to show.")] = 20,
     newest: Annotated[
         bool, typer.Option("--newest/--oldest", help="Which come first.", show_default=False)
@@ -93,24 +81,7 @@ def search(
     from saferun.store.index import Index
 
     with opened(store, archive) as reader, Index(reader) as index:
-        query = filters.asked(
-            reader,
-            text,
-            since=since,
-            until=until,
-            agent=agent,
-            user=user,
-            tenant=tenant,
-            run=run,
-            tool=tool,
-            verdict=verdict,
-            status=status,
-            rule=rule,
-            kind=kind,
-            person=person,
-            policy=policy,
-            host=host,
-        )
+        query = filters.asked(reader, text, chosen)
         # Before the index is built, which may take long: it says what is wrong with the words.
         hits = index.find(query, newest=newest)
         with progress("indexing", reader.head().size) as done:

@@ -1,7 +1,7 @@
 """`saferun ledger verify`: is the history the one that was written, and what vouches for it."""
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +10,8 @@ import typer
 
 from saferun.approval.inert import inert
 from saferun.cli.history import ArchiveOption, opened
-from saferun.cli.ledger.kept import checkpoint_in, key_in
+from saferun.cli.ledger.kept import checkpoint_in, keys_in
+from saferun.cli.ledger.note import signer_at_hand
 from saferun.cli.ledger.witnessed import QuorumOption, Witnessed, WitnessOption, witnessed
 from saferun.cli.options import CannotError, JsonOption, StoreOption
 from saferun.cli.screen import (
@@ -27,7 +28,7 @@ from saferun.cli.screen import (
 from saferun.errors import StoreError
 
 if TYPE_CHECKING:
-    from saferun.ledger import Kept, Report, Since, Verifier
+    from saferun.ledger import Checkpoint, Kept, Report, Since, Verifier
     from saferun.store import Reader
 
 _LOCAL = 1_000
@@ -41,7 +42,11 @@ def verify(
     ] = None,
     vkey: Annotated[
         Path | None,
-        typer.Option("--vkey", metavar="FILE", help="The ledger's key, as it was kept outside."),
+        typer.Option(
+            "--vkey",
+            metavar="FILE",
+            help="The ledger's keys, as they were kept outside, one a line.",
+        ),
     ] = None,
     since: Annotated[
         Path | None,
@@ -62,9 +67,18 @@ def verify(
     Exits 0 where they are verified up to a checkpoint from outside, 1 where they were
     tampered with, and 2 where they are consistent and nothing from outside vouches for them.
     """
+    from saferun.ledger import verify as nothing
+    from saferun.store.sqlite import ChangedError
+
     with opened(store, archive) as reader:
-        said = witnessed(reader, witness, quorum, checkpoint)
-        found = _verified(reader, checkpoint, vkey, since, said)
+        # A ledger that went on after a loss has another name at its end than at its beginning.
+        names = (_first_name(reader), reader.origin)
+        trusted = () if vkey is None else keys_in(vkey, names)
+        said = witnessed(reader, witness, quorum, checkpoint, trusted)
+        try:
+            found = _verified(reader, store, names, checkpoint, trusted, since, said)
+        except ChangedError as problem:
+            found = _doubted(nothing(()), f"The store was changed: {problem.what}.")
         report = _doubted(found, said.doubt or _lacking(reader))
     if as_json:
         document(
@@ -95,34 +109,34 @@ def verify(
 
 def _verified(
     reader: "Reader",
+    store: str | None,
+    names: tuple[str, ...],
     checkpoint: Path | None,
-    vkey: Path | None,
+    trusted: "Sequence[Verifier]",
     since: Path | None,
     said: Witnessed,
 ) -> "Report":
     """What verification finds in the entries, or else in what is kept beside them."""
     from saferun import ledger
+    from saferun.store.checkpoints import kept_checkpoints
     from saferun.store.verifying import verify as verify_store
 
-    # A ledger that went on after a loss has another name at its end than at its beginning.
-    names = (_first_name(reader), reader.origin)
-    trusted = None if vkey is None else key_in(vkey, names)
-    own = _own(reader) if trusted is None else None
+    own = None if trusted else _own(reader, store)
     external: list[Kept] = [*said.agreed]
     if checkpoint is not None:
-        if trusted is None and own is None and not said.need:
+        if not trusted and own is None:
             raise CannotError(
                 "The store's own signing key is missing; name a key with --vkey FILE."
             )
-        if trusted is not None or own is not None:
-            # Without a key of the ledger's, the witnesses' word is what the file is taken for.
-            external.append(checkpoint_in(checkpoint, names)[0])
+        note, stated = checkpoint_in(checkpoint, names)
+        if trusted and (earlier := _earlier(reader, note, stated, trusted)) is not None:
+            raise CannotError(_older(checkpoint, earlier))
+        external.append(note)
     begun = None if since is None else _since(reader, since, names, trusted, own)
     # Checkpoints before the head: one that is signed meanwhile would seem to be ahead of it.
-    local = reader.checkpoints(_LOCAL)
+    mark, behind = _mark(reader)
+    local = [*kept_checkpoints(reader, _LOCAL), *mark]
     head = reader.head()
-    if not (type(head.size) is int and type(head.frontier) is bytes):
-        return _doubted(ledger.verify(()), "The head is none that a store writes.")
     known = ledger.Known(
         external=tuple(external),
         local=[*local, *said.beyond],
@@ -131,7 +145,7 @@ def _verified(
     )
     with progress("verifying", head.size) as done:
         report = verify_store(reader, head, known, since=begun, progress=done)
-    return _doubted(report, _misnamed(reader, report))
+    return _doubted(report, _misnamed(reader, report) or behind)
 
 
 def _doubted(report: "Report", doubt: str | None) -> "Report":
@@ -154,6 +168,16 @@ def _lacking(reader: "Reader") -> str | None:
         return str(problem)
 
 
+def _mark(reader: "Reader") -> tuple[list[bytes], str | None]:
+    """The high-water mark beside the store, or else what is wrong with the store or with it."""
+    try:
+        reader.hold()
+        note = reader.mark()
+    except StoreError as problem:
+        return [], str(problem)
+    return [] if note is None else [note], None
+
+
 def _misnamed(reader: "Reader", report: "Report") -> str | None:
     if report.origin in (None, reader.origin):
         return None
@@ -174,7 +198,7 @@ def _first_name(reader: "Reader") -> str:
     return reader.origin
 
 
-def _own(reader: "Reader") -> "Verifier | None":
+def _own(reader: "Reader", store: str | None) -> "Verifier | None":
     """The key that the ledger names as its own, None where there is none that could be one.
 
     A ledger from before format 4 names none: then it is the one that lies beside the store.
@@ -184,7 +208,7 @@ def _own(reader: "Reader") -> "Verifier | None":
     try:
         vkey = reader.named_keys().vkey
         if vkey is None:
-            signer = reader.signer()
+            signer = signer_at_hand(reader, store)
             vkey = None if signer is None else signer.vkey()
         return None if vkey is None else Verifier(vkey)
     except (NoteError, StoreError):
@@ -196,27 +220,69 @@ def _since(
     reader: "Reader",
     file: Path,
     names: tuple[str, ...],
-    trusted: "Verifier | None",
+    trusted: "Sequence[Verifier]",
     own: "Verifier | None",
 ) -> "Since":
     """The checkpoint up to which the ledger was read before, and the key that opened it."""
-    from saferun.ledger import NoteError, Since, open_checkpoint
+    from saferun.ledger import Since
     from saferun.ledger.succession import followers, named_keys
 
     note, said = checkpoint_in(file, names)
-    changes = list(reader.bodies([0, *reader.landmarks(said.size)]))
-    if trusted is not None:
-        keys = followers(trusted, changes)
+    changes = _changes(reader, said)
+    if trusted:
+        keys = [key for each in trusted for key in followers(each, changes)]
     else:
         keys = [*named_keys(changes), *([own] if own is not None else [])]
-    for key in keys:
-        try:
-            return Since(open_checkpoint(note, [key], said.origin), key)
-        except NoteError:
-            continue
+    key = _opener(note, said, keys)
+    if key is not None:
+        return Since(said, key)
+    earlier = _opener(note, said, named_keys(changes))
+    if earlier is not None:
+        raise CannotError(_older(file, earlier))
     raise CannotError(
         f"The checkpoint in {file} was signed by no key that is known here, so nothing can be "
         "built on it; name its key with --vkey FILE, or verify without --since."
+    )
+
+
+def _earlier(
+    reader: "Reader", note: bytes, said: "Checkpoint", trusted: "Sequence[Verifier]"
+) -> "Verifier | None":
+    """The key that has signed a checkpoint, where the ledger names it before the trusted ones.
+
+    Those have no word on it, so it speaks neither for the ledger nor against it.
+    """
+    from saferun.ledger.succession import followers, named_keys
+
+    changes = _changes(reader, said)
+    known = [key for each in trusted for key in followers(each, changes)]
+    if _opener(note, said, known) is not None:
+        return None
+    return _opener(note, said, named_keys(changes))
+
+
+def _changes(reader: "Reader", said: "Checkpoint") -> list[bytes]:
+    """The entries that a checkpoint covers by which the ledger has named its keys."""
+    return list(reader.bodies([0, *reader.landmarks(said.size)]))
+
+
+def _opener(note: bytes, said: "Checkpoint", keys: "Iterable[Verifier]") -> "Verifier | None":
+    from saferun.ledger import NoteError, open_checkpoint
+
+    for key in keys:
+        try:
+            open_checkpoint(note, [key], said.origin)
+        except NoteError:
+            continue
+        return key
+    return None
+
+
+def _older(file: Path, key: "Verifier") -> str:
+    return (
+        f"The checkpoint in {file} was signed by an earlier key of this ledger than those that "
+        f"were given: {key.name}+{key.key_id.hex()}. Name that one with --vkey FILE, as it was "
+        "kept outside, alone or in a line of its own."
     )
 
 

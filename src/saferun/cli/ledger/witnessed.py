@@ -1,7 +1,8 @@
 """What `ledger verify --witness` goes by: cosignatures, by keys that come from outside.
 
 The notes may lie beside the store, since nobody without a witness's key can make its line. So
-no checkpoint has to be kept anywhere by the one who verifies, only the witnesses' keys.
+no checkpoint has to be kept anywhere by the one who verifies, only the witnesses' keys and the
+ledger's own, which says which of the ledgers that they know it is.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,7 @@ from saferun.cli.options import CannotError, contents
 from saferun.cli.screen import counted, moment
 
 if TYPE_CHECKING:
-    from saferun.ledger import Checkpoint, Quorum, Witness
+    from saferun.ledger import Checkpoint, Quorum, Verifier, Witness
     from saferun.store import Reader
 
 WitnessOption: TypeAlias = Annotated[
@@ -82,14 +83,17 @@ def witnessed(
     files: Sequence[Path] | None,
     need: int | None,
     checkpoint: Path | None,
+    trusted: "Sequence[Verifier]",
 ) -> Witnessed:
     """How far the witnesses in `files` vouch for the ledger.
 
     By the notes that places have given back and that the store keeps, and the one in the file
-    `checkpoint`. Raises CannotError where the files hold no keys, or too few.
+    `checkpoint`. Raises CannotError where the files hold no keys, or too few, and where none of
+    the `trusted` keys is of the ledger as it is called now.
     """
     from saferun.ledger import NoteError, Verifier, quorum
     from saferun.ledger.note import MAX_NOTE
+    from saferun.store.anchors import anchored
 
     if not files:
         if need is not None:
@@ -103,7 +107,13 @@ def witnessed(
     need = different if need is None else need
     if not 1 <= need <= different:
         raise CannotError(f"--quorum is 1 to {different}, as many as there are witnesses.")
-    notes = [place.note for place in reader.anchors() if place.note]
+    if all(key.name != reader.origin for key in trusted):
+        # Else any ledger that they have ever seen could stand in the place of this one.
+        raise CannotError(
+            f"Witnesses vouch for every ledger that they know; name the key of {reader.origin}, as "
+            "it was kept outside, with --vkey FILE."
+        )
+    notes = [place.note for place in anchored(reader) if place.note]
     if checkpoint is not None:
         notes.append(contents(checkpoint, MAX_NOTE))
     try:

@@ -148,11 +148,15 @@ def _traces(candidate: "Backtest", files: list[Path]) -> "Iterator[Redecided]":
 def _history(
     candidate: "Backtest", store: str | None, archive: Path | None, since: int
 ) -> "Iterator[Redecided]":
+    from saferun.store.openings import Openings
+
     with (
         opened(store, archive) as reader,
         progress("deciding", reader.head().size) as done,
     ):
-        yield from candidate.history(_entries(reader, done), reader.blob, since, reader.opening)
+        yield from candidate.history(
+            _entries(reader, done), reader.blob, since, Openings(reader).opening
+        )
         complain(reader)
 
 

@@ -132,8 +132,8 @@ def _done(
     as_json: bool,
 ) -> int:
     """Make the next assignment from all before it, and have it hold."""
-    from saferun.gate import shared_store
     from saferun.store import Assign, Reader
+    from saferun.store.shared import shared_store
 
     chosen = settings(store)
     opened: Store = shared_store(chosen.store, chosen)
@@ -193,11 +193,12 @@ def _last(name: str, history: "list[Assignment]") -> "Assignment":
 
 def _history(reader: "Reader", name: str) -> "list[Assignment]":
     from saferun.policy import assignment
+    from saferun.store.versions import assignments_of
 
     origin, former = reader.origin, reader.former
     return [
         assignment.read(note, name=name, origin=origin, former=former)
-        for note in reader.assignments(name)
+        for note in assignments_of(reader, name)
     ]
 
 
@@ -205,9 +206,10 @@ def _meant(name: str, given: str, store: str | None) -> str:
     """The one version that begins with some digits."""
     from saferun.cli.options import store_file
     from saferun.store import Reader
+    from saferun.store.versions import versions_of
 
     with Reader(store_file(store)) as reader:
-        known = [version for version, _ in reader.versions(name)]
+        known = [version for version, _ in versions_of(reader, name)]
     found = [version for version in known if version.startswith(given)]
     if len(found) != 1:
         what = "several versions begin" if found else "no version begins"
@@ -237,9 +239,10 @@ def versions(
     """Say which versions there are, and which decide."""
     from saferun.cli.options import store_file
     from saferun.store import Reader
+    from saferun.store.versions import kept_policies
 
     with Reader(store_file(store)) as reader:
-        known = reader.policies() if name is None else [name]
+        known = kept_policies(reader) if name is None else [name]
         if not known and not as_json:
             screen().print("No policy has ever decided here, and none was published.")
         for each in known:
@@ -255,10 +258,12 @@ def versions(
 
 
 def _versions(reader: "Reader", name: str) -> "tuple[list[dict[str, Any]], list[Assignment]]":
+    from saferun.store.versions import versions_of
+
     said = _history(reader, name)
     now = said[-1] if said else None
     rows: list[dict[str, Any]] = []
-    for version, since in reader.versions(name):
+    for version, since in versions_of(reader, name):
         state = None
         if now is not None:
             state = {now.live: "live", now.candidate: now.trial}.get(version)

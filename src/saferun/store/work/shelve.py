@@ -14,12 +14,14 @@ class Shelve(msgspec.Struct, frozen=True):
     """Say that a stretch of entries lies in an archive from now on. Returns the entry that does.
 
     `credential` is the keyed digest of the secret of the person by whom it is. Raises
-    WrongSecretError where it is not theirs, and StoreError where the stretch does not follow the
+    WrongSecretError where it is not theirs, and StoreError where `vkey`, which has signed the
+    entry's note, is the ledger's key no more, where the stretch does not follow the
     one before it, or somebody still waits for the end of a call in it.
     """
 
     entry: ArchiveEntry
     credential: bytes
+    vkey: str
 
     def apply(self, tx: Transaction) -> int:
         said = self.entry
@@ -29,6 +31,9 @@ class Shelve(msgspec.Struct, frozen=True):
                 f"The entries before {shelved} are archived, and these begin with {said.first}; "
                 "somebody else has archived meanwhile. Do it again."
             )
+        named = tx.read("SELECT value FROM meta WHERE name = 'vkey'")
+        if named is not None and named[0] != self.vkey:
+            raise StoreError("The ledger's key was rotated just now; archive again.")
         waiting = "SELECT 1 FROM head WHERE seq >= 0 AND seq < ? LIMIT 1"
         if said.size > tx.size or tx.read(waiting, said.size) is not None:
             raise StoreError("A call in what was to be archived has no outcome yet.")
