@@ -21,6 +21,23 @@ settings.register_profile(
 settings.load_profile("landing")
 
 
+WORLD = """\
+durability = "process"
+
+[approval]
+timeout = 30
+
+[people.dana]
+
+[groups]
+finance = ["dana"]
+desk = ["dana"]
+lead = ["dana"]
+operations = ["dana"]
+ops = ["dana"]
+"""
+
+
 @pytest.fixture(autouse=True)
 def _own_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No test reads the configuration, the store or the environment of whoever runs it."""
@@ -28,7 +45,7 @@ def _own_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
         monkeypatch.delenv(name)
     world = tmp_path / "world"
     world.mkdir()
-    (world / "saferun.toml").write_text('durability = "process"\n', encoding="utf-8")
+    (world / "saferun.toml").write_text(WORLD, encoding="utf-8")
     monkeypatch.chdir(world)
     yield
     from saferun import gate

@@ -3,11 +3,15 @@
 from collections.abc import Callable
 from typing import Any
 
-from saferun import Gate
-from saferun.approval import Question, Vote
-from saferun.ledger import read
+import msgspec
+
+from saferun import Gate, config
+from saferun.approval import Question, Request, Vote
+from saferun.config import ApprovalTable
+from saferun.desk import Desk
+from saferun.ledger import ApprovalEntry, read
 from saferun.policy import loads
-from saferun.store import Reader
+from saferun.store import Answer, Reader
 
 OPEN = """
 version: 1
@@ -29,18 +33,64 @@ class Asked:
     def unreachable(self) -> str | None:
         return None
 
-    def ask(self, question: Question) -> Vote | None:
-        self.questions.append(question)
-        return self.answer(question)
+    def bring(self, request: Request, desk: Desk, receipt: str | None) -> str | None:
+        if receipt is not None or not request.open:
+            return receipt
+        self.questions.append(request.question)
+        vote = self.answer(request.question)
+        if vote is None:
+            # Nobody answers, and nobody has to wait for that.
+            gone = ApprovalEntry(id=request.id, event="expired")
+            desk.store.commit(Answer(request.id, "expired", gone))
+            desk.store.feed.poke()
+        else:
+            desk.vote(
+                request.id,
+                by=vote.by,
+                approved=vote.approved,
+                channel=self.name,
+                revision=request.revision,
+                reason=vote.reason,
+            )
+        return "asked"
+
+
+class Yes:
+    """A channel in which dana always says yes."""
+
+    def __init__(self, name: str = "test", reason: str | None = "a good customer") -> None:
+        self.name = name
+        self._reason = reason
+
+    def unreachable(self) -> str | None:
+        return None
+
+    def bring(self, request: Request, desk: Desk, receipt: str | None) -> str | None:
+        if request.open:
+            desk.vote(
+                request.id,
+                by="dana",
+                approved=True,
+                channel=self.name,
+                revision=request.revision,
+                reason=self._reason,
+            )
+        return receipt
 
 
 def approve(_: Question) -> Vote:
     return Vote(approved=True, by="dana")
 
 
-def enforcing(policy: str = OPEN, answer: Callable[[Question], Vote | None] | None = None) -> Gate:
-    """A gate of that policy; questions are answered by `answer`."""
-    return Gate(policy=loads(policy), approvals=None if answer is None else Asked(answer))
+def enforcing(
+    policy: str = OPEN,
+    answer: Callable[[Question], Vote | None] | None = None,
+    timeout: float = 30.0,
+) -> Gate:
+    """A gate of that policy; questions are answered by `answer`, within so many seconds."""
+    settings = msgspec.structs.replace(config.load(), approval=ApprovalTable(timeout=timeout))
+    channel = None if answer is None else Asked(answer)
+    return Gate(policy=loads(policy), approvals=channel, settings=settings)
 
 
 def observing() -> Gate:

@@ -7,10 +7,12 @@ from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
-from saferun.admission import Due
+from saferun.admission import ASKING, Due
+from saferun.approval import Question
 from saferun.call import Call
-from saferun.control import Groups, Limit, charges
+from saferun.control import Charge, Groups, Limit, charges
 from saferun.ledger import (
+    ApprovalEntry,
     Archival,
     ArchiveEntry,
     DecisionEntry,
@@ -22,7 +24,7 @@ from saferun.ledger import (
     sign_archival,
     verify,
 )
-from saferun.store import Admit, Append, Reader, Settle, Store, sqlite
+from saferun.store import Admit, Append, Ask, Reader, Settle, Store, sqlite
 
 NOON = 1_763_942_400_000_000
 
@@ -46,6 +48,24 @@ def due(store: Store, call: Call, *limits: Limit, cost: int | None = None, **abo
     """What a call has to pass, its groups under the numbers that the store keeps them by."""
     counted = charges(limits, call, "test", cost, Groups(store.group))
     return Due(charges=counted, **about)
+
+
+FIRST, SECOND = "a-" + "1" * 20, "a-" + "2" * 20
+"""Ids of requests."""
+
+
+def asking(store: Store, own: str = FIRST, **about: Any) -> Ask:
+    """A question to people, should a call turn out to need one."""
+    envelope = store.envelope(own).make()
+    fields: dict[str, Any] = {
+        "key": None,
+        "binding": b"this",
+        "deadline": 600_000_000,
+        "entry": ApprovalEntry(id=own, event="requested", tool="refund"),
+        "question": Question(id=own, tool="refund", args={}),
+        "pace": Charge(ASKING, 1),
+    }
+    return Ask(envelope=envelope, **{**fields, **about})
 
 
 def settle(store: Store, of: int, status: str = "ok", **about: Any) -> Settle:

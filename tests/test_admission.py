@@ -11,19 +11,15 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from saferun.admission import (
     HEALTH,
     NOTHING,
-    START_BY,
     Admission,
     Due,
     Hold,
-    State,
     admit,
-    answered,
     health,
     holds,
-    refusal,
     settled,
-    standing,
 )
+from saferun.approval import START_BY, State, answered, refusal, standing
 from saferun.call import Reason
 from saferun.control import COST, STOPPABLE, Breaker, Charge, Finding, Health, Limit, Switch
 from saferun.control import breaker as breakers

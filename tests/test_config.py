@@ -97,7 +97,7 @@ def test_the_environment_may_name_the_file(tmp_path: Path) -> None:
         ("[anchors.command.a]\ncommand = []", "length >= 1"),
         ("[anchors.command.a]\ncommand = ['x']\ntimeout = 0", "`float` > 0"),
         ("[anchors.folder.a]\npath='x'\n[anchors.command.a]\ncommand=['x']", "are called 'a'"),
-        ("[approval.slack]\nchannel = 'x'", "unknown field `slack`"),
+        ("[approval.pigeon]\nchannel = 'x'", "unknown field `pigeon`"),
         ("store = 'postgresql://u:secret@h/db'", "keeps its store in SQLite"),
         ("store = 'sqlite:///'", "written sqlite:///FOLDER/FILE.db"),
         ("approval = 'terminal'", "Expected `object`, got `str` - at `$.approval`"),

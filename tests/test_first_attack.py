@@ -11,7 +11,7 @@ import pytest
 
 import saferun
 from saferun import Denied, Gate, guard
-from saferun.approval import Question, Vote
+from saferun.approval import Desk, Question, Request
 from saferun.ledger import Verifier, open_checkpoint, verify
 from saferun.policy import loads
 from saferun.store import Reader, Store, checkpoint
@@ -41,9 +41,14 @@ class Seen:
     def unreachable(self) -> None:
         return None
 
-    def ask(self, question: Question) -> Vote:
-        self.questions.append(question)
-        return Vote(approved=False, by="dana")
+    def bring(self, request: Request, desk: Desk, receipt: str | None) -> str | None:
+        if request.open:
+            self.questions.append(request.question)
+        if request.open:
+            desk.vote(
+                request.id, approved=False, by="dana", channel=self.name, revision=request.revision
+            )
+        return receipt
 
 
 def test_a_person_is_told_which_arguments_are_not_shown_as_they_are() -> None:

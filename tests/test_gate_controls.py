@@ -6,6 +6,7 @@ import logging
 import os
 import pickle
 import threading
+from contextvars import copy_context
 
 import pytest
 
@@ -232,11 +233,12 @@ tools:
         asked.append([reason.id for reason in question.reasons])
         if len(asked) == 1:
             # While the person thinks, another call of the run takes the last one there was.
-            guard(mail, gate=gate)("a")
+            context.run(guard(mail, gate=gate), "a")
         return Vote(approved=True, by="dana")
 
     gate = Gate(policy=loads(policy), approvals=Asked(answer))
     with gate.run(user="maria"):
+        context = copy_context()
         assert guard(mail, gate=gate)("b") == "sent to b"
     assert asked == [["look"], ["once", "look"]]
     states = [each["event"] for each in entries(gate, "approval")]
@@ -853,7 +855,7 @@ async def test_a_channel_that_breaks_as_no_future_can_denies() -> None:
         return to
 
     policy = "version: 1\nname: asks\ntools: {mail: {effect: write, args: any, default: ask}}\n"
-    safe = guard(post, name="mail", gate=enforcing(policy, broken))
+    safe = guard(post, name="mail", gate=enforcing(policy, broken, timeout=0.1))
     with pytest.raises(Denied):
         await asyncio.wait_for(safe("a"), 20)
 

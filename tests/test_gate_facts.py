@@ -4,6 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from contextvars import copy_context
 from pathlib import Path
 from textwrap import dedent
 
@@ -315,12 +316,14 @@ def test_what_the_run_did_while_a_person_thought_counts():
     text = text.replace("in run.tools'}]", "in run.tools'}")
 
     def answer(_: Question) -> Vote:
-        guard(read_secrets, gate=gate)()
+        context.run(guard(read_secrets, gate=gate))
         return Vote(approved=True, by="dana")
 
     gate = Gate(policy=loads(dedent(text)), approvals=Asked(answer))
-    with saferun.run(), pytest.raises(Denied, match="no-leak"):
-        guard(send_email, gate=gate)("a@example.com")
+    with saferun.run():
+        context = copy_context()
+        with pytest.raises(Denied, match="no-leak"):
+            guard(send_email, gate=gate)("a@example.com")
 
 
 def test_an_approval_is_used_though_the_past_was_looked_at_again():

@@ -199,7 +199,7 @@ def test_a_channel_that_cannot_say_whether_it_is_reachable_denies():
         def unreachable(self):
             raise RuntimeError("no")
 
-        def ask(self, question):
+        def bring(self, request, desk, receipt):
             raise AssertionError
 
     gate = Gate(policy=loads(ASKS), approvals=Broken())

@@ -171,7 +171,7 @@ def test_the_text_of_an_error_may_repeat_it_and_is_sealed() -> None:
 def test_the_person_who_is_asked_sees_what_they_approve() -> None:
     gate = enforcing(POLICY, approve)
     guard(look, gate=gate)(EMAIL, 200)
-    channel = gate._channel
+    [channel] = gate._channels
     assert isinstance(channel, Asked)
     [question] = channel.questions
     assert (question.args["email"], question.hidden) == (EMAIL, ())

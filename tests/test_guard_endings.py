@@ -243,7 +243,9 @@ async def test_a_task_that_is_cancelled_while_a_person_is_asked_withdraws_the_qu
         await task
     answered.set()
     assert ran == []
-    assert [entry["event"] for entry in entries(gate, "approval")] == ["requested", "cancelled"]
+    told = [entry["event"] for entry in entries(gate, "approval")]
+    assert told[:2] == ["requested", "cancelled"]
+    assert "approved" not in told
 
 
 async def test_one_cancelled_call_disturbs_none_of_its_siblings():
@@ -355,7 +357,7 @@ def test_what_a_failing_channel_says_reaches_nobody():
     def answer(_: Question) -> Vote:
         raise RuntimeError("token=very-secret-token")
 
-    gate = enforcing(ASKS, answer)
+    gate = enforcing(ASKS, answer, timeout=0.1)
     with pytest.raises(ApprovalExpired) as raised:
         guard(lambda x: x, name="tool", gate=gate)(1)
     assert "secret" not in "".join(traceback.format_exception(raised.value))

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from guarding import approve, enforcing
+from guarding import approve, enforcing, entries
 from saferun import Call, Denied, Gate, Outcome, guard
 from saferun.approval import Question, Vote
 from saferun.redact import encoded, placeholder, suspicious, text, value
@@ -541,7 +541,7 @@ def test_no_secret_in_a_question_or_its_answer_reaches_the_disk():
         assert not any(secret in repr(question.args) for secret in PLANTED.values())
         return Vote(approved=False, by=SAID, reason=SAID)
 
-    gate = enforcing(POLICY, answer)
+    gate = enforcing(POLICY, answer, timeout=0.5)
     with pytest.raises(Denied):
         guard(lambda note: note, name="asked", gate=gate)(SAID)
     assert leaks(gate) == []
@@ -574,9 +574,16 @@ def test_no_secret_in_a_call_id_reaches_the_disk():
     assert leaks(gate) == []
 
 
+def test_nobody_approves_what_is_hidden_from_them():
+    gate = enforcing(POLICY, approve, timeout=0.5)
+    with pytest.raises(Denied):
+        guard(lambda note: note, name="asked", gate=gate)(SAID)
+    assert "note cannot be shown as it is" in entries(gate, "approval")[1]["why"]
+
+
 def test_secrets_reach_the_tool_itself():
-    gate = enforcing(POLICY, approve)
-    assert guard(lambda note: note, name="asked", gate=gate)(SAID) == SAID
+    gate = enforcing(POLICY)
+    assert guard(lambda note: note, name="echo", gate=gate)(SAID) == SAID
 
     async def echo(note):
         return note

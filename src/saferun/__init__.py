@@ -28,7 +28,7 @@ from saferun.errors import (
     StoreError,
 )
 from saferun.gate import Gate
-from saferun.guard import arecover, guard, recover
+from saferun.guard import arecover, aresume, guard, recover, resume
 from saferun.inquiry import Recovered
 from saferun.listening import on_decision
 from saferun.policy import Policy
@@ -58,8 +58,10 @@ __all__ = [
     "Stopped",
     "StoreError",
     "arecover",
+    "aresume",
     "guard",
     "on_decision",
     "recover",
+    "resume",
     "run",
 ]

@@ -7,9 +7,8 @@ Controls are asked in one order (stop switch, loop, breaker, limits), all of the
 moved: a call that one of them stops has consumed nothing.
 """
 
-import hmac
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -287,60 +286,6 @@ def asking(charge: Charge, states: States, now: int) -> Admission | Move:
     if over is not None:
         return Admission("deny", (_spoken(over),), frees_at=over.frees_at)
     return Move(charge.key, ASKING.name, limits.counted(charge, state, now), charge.about)
-
-
-State: TypeAlias = Literal[
-    "pending",
-    "approved",
-    "rejected",
-    "expired",
-    "cancelled",
-    "stale",
-    "executing",
-    "succeeded",
-    "failed",
-    "unknown",
-]
-"""Of a request to a person: pending until answered, approved until consumed by one start."""
-
-START_BY = 60_000_000
-"""Microseconds that an approved call has to start in."""
-
-
-def standing(state: State, *, binding: bytes, asked: bytes, deadline: int, now: int) -> State:
-    """What a request is worth now, to the call that comes back for it.
-
-    `binding` is what the request was made for and `asked` what would run now: tenant, run,
-    call, tool, arguments, rules and people. Anything else than the same is stale, since what
-    was approved is what runs. `deadline` ends the wait for an answer, and after an approval
-    the time to start; both in microseconds.
-    """
-    if state not in ("pending", "approved"):
-        return state
-    if now > deadline:
-        return "expired"
-    return state if hmac.compare_digest(binding, asked) else "stale"
-
-
-def answered(state: State, answer: State, *, deadline: int, now: int) -> State:
-    """The state after an answer. The first answer in time counts and the others change nothing."""
-    if state != "pending":
-        return state
-    return answer if now <= deadline else "expired"
-
-
-def refusal(state: State) -> Reason:
-    """Why a call whose request stands at `state` does not run."""
-    message, error = _REFUSALS.get(state, ("its approval has been used", "Denied"))
-    return Reason(id="approval", effect="deny", source="approval", message=message, error=error)
-
-
-_REFUSALS: dict[State, tuple[str, str]] = {
-    "rejected": ("a person was asked and said no", "Rejected"),
-    "expired": ("nobody approved it in time", "ApprovalExpired"),
-    "cancelled": ("the request for approval was withdrawn", "ApprovalExpired"),
-    "stale": ("what was approved is no longer what would run", "ApprovalExpired"),
-}
 
 
 def _spoken(over: limits.Over) -> Reason:

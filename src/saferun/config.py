@@ -12,7 +12,7 @@ import os
 import re
 import stat
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -40,21 +40,86 @@ Said = Literal["prompt", "plan", "user", "context", "messages", "output"]
 the model's, and `user` is all that is known of them but their id."""
 
 
+Role = Literal["viewer", "approver", "admin"]
+"""What somebody may do: look, answer, or also settle what others have set up."""
+
+
 class Person(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Somebody who may be asked. Channels know a person by the address they have here."""
+    """Somebody who may be asked. Channels know a person by the address they have here.
+
+    `users` are the ids that they have as the user of a run: nobody answers for themselves.
+    """
 
     email: str | None = None
     slack: str | None = None
+    role: Role = "approver"
+    users: list[str] = []
+
+
+_Name = Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9._-]{0,63}$")]
+
+
+class EmailTable(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"sender": "from"}
+):
+    """`[approval.email]`: the server that takes mail, and whom it comes from.
+
+    `tls` is how the way there is encrypted: `starttls`, `implicit`, or `none`, which has to be
+    said for any server that is not on this machine. `password_env` names the environment
+    variable that holds the password of `user`.
+    """
+
+    host: Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
+    sender: str
+    port: Annotated[int, msgspec.Meta(ge=1, le=65_535)] | None = None
+    tls: Literal["starttls", "implicit", "none"] | None = None
+    user: str | None = None
+    password_env: str | None = None
+
+
+class WebhookTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[approval.webhook.NAME]`: a program that brings requests to people in its own way.
+
+    `secret_env` names the environment variable that holds the secret of Standard Webhooks,
+    `whsec_…`, by which both sides sign. Unless `allow_private` is said, the URL has to lead to a
+    public address, over TLS.
+    """
+
+    url: Annotated[str, msgspec.Meta(max_length=2_000)]
+    secret_env: str
+    allow_private: bool = False
+
+
+class SlackTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[approval.slack]`: the app that asks in Slack, and the `channel` that it asks in, by its id.
+
+    The others name environment variables: `token_env` that of the bot's token, `app_token_env`
+    that of the token for Socket Mode, and `signing_secret_env` that of the secret which callbacks
+    to `saferun serve` are signed with. `api_url` is where Slack is.
+    """
+
+    channel: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+    token_env: str = "SLACK_BOT_TOKEN"  # noqa: S105 - a name
+    app_token_env: str | None = None
+    signing_secret_env: str | None = None
+    api_url: str = "https://slack.com/api/"
 
 
 class ApprovalTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[approval]`: the channel that is asked where `guard` names none.
 
-    `timeout` is how long a question stands, in seconds; unanswered, it is a no.
+    `default` may name several. `timeout` is how long a question stands, in seconds; unanswered,
+    it is a no. `break_glass` are people and groups who may answer for all others, with a reason.
+    `url` is where `saferun serve` is reached from outside, for links.
     """
 
-    default: str | None = None
+    default: str | list[str] | None = None
+    break_glass: list[str] = []
+    url: str | None = None
     timeout: Annotated[float, msgspec.Meta(gt=0, le=MAX_TIMEOUT)] = 900.0
+    email: EmailTable | None = None
+    webhook: dict[_Name, WebhookTable] = {}
+    slack: SlackTable | None = None
 
 
 class SigningTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -68,9 +133,6 @@ class SigningTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     file: str | None = None
     command: tuple[Annotated[str, msgspec.Meta(min_length=1)], ...] = ()
     public_key: str | None = None
-
-
-_Name = Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9._-]{0,63}$")]
 
 
 class WitnessTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -168,8 +230,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     sensitive: frozenset[Said]
     approval: ApprovalTable
     anchors: AnchorTable
-    people: dict[str, Person]
-    groups: dict[str, list[str]]
+    people: Mapping[str, Person]
+    groups: Mapping[str, Sequence[str]]
     signing: SigningTable = SigningTable()
 
     def policy_file(self, named: str | Path) -> Path:
@@ -384,6 +446,6 @@ def _explained(problem: str, file: Path | None, environ: Mapping[str, str]) -> s
 
 
 _TABLES = (
-    *(_File, ApprovalTable, SigningTable, Person),
+    *(_File, ApprovalTable, SlackTable, EmailTable, WebhookTable, SigningTable, Person),
     *(AnchorTable, WitnessTable, FolderTable, CommandTable),
 )

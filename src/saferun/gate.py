@@ -15,28 +15,34 @@ import contextlib
 import functools
 import logging
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
-from saferun import approval, config, inquiry, narration, record, redact, resolve, written
+from saferun import config, inquiry, record
 from saferun import policy as policies
-from saferun.approval import Channel, Question, Vote
-from saferun.call import Call, Decision, Facts, Outcome, Reason, RunRef, canonical
+from saferun.approval import Channel, refusal
+from saferun.asking import Way, ask
+from saferun.call import Call, Decision, Demand, Facts, Outcome, Reason, RunRef
+from saferun.channel import channel
+from saferun.channel.courier import Courier, courier
 from saferun.choice import Choice, Choices
 from saferun.config import Config
 from saferun.control import Sign
-from saferun.errors import SafeRunError
+from saferun.desk import Desk
+from saferun.errors import ApprovalPending, ConfigError, SafeRunError, StoreError
 from saferun.following import follow
 from saferun.inquiry import Check, Inquiry, Recovered
+from saferun.ledger import ApprovalEntry
 from saferun.listening import tell
 from saferun.outside import here
 from saferun.policy import Policy, Ruling
-from saferun.record import Pending
+from saferun.record import Asked, Pending
 from saferun.recording import Debt, Recording
+from saferun.ruling import changed, ruled, still_asked
 from saferun.run import Run, record_by_default
 from saferun.store import (
     Admit,
@@ -45,8 +51,10 @@ from saferun.store import (
     Append,
     FindOut,
     Followed,
-    Look,
+    Held,
     PastOf,
+    Recorded,
+    Requests,
     Settle,
     Store,
 )
@@ -60,8 +68,20 @@ LEASE = 60.0
 
 T = TypeVar("T")
 
-Step: TypeAlias = Admit | Answer | PastOf | Question | Followed | Inquiry | FindOut
+
+class Wait(NamedTuple):
+    """Wait, for so many seconds, until a request is no longer pending at that revision."""
+
+    request: str
+    revision: int
+    seconds: float
+
+
+Step: TypeAlias = Admit | Answer | PastOf | Wait | Followed | Inquiry | FindOut
 Deciding: TypeAlias = Generator[Step, Any, Decision]
+
+Ways: TypeAlias = str | Channel | Sequence[str | Channel] | None
+"""How people are asked: a channel, the name of one, or several of these."""
 
 _NOTHING: frozenset[str] = frozenset()
 
@@ -75,8 +95,8 @@ class Gate:
             configuration; with none there either, calls are recorded, and only loops, breakers
             and stop switches deny any.
         store: the store, or its URL; that of the configuration by default.
-        approvals: how people are asked: a channel, or the name of one; that of the
-            configuration by default. With none there, what asks is denied.
+        approvals: how people are asked: a channel, the name of one, or several of these; those
+            of the configuration by default. With none there, what asks is denied.
         settings: the configuration; the one that holds in the working folder by default.
 
     Raises:
@@ -90,11 +110,12 @@ class Gate:
         *,
         policy: str | Path | Policy | None = None,
         store: str | Store | None = None,
-        approvals: str | Channel | None = None,
+        approvals: Ways = None,
         settings: Config | None = None,
     ) -> None:
         self.config = settings or config.load()
-        self._channel = _channel(approvals, self.config)
+        self._channels = _channels(approvals, self.config)
+        self._courier: Courier | None = None
         self._given = store
         self._store = store if isinstance(store, Store) else None
         following = follow(policy, self.config, self._file)
@@ -117,7 +138,14 @@ class Gate:
             self._store = shared_store(url, self.config)
         return self._store
 
-    def check(self, call: Call, *, verify: Check | None = None) -> Decision:
+    def check(
+        self,
+        call: Call,
+        *,
+        verify: Check | None = None,
+        leaves: bool = False,
+        resumes: str | None = None,
+    ) -> Decision:
         """Decide one call, durably, before it happens.
 
         Returns the decision; the tool may run if, and only if, `decision.starts`. Whoever
@@ -127,12 +155,56 @@ class Gate:
         `verify` is the tool's own check, asked where the same call was made before and nobody
         knows what became of it; see `guard`. What it has found out is the call's outcome from
         then on, and one that never happened may start after all.
-        """
-        return self._waiting(self._path(call, verify))
 
-    async def acheck(self, call: Call, *, verify: Check | None = None) -> Decision:
+        With `leaves`, nobody waits for people here: where they have to be asked, the decision
+        is `ask`, and `approval_id` the request that they have now. The call is made later, with
+        that id as `resumes`.
+        """
+        return self._waiting(self._path(call, verify, leaves, resumes))
+
+    async def acheck(
+        self,
+        call: Call,
+        *,
+        verify: Check | None = None,
+        leaves: bool = False,
+        resumes: str | None = None,
+    ) -> Decision:
         """`check`, awaiting instead of blocking."""
-        return await self._awaiting(self._path(call, verify))
+        return await self._awaiting(self._path(call, verify, leaves, resumes))
+
+    def taken_up(self, request: str) -> Call | Decision:
+        """The call that a request is about, to be made by `check` with it as `resumes`.
+
+        Where it has its end already, the decision that says so, with its outcome if it has one.
+
+        Raises ApprovalPending where nobody has answered yet, and StoreError where there is no
+        such request, or nothing is kept of it.
+        """
+        store = self.store
+        with Requests(store.path) as requests:
+            found = requests.state(request)
+            if found is None:
+                raise StoreError(f"There is no request {request[:40]!r}.")
+            state, key, deadline, tool = found
+            if state == "pending" and store.now() <= deadline:
+                raise ApprovalPending(request)
+            if state == "approved":
+                return requests.held(request).call
+        if state == "pending":
+            entry = ApprovalEntry(id=request, event="expired")
+            state = store.commit(Answer(request, "expired", entry))
+            store.envelope(request).destroy()
+        recorded = None if key is None else store.commit(Recorded(key))
+        if recorded is not None and recorded.outcome is not None:
+            return _resumed_before(request, recorded, tool)
+        return Decision(
+            verdict="deny",
+            tool=tool,
+            args={},
+            reasons=(refusal(state),),
+            approval_id=request,
+        )
 
     def recover(self, tool: str, verify: Check) -> Recovered:
         """Have a tool's own check say what became of its calls of which nobody knows.
@@ -190,7 +262,9 @@ class Gate:
         return Run(recorder=self.recorder, **about)
 
     def close(self) -> None:
-        """Write what is still owed and let go of the store."""
+        """Write what is still owed, bring what is to be asked, and let go of the store."""
+        if self._courier is not None:
+            self._courier.close()
         if self._store is not None:
             self._store.close()
 
@@ -209,8 +283,8 @@ class Gate:
             step = next(path)
             while True:
                 try:
-                    if isinstance(step, Question):
-                        done: Any = self._ask(step)
+                    if isinstance(step, Wait):
+                        done: Any = self.store.feed.wait(*step)
                     elif isinstance(step, Inquiry):
                         done = step.ask()
                     elif isinstance(step, Followed):
@@ -234,8 +308,8 @@ class Gate:
                     if isinstance(step, Admit):
                         unwanted = partial(self._unwanted, step)
                         done: Any = await self.store.acommit(step, unwanted)
-                    elif isinstance(step, Question):
-                        done = await aside(partial(self._ask, step))
+                    elif isinstance(step, Wait):
+                        done = await self.store.feed.await_(*step)
                     elif isinstance(step, Inquiry):
                         done = await step.aask()
                     elif isinstance(step, Followed):
@@ -252,18 +326,21 @@ class Gate:
 
     # The path.
 
-    def _path(self, call: Call, verify: Check | None) -> Deciding:
+    def _path(
+        self, call: Call, verify: Check | None, leaves: bool, resumes: str | None
+    ) -> Deciding:
         debt: Debt | None = None
+        way = Way(tuple(each.name for each in self._channels), self.config.approval.timeout, leaves)
         try:
             debt = self.recorder.debt(call)
-            decision = yield from self._decided(call, debt)
+            decision = yield from self._decided(call, debt, way, resumes)
             if (
                 verify is not None
                 and decision.outcome is not None
                 and decision.outcome.status == "unknown"
                 and (yield from self._found_out(decision, verify))
             ):
-                decision = yield from self._decided(call, debt)
+                decision = yield from self._decided(call, debt, way, resumes)
         except Exception as problem:  # noqa: BLE001 - the gate never becomes the incident
             log.error("saferun could not decide on %s: %s", call.tool, problem)
             decision = _unavailable(call, self.policy)
@@ -273,35 +350,58 @@ class Gate:
         tell(decision)
         return decision
 
-    def _decided(self, call: Call, debt: Debt | None) -> Deciding:
+    def _decided(self, call: Call, debt: Debt | None, way: Way, resumes: str | None) -> Deciding:
         store = self.store
+        talk = _Talk(call)
+        try:
+            if resumes is not None:
+                talk.resumed = True
+                with Requests(store.path) as requests:
+                    talk.take_up(resumes, requests.held(resumes))
+            decision = yield from self._talked(talk, debt, way)
+        finally:
+            talk.end(store)
+        return decision
+
+    def _talked(self, talk: "_Talk", debt: Debt | None, way: Way) -> Deciding:
+        store, call = self.store, talk.call
         opening, groups = self.recorder.of(call.run)
         followed = store.trails.of(call.run.root) if call.run is not None else here(store)
-        patience = self.config.approval.timeout
         admit: Admit | None = None
-        asked: Admitted | None = None
         while True:
+            call = talk.call
             if admit is None:
                 choice = self._choices.of(call.run, store) if self._choices is not None else None
                 facts = yield from self._facts(call, choice)
                 ruling = self._ruling(call, facts, choice)
+                if talk.asked is None:
+                    ruling = self._reachable(call, ruling, way)
+                elif talk.resumed:
+                    ruling = self._stricter(call, facts, choice, ruling)
+                if talk.asked is not None:
+                    ruling = still_asked(ruling, talk.reasons, talk.demands)
+                else:
+                    talk.reasons, talk.demands = ruling.reasons, ruling.demands
                 admit, sign = record.admission(
                     call,
                     ruling,
                     facts,
                     store,
                     opening,
-                    patience=patience,
                     groups=groups,
+                    again=talk.asked,
+                    given=talk.given,
                     owes=self.recorder.owed(call, debt, groups),
                     followed=followed,
                     other=_other(call, facts, choice),
                     keeps=choice.keeps if choice is not None else (),
                     pin=choice.pin if choice is not None else None,
                 )
-                if asked is not None:
-                    # What was answered is for this call, whoever would ask about it by now.
-                    admit = self._asking(call, ruling, admit, asked)
+                # What was answered is for this call, whoever would ask about it by now.
+                if talk.asked is not None or _asks(ruling):
+                    admit = self._asking(call, ruling, admit, way, talk)
+            if admit.request is not None:
+                talk.made.add(admit.request.id)
             admitted: Admitted = yield admit
             if debt is not None and admitted.paid:
                 debt.paid()
@@ -317,19 +417,33 @@ class Gate:
                 yield followed
                 admit = None
                 continue
+            if admitted.again == "edited":
+                assert admitted.approval_id is not None
+                with Requests(store.path) as requests:
+                    talk.take_up(admitted.approval_id, requests.held(admitted.approval_id))
+                admit = None
+                continue
             if admitted.again == "request":
-                admit = self._asking(call, ruling, admit, asked)
+                # What people were asked before, if they were, was something else.
+                talk.asked = None
+                admit = self._asking(call, ruling, admit, way, talk)
                 continue
             if admitted.verdict != "ask" or admitted.mode != "enforce":
                 break
-            admit = _joined(admit, admitted)
-            yield from self._answered(call, ruling, admit, admitted)
-            asked = admitted
+            admit = self._joined(admit, admitted, talk)
+            if way.leaves:
+                self._bring(admitted)
+                break
+            yield from self._waited(admit, admitted, talk)
+            if talk.call is not call:
+                # They have changed what would run: that is decided on like any other call.
+                admit = None
+                continue
             if choice is not None and self._choices is not None:
                 if self._choices.superseded(choice):
                     # Somebody may have answered what an urgent version would not even ask.
-                    admit, asked = None, None
-                elif choice.asks_past:
+                    admit, talk.asked = None, None
+                elif choice.asks_past or (call.run is None and self._live(choice) is not None):
                     # While they thought, the run went on: its past is another one by now.
                     admit = None
         if sign is not None and admitted.at:
@@ -344,7 +458,7 @@ class Gate:
                 ruling.cost(call, facts) or 0,
                 None if sign is None else followed,
             )
-        return self._decision(call, ruling, admit, admitted)
+        return self._decision(call, ruling, admit, admitted, talk.given)
 
     def _found_out(self, decision: Decision, verify: Check) -> Generator[Step, Any, bool]:
         """Have the tool's own check say what became of a call. Whether anybody knows now."""
@@ -386,7 +500,14 @@ class Gate:
                 tally.note(asked.of, happened)
         return tally.told()
 
-    def _decision(self, call: Call, ruling: Ruling, admit: Admit, admitted: Admitted) -> Decision:
+    def _decision(
+        self,
+        call: Call,
+        ruling: Ruling,
+        admit: Admit,
+        admitted: Admitted,
+        given: dict[str, Any] | None,
+    ) -> Decision:
         """What the caller gets to know of what was decided."""
         seq, tool = admitted.seq, ruling.tool
         mode = admitted.mode or ruling.mode
@@ -399,8 +520,8 @@ class Gate:
             args=ruling.args,
             reasons=admitted.reasons,
             mode=mode,
-            modified=ruling.modified,
-            given=call.args if ruling.modified else None,
+            modified=ruling.modified or given is not None,
+            given=given if given is not None else call.args if ruling.modified else None,
             policy=ruling.policy,
             run_id=call.run.run_id if call.run is not None else None,
             call_id=call.call_id,
@@ -419,73 +540,73 @@ class Gate:
             idempotent=tool.idempotent,
         )
 
-    def _asking(self, call: Call, ruling: Ruling, admit: Admit, asked: Admitted | None) -> Admit:
-        """The admission with a question, where a control wants a person asked.
+    def _asking(self, call: Call, ruling: Ruling, admit: Admit, way: Way, talk: "_Talk") -> Admit:
+        """The admission with its question: the one that people have before them, if they do."""
+        nobody = self._nobody(call, way) if talk.asked is None else None
+        if nobody is not None:
+            return msgspec.structs.replace(admit, nobody=_unanswerable(nobody))
+        _, groups = self.recorder.of(call.run)
+        asked = ask(call, ruling, admit.entry, self.store, groups, way, talk.asked)
+        if talk.asked is not None:
+            # Whether anybody may answer was seen to when they were asked.
+            return msgspec.structs.replace(admit, request=asked)
+        nobody = self._desk.people.unanswerable(asked.question)
+        if nobody is not None:
+            return msgspec.structs.replace(admit, request=asked, nobody=_unanswerable(nobody))
+        return msgspec.structs.replace(admit, request=asked)
 
-        It is the one that was `asked` already, if one was.
+    def _joined(self, admit: Admit, admitted: Admitted, talk: "_Talk") -> Admit:
+        """The admission to come back with: for the request that stands, which may be another's.
+
+        Where the same call waits already, its caller and this one wait for the same answer.
         """
-        if admit.request is None:
-            nobody = self._nobody()
-            if nobody is not None:
-                return msgspec.structs.replace(admit, nobody=_unanswerable(nobody))
-            shown = canonical.encode(admit.entry.args)
-            patience = self.config.approval.timeout
-            _, groups = self.recorder.of(call.run)
-            question = record.request(
-                call, ruling, admit.entry, shown, self.store, groups, patience
-            )
-            admit = msgspec.structs.replace(admit, request=question)
-        return admit if asked is None else _joined(admit, asked)
-
-    def _answered(
-        self, call: Call, ruling: Ruling, admit: Admit, admitted: Admitted
-    ) -> Generator[Step, Any, None]:
-        """Ask, and record the answer. What becomes of it is for the next admission to say."""
         assert admit.request is not None
-        assert self._channel is not None
-        asked = admit.request.id
-        entry = msgspec.structs.replace(admit.request.entry, id=asked, channel=self._channel.name)
-        store = self.store
-        # What the policy itself keeps from being shown is its author's choice, and known to
-        # whoever approves; what only looks like a secret is not.
-        meant = redact.blanked(ruling.args, written.under(ruling.tool.redact, "args"))
-        shown = redact.value(meant)
-        question = Question(
-            id=asked,
-            tool=call.tool,
-            args=shown,
-            hidden=tuple(name for name in meant if shown.get(name) != meant[name]),
-            run=narration.shown(call.run) if call.run is not None else None,
-            reasons=admitted.reasons,
-            groups=ruling.groups,
-            effect=ruling.tool.effect,
-            policy=ruling.policy,
-            digest=admit.entry.digest or "",
-            seconds=admit.request.deadline / 1e6,
-            still_open=lambda: store.commit(Look(asked)) == "pending",
-        )
+        assert admitted.approval_id is not None
+        request = admit.request
+        if admitted.approval_id != request.id:
+            question = msgspec.structs.replace(request.question, id=admitted.approval_id)
+            envelope = self.store.envelope(admitted.approval_id)
+            request = msgspec.structs.replace(request, question=question, envelope=envelope)
+        talk.asked = Asked(admitted.approval_id, admit.key)
+        return msgspec.structs.replace(admit, request=request)
+
+    def _waited(
+        self, admit: Admit, admitted: Admitted, talk: "_Talk"
+    ) -> Generator[Step, Any, None]:
+        """Wait for people. What becomes of their answer is for the next admission to say."""
+        assert admit.request is not None
+        asked, entry, store = admit.request.id, admit.request.entry, self.store
+        self._bring(admitted)
         try:
-            vote: Vote | None = yield question
-        except Exception as problem:  # noqa: BLE001 - a channel that fails is nobody's yes
-            log.error("saferun could not ask about %s: %s", call.tool, problem)
-            vote = None
+            left = (admitted.deadline - store.now()) / 1e6
+            moved = yield Wait(asked, admitted.revision, max(left, 0.0))
+        except Exception as problem:  # noqa: BLE001 - what cannot be waited for is nobody's yes
+            log.error("saferun could not ask about %s: %s", talk.call.tool, problem)
+            moved = None
         except BaseException:
             # The caller is gone; nobody shall approve a call that nothing waits for.
             yield Answer(asked, "cancelled", entry)
+            store.feed.poke()
             raise
-        if vote is None:
+        if moved is None:
             yield Answer(asked, "expired", entry)
-            return
-        told = msgspec.structs.replace(
-            entry,
-            by=redact.text(vote.by),
-            reason=None if vote.reason is None else redact.text(vote.reason),
-        )
-        yield Answer(asked, "approved" if vote.approved else "rejected", told)
+            store.feed.poke()
+        elif moved.revision != admitted.revision and moved.state in ("pending", "approved"):
+            # Changed, and perhaps approved as well by the time that anybody here looks.
+            with Requests(store.path) as requests:
+                talk.take_up(asked, requests.held(asked))
 
-    def _ask(self, question: Question) -> Vote | None:
-        assert self._channel is not None
-        return self._channel.ask(question)
+    def _bring(self, admitted: Admitted) -> None:
+        """Have people see what they are asked."""
+        assert admitted.approval_id is not None
+        # Asked for anew each time: a forked child has to hire its own.
+        self._courier = courier(self.store, self._desk)
+        self._courier.bring(admitted.approval_id, self._channels)
+        self.store.feed.poke()
+
+    @functools.cached_property
+    def _desk(self) -> Desk:
+        return Desk(self.store, self.config)
 
     def _facts(self, call: Call, choice: Choice | None) -> Generator[Step, Any, Facts]:
         """What is known beside the call; of the past, only where the policy asks for it."""
@@ -499,20 +620,46 @@ class Gate:
         if choice is None:
             _warn_once(call.tool)
             return policies.observed(call)
-        ruling = _ruled(choice.policy, call, facts)
-        if ruling.verdict != "ask" or ruling.mode != "enforce":
+        return ruled(choice.policy, call, facts)
+
+    def _live(self, choice: Choice) -> Policy | None:
+        """The version that holds by now, where another one decides on the run."""
+        assert self._choices is not None
+        live = self._choices.following.now().live
+        return None if live.version == choice.policy.version else live
+
+    def _stricter(self, call: Call, facts: Facts, choice: Choice | None, ruling: Ruling) -> Ruling:
+        """The ruling on a call that was left a while ago: what holds by now may only deny it.
+
+        A caller that waits goes on under the version of its run, as the run itself does.
+        """
+        live = None if choice is None else self._live(choice)
+        if live is None:
             return ruling
-        nobody = self._nobody()
+        now = ruled(live, call, facts)
+        if now.verdict != "deny" or now.mode != "enforce":
+            return ruling
+        return msgspec.structs.replace(ruling, verdict="deny", reasons=now.reasons, mode=now.mode)
+
+    def _reachable(self, call: Call, ruling: Ruling, way: Way) -> Ruling:
+        """The ruling, which is a denial where people have to be asked and none can be."""
+        if not _asks(ruling):
+            return ruling
+        nobody = self._nobody(call, way)
         if nobody is None:
             return ruling
         reasons = (_unanswerable(nobody), *ruling.reasons)
         return msgspec.structs.replace(ruling, verdict="deny", reasons=reasons)
 
-    def _nobody(self) -> str | None:
+    def _nobody(self, call: Call, way: Way) -> str | None:
         """Why nobody can be asked, None where somebody can."""
-        if self._channel is None:
+        if not self._channels:
             return "no approval channel is configured"
-        return self._channel.unreachable()
+        if way.leaves and call.opaque:
+            names = ", ".join(sorted(call.opaque))
+            return f"nobody could make the call later, with {names} that only this process has"
+        why = [each.unreachable() for each in self._channels]
+        return None if None in why else why[0]
 
     def _settlement(self, decision: Decision, outcome: Outcome) -> Settle | None:
         try:
@@ -520,13 +667,15 @@ class Gate:
             pending = self._unsettled.pop(-1 if decision.seq is None else decision.seq)
         except KeyError:
             return None
+        if decision.approval_id is not None and outcome.status != "not_started":
+            self.store.envelope(decision.approval_id).destroy()
         work, echo = record.settlement(decision, outcome, self.store, pending)
         if pending.followed is not None and echo is not None:
             # At once, and not when it is written: the next call is judged by it.
             pending.followed.ended(work.of, echo, self.store.now())
         return work
 
-    def _owe(self, work: Settle | Append) -> None:
+    def _owe(self, work: Settle | Append | Answer) -> None:
         with contextlib.suppress(SafeRunError):
             # A store that was closed has nobody left to promise anything to.
             self.store.ride(work)
@@ -538,7 +687,12 @@ class Gate:
         self._owe(work)
 
     def _unwanted(self, admit: Admit, admitted: Admitted) -> None:
-        """An admission whose task was cancelled before it could start anything."""
+        """An admission whose task was cancelled before it could do anything about it."""
+        if admitted.told and admitted.approval_id is not None and admit.request is not None:
+            # Nobody waits for it, and nobody knows its id.
+            entry = admit.request.entry
+            self._owe(Answer(admitted.approval_id, "cancelled", entry))
+            self.store.envelope(admitted.approval_id).destroy()
         if admitted.starts:
             decision = Decision(
                 verdict=admitted.verdict,
@@ -576,58 +730,72 @@ def _remember(followed: Followed, sign: Sign, admit: Admit, admitted: Admitted) 
         followed.passed()
 
 
-def _ruled(policy: Policy, call: Call, facts: Facts) -> Ruling:
-    """What a version says of a call, whose paths are resolved before it is asked."""
-    resolved = call
-    if policy.takes_paths:
-        resolved = resolve.resolved(call, policy.entry(call, facts.environment).paths)
-    ruling = policy.decide(resolved, facts)
-    if policy.takes_paths and ruling.modified and ruling.verdict != "deny":
-        final = msgspec.structs.replace(resolved, args=ruling.args)
-        if resolve.resolved(final, ruling.tool.paths) is not final:
-            reason = Reason(
-                id=f"{ruling.tool.said.name}.args",
-                effect="deny",
-                source="gate",
-                message="a path that the policy fills in leads somewhere else",
-                line=ruling.tool.said.line,
-            )
-            ruling = msgspec.structs.replace(
-                ruling, verdict="deny", reasons=(reason, *ruling.reasons), groups=()
-            )
-    if resolved is call:
-        return ruling
-    if ruling.mode == "shadow":
-        # Shadow never changes what happens.
-        return msgspec.structs.replace(ruling, args=call.args)
-    return msgspec.structs.replace(ruling, modified=True)
-
-
 def _other(call: Call, facts: Facts, choice: Choice | None) -> Ruling | None:
     """What the version says that is compared, if one is."""
     if choice is None or choice.other is None:
         return None
-    return _ruled(choice.other, call, facts)
+    return ruled(choice.other, call, facts)
 
 
-def _channel(given: str | Channel | None, settings: Config) -> Channel | None:
+def _channels(given: Ways, settings: Config) -> tuple[Channel, ...]:
     named = given if given is not None else settings.approval.default
     if named is None:
-        return None
-    return approval.channel(named) if isinstance(named, str) else named
+        return ()
+    each = [named] if isinstance(named, str) or not isinstance(named, Sequence) else named
+    found = tuple(channel(way, settings) if isinstance(way, str) else way for way in each)
+    odd = next((way for way in found if not callable(getattr(way, "bring", None))), None)
+    if odd is not None:
+        raise ConfigError(f"{odd!r} is no approval channel: it has no method bring(...)")
+    names = [way.name for way in found]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"two approval channels are called {names[0]!r}; give each its own name")
+    return found
 
 
-def _joined(admit: Admit, admitted: Admitted) -> Admit:
-    """The admission to come back with: for the request that stands, which may be another's.
+class _Talk:
+    """What has been asked about one call, and what people have made of it.
 
-    Where the same call waits already, its caller and this one wait for the same answer.
+    `call` is as it would run now, and `given` the arguments that it came with, where people have
+    changed some. `asked` is the request that stands, and `reasons` and `demands` are those of
+    policy at first. `resumed` says that it was left, and is taken up again. `made` are the
+    requests that were prepared here.
     """
-    assert admit.request is not None
-    assert admitted.approval_id is not None
-    if admitted.approval_id == admit.request.id:
-        return admit
-    request = msgspec.structs.replace(admit.request, id=admitted.approval_id)
-    return msgspec.structs.replace(admit, request=request)
+
+    __slots__ = ("asked", "call", "demands", "given", "made", "reasons", "resumed")
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        self.given: dict[str, Any] | None = None
+        self.asked: Asked | None = None
+        self.reasons: tuple[Reason, ...] = ()
+        self.demands: tuple[Demand, ...] = ()
+        self.made: set[str] = set()
+        self.resumed = False
+
+    def take_up(self, request: str, held: Held) -> None:
+        """Go on with a call as it is kept: by now, with what people have changed of it."""
+        self.asked = Asked(request, held.key)
+        self.reasons, self.demands = held.reasons, held.demands
+        if held.edited is not None:
+            self.given = held.call.args
+            self.call = changed(self.call, held.edited)
+
+    def end(self, store: Store) -> None:
+        """Destroy what was kept of requests that have their end, or were never made."""
+        over = self.made | ({self.asked.request} if self.asked is not None else set())
+        if not over:
+            return
+        with contextlib.suppress(SafeRunError), Requests(store.path) as requests:
+            for request in over:
+                found = requests.state(request)
+                # A yes that a limit has not let be used, or whose call has not started after
+                # all, is good until its deadline.
+                if found is None or found[0] not in ("pending", "approved", "executing"):
+                    store.envelope(request).destroy()
+
+
+def _asks(ruling: Ruling) -> bool:
+    return ruling.verdict == "ask" and ruling.mode == "enforce"
 
 
 def _unanswerable(nobody: str) -> Reason:
@@ -637,6 +805,28 @@ def _unanswerable(nobody: str) -> Reason:
         source="approval",
         message=f"it needs a person's approval, and {nobody}",
         error="ApprovalExpired",
+    )
+
+
+def _resumed_before(request: str, recorded: Admitted, tool: str) -> Decision:
+    outcome = recorded.outcome
+    assert outcome is not None
+    known = outcome.status == "ok"
+    said = "nobody knows how it ended" if outcome.status == "unknown" else outcome.status
+    again = Reason(
+        id="approval",
+        effect="deny",
+        source="approval",
+        message=f"it was resumed before ({said}), and is not made again",
+    )
+    return Decision(
+        verdict="allow" if known else "deny",
+        tool=tool,
+        args={},
+        reasons=recorded.reasons if known else (again,),
+        seq=recorded.seq,
+        approval_id=request,
+        outcome=outcome,
     )
 
 
@@ -676,11 +866,11 @@ def configured() -> Gate:
     return Gate()
 
 
-def gate_for(policy: str | Policy | None, channel: str | Channel | None) -> Gate:
+def gate_for(policy: str | Policy | None, approvals: Ways) -> Gate:
     """A gate of that policy and that way of asking, on the configured store."""
-    if policy is None and channel is None:
+    if policy is None and approvals is None:
         return configured()
-    return Gate(policy=policy, approvals=channel)
+    return Gate(policy=policy, approvals=approvals)
 
 
 record_by_default(lambda: configured().recorder)

@@ -22,16 +22,18 @@ from collections.abc import (
     Iterator,
     Mapping,
 )
+from contextvars import ContextVar
 from typing import Any, Literal, NamedTuple, ParamSpec, Protocol, TypeVar, overload
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
+
+import msgspec
 
 from saferun import run
-from saferun.approval import Channel
 from saferun.attempt import Attempt, async_stream, relaying, returned
 from saferun.binding import Binding
-from saferun.call import Call, Decision, Outcome
-from saferun.errors import ConfigError, denial
-from saferun.gate import Gate, gate_for
+from saferun.call import Call, Decision, Outcome, Reason, canonical
+from saferun.errors import ApprovalPending, ConfigError, denial
+from saferun.gate import Gate, Ways, configured, gate_for
 from saferun.inquiry import Check, Recovered
 from saferun.plain import NotPlainError, take_down
 from saferun.policy import Policy
@@ -43,6 +45,7 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 OnDeny = Literal["raise", "return"]
+OnAsk = Literal["wait", "suspend"]
 
 MAX_WAIT = 3_600.0
 """Seconds that a call can be held back at most."""
@@ -83,9 +86,10 @@ def guard(
     tool: T,
     *,
     policy: str | Policy | None = ...,
-    approval: str | Channel | None = ...,
+    approval: Ways = ...,
     name: str | None = ...,
     on_deny: Literal["raise"] = ...,
+    on_ask: OnAsk = ...,
     wait: float = ...,
     verify: Check | None = ...,
     gate: Gate | None = ...,
@@ -95,9 +99,10 @@ def guard(
     tool: Callable[P, Coroutine[Any, Any, R]],
     *,
     policy: str | Policy | None = ...,
-    approval: str | Channel | None = ...,
+    approval: Ways = ...,
     name: str | None = ...,
     on_deny: Literal["return"],
+    on_ask: OnAsk = ...,
     wait: float = ...,
     verify: Check | None = ...,
     gate: Gate | None = ...,
@@ -107,9 +112,10 @@ def guard(
     tool: Callable[P, AsyncGenerator[R, S]],
     *,
     policy: str | Policy | None = ...,
-    approval: str | Channel | None = ...,
+    approval: Ways = ...,
     name: str | None = ...,
     on_deny: Literal["return"],
+    on_ask: OnAsk = ...,
     wait: float = ...,
     verify: Check | None = ...,
     gate: Gate | None = ...,
@@ -119,9 +125,10 @@ def guard(
     tool: Callable[P, AsyncIterator[R]],
     *,
     policy: str | Policy | None = ...,
-    approval: str | Channel | None = ...,
+    approval: Ways = ...,
     name: str | None = ...,
     on_deny: Literal["return"],
+    on_ask: OnAsk = ...,
     wait: float = ...,
     verify: Check | None = ...,
     gate: Gate | None = ...,
@@ -131,9 +138,10 @@ def guard(
     tool: Callable[P, Generator[R, S, T]],
     *,
     policy: str | Policy | None = ...,
-    approval: str | Channel | None = ...,
+    approval: Ways = ...,
     name: str | None = ...,
     on_deny: Literal["return"],
+    on_ask: OnAsk = ...,
     wait: float = ...,
     verify: Check | None = ...,
     gate: Gate | None = ...,
@@ -143,9 +151,10 @@ def guard(
     tool: Callable[P, Iterator[R]],
     *,
     policy: str | Policy | None = ...,
-    approval: str | Channel | None = ...,
+    approval: Ways = ...,
     name: str | None = ...,
     on_deny: Literal["return"],
+    on_ask: OnAsk = ...,
     wait: float = ...,
     verify: Check | None = ...,
     gate: Gate | None = ...,
@@ -155,9 +164,10 @@ def guard(
     tool: Callable[P, R],
     *,
     policy: str | Policy | None = ...,
-    approval: str | Channel | None = ...,
+    approval: Ways = ...,
     name: str | None = ...,
     on_deny: Literal["return"],
+    on_ask: OnAsk = ...,
     wait: float = ...,
     verify: Check | None = ...,
     gate: Gate | None = ...,
@@ -167,9 +177,10 @@ def guard(
     tool: T,
     *,
     policy: str | Policy | None = ...,
-    approval: str | Channel | None = ...,
+    approval: Ways = ...,
     name: str | None = ...,
     on_deny: Literal["return"],
+    on_ask: OnAsk = ...,
     wait: float = ...,
     verify: Check | None = ...,
     gate: Gate | None = ...,
@@ -178,9 +189,10 @@ def guard(
 def guard(
     *,
     policy: str | Policy | None = ...,
-    approval: str | Channel | None = ...,
+    approval: Ways = ...,
     name: str | None = ...,
     on_deny: Literal["raise"] = ...,
+    on_ask: OnAsk = ...,
     wait: float = ...,
     verify: Check | None = ...,
     gate: Gate | None = ...,
@@ -189,9 +201,10 @@ def guard(
 def guard(
     *,
     policy: str | Policy | None = ...,
-    approval: str | Channel | None = ...,
+    approval: Ways = ...,
     name: str | None = ...,
     on_deny: Literal["return"],
+    on_ask: OnAsk = ...,
     wait: float = ...,
     verify: Check | None = ...,
     gate: Gate | None = ...,
@@ -200,9 +213,10 @@ def guard(
     tool: Any = None,
     *,
     policy: str | Policy | None = None,
-    approval: str | Channel | None = None,
+    approval: Ways = None,
     name: str | None = None,
     on_deny: OnDeny = "raise",
+    on_ask: OnAsk = "wait",
     wait: float = 0.0,
     verify: Check | None = None,
     gate: Gate | None = None,
@@ -218,11 +232,15 @@ def guard(
         policy: the name of a policy, the path of its file, or a loaded one; `policy` of the
             configuration by default. With none at all, calls are recorded, and only loops,
             breakers and stop switches deny any.
-        approval: the channel by which people are asked; that of the configuration by default.
+        approval: the channel by which people are asked, or several; those of the configuration
+            by default.
         name: the tool's name in policies and in the ledger; its own name by default.
         on_deny: `raise` raises `Denied`; `return` gives back `decision.for_model` as the
             tool's result, for agents that read what their tools say. What a control has to tell
             the model beside a result then stands below it, where the result is a text.
+        on_ask: `wait` waits for people where they have to be asked. `suspend` raises
+            `ApprovalPending` at once, and the call is made later by `saferun.resume`, in this
+            process or another.
         wait: how many seconds a call may be held back where a limit with `on_limit: defer` has
             no room for it yet; 0, the default, has `Deferred` raised at once. Whoever calls is
             kept waiting for as long, a task without blocking the others.
@@ -244,34 +262,35 @@ def guard(
         raise ConfigError("guard takes either a gate, or policy and approval for one of its own")
     if on_deny not in ("raise", "return"):
         raise ConfigError(f"on_deny is 'raise' or 'return', not {on_deny!r}")
+    if on_ask not in ("wait", "suspend"):
+        raise ConfigError(f"on_ask is 'wait' or 'suspend', not {on_ask!r}")
     if not 0 <= wait <= MAX_WAIT:
         raise ConfigError(f"wait is from 0 to {MAX_WAIT:g} seconds, not {wait!r}")
     through = gate if gate is not None else gate_for(policy, approval)
     if tool is None:
         return functools.partial(
-            _guarded, gate=through, name=name, on_deny=on_deny, wait=wait, verify=verify
+            _guarded, gate=through, name=name, how=_How(on_deny, on_ask, wait, verify)
         )
-    return _guarded(tool, gate=through, name=name, on_deny=on_deny, wait=wait, verify=verify)
+    return _guarded(tool, gate=through, name=name, how=_How(on_deny, on_ask, wait, verify))
 
 
-def _guarded(
-    tool: Any,
-    *,
-    gate: Gate,
-    name: str | None,
-    on_deny: OnDeny,
-    wait: float,
-    verify: Check | None,
-) -> Any:
+class _How(NamedTuple):
+    """How calls of a tool go: what a denial and a question give, and what else `guard` takes."""
+
+    on_deny: OnDeny
+    on_ask: OnAsk
+    wait: float
+    verify: Check | None
+
+
+def _guarded(tool: Any, *, gate: Gate, name: str | None, how: _How) -> Any:
+    verify = how.verify
     if isinstance(tool, list):
         if name is not None:
             raise TypeError("a list of tools has no one name; give each its own with guard(tool)")
         if verify is not None:
             raise TypeError("a list of tools has no one check; give each its own with guard(tool)")
-        return [
-            _guarded(each, gate=gate, name=None, on_deny=on_deny, wait=wait, verify=None)
-            for each in tool
-        ]
+        return [_guarded(each, gate=gate, name=None, how=how) for each in tool]
     if isinstance(tool, type):
         raise TypeError(f"{tool.__qualname__} is a class; guard an instance of it, or its methods")
     if isinstance(tool, staticmethod | classmethod | property):
@@ -283,15 +302,18 @@ def _guarded(
     def enter(raw: Any) -> Any:
         if _is_guarded(raw):
             raise TypeError(f"{named} is guarded already; a call is decided once")
+        streams = inspect.isgeneratorfunction(raw) or inspect.isasyncgenfunction(raw)
+        if how.on_ask == "suspend" and streams:
+            raise TypeError(
+                f"{named} is a generator, whose calls can wait for people and not leave"
+            )
         if inspect.iscoroutinefunction(verify) and not _is_awaited(raw):
             raise TypeError(f"{named} is not awaited, so its check cannot be either")
-        return _function(_Tool(raw, named, gate, on_deny, wait, verify))
+        return _function(_Tool(raw, named, gate, how))
 
     if _is_guarded(tool) or _is_function(tool):
         return enter(tool)
-    again = functools.partial(
-        _guarded, gate=gate, name=named, on_deny=on_deny, wait=wait, verify=verify
-    )
+    again = functools.partial(_guarded, gate=gate, name=named, how=how)
     return stand_in(tool, named, enter, again)
 
 
@@ -340,31 +362,40 @@ def _is_method(tool: Any) -> bool:
 class _Tool:
     """One raw entry and everything that a call of it needs."""
 
-    __slots__ = ("_on_deny", "_receiver", "binding", "gate", "name", "raw", "verify", "wait")
+    __slots__ = (
+        *("_on_deny", "_receiver", "binding", "gate", "leaves", "name", "raw", "verify", "wait"),
+    )
 
     def __init__(
         self,
         raw: Callable[..., Any],
         name: str,
         gate: Gate,
-        on_deny: OnDeny,
-        wait: float,
-        verify: Check | None,
+        how: _How,
     ) -> None:
         self.raw = raw
-        self.wait = wait
-        self.verify = verify
+        self.wait = how.wait
+        self.verify = how.verify
+        self.leaves = how.on_ask == "suspend"
         self.name = name
         self.gate = gate
         self.binding = Binding(raw, receiver=_is_method(raw))
         self._receiver = _is_method(raw)
-        self._on_deny = on_deny
+        self._on_deny = how.on_deny
+
+    @property
+    def needs_object(self) -> bool:
+        """Whether it is a method, which is called on an object of its own."""
+        return self._receiver
 
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> "_Ready":
         """Take one call down."""
         before: tuple[Any, ...] = ()
         if self._receiver:
             before, args = args[:1], args[1:]
+        resumption = _resuming.get()
+        if resumption is not None and resumption.take(self.name):
+            return self._again(resumption, (before, args, kwargs))
         within = run.current()
         about = within.ref if within is not None else None
         bound = self.binding.bind(args, kwargs, self.gate.opaque(self.name, about))
@@ -380,8 +411,27 @@ class _Tool:
         )
         return _Ready(self, call, (before, args, kwargs), bound.live)
 
+    def _again(
+        self,
+        resumption: "_Resumption",
+        given: tuple[tuple[Any, ...], tuple[Any, ...], dict[str, Any]],
+    ) -> "_Ready":
+        """A call that was taken down before, with its arguments as they were kept."""
+        call = resumption.call
+        bound = self.binding.bind(given[1], given[2], frozenset())
+        if canonical.encode(bound.plain) != canonical.encode(call.args):
+            raise TypeError(
+                f"{self.name} does not take the arguments any more that it was to be called with"
+            )
+        return _Ready(self, call, given, bound.live, resumption.request)
+
     def refused(self, decision: Decision) -> str:
         """The sentence for the model, where that is what a denial gives; raises otherwise."""
+        if decision.verdict == "ask" and decision.mode == "enforce":
+            assert decision.approval_id is not None
+            raise ApprovalPending(decision.approval_id) from None
+        if decision.verdict == "allow":
+            decision = _begun(decision)
         if self._on_deny == "raise":
             raise denial(decision) from None
         return decision.for_model
@@ -396,10 +446,20 @@ class _Tool:
 _ABSENT = object()
 
 
+def _begun(decision: Decision) -> Decision:
+    """A call that somebody else has started, for whoever came for it as well."""
+    outcome = decision.outcome
+    how = "and nobody knows yet how it ends" if outcome is None else f"and ended: {outcome.status}"
+    begun = Reason(
+        id="approval", effect="deny", source="approval", message=f"it was started before, {how}"
+    )
+    return msgspec.structs.replace(decision, verdict="deny", mode="enforce", reasons=(begun,))
+
+
 class _Ready:
     """One call that has been taken down: to be checked, and then run as decided."""
 
-    __slots__ = ("_given", "_live", "_tool", "call")
+    __slots__ = ("_given", "_live", "_resumes", "_tool", "call")
 
     def __init__(
         self,
@@ -407,14 +467,16 @@ class _Ready:
         call: Call,
         given: tuple[tuple[Any, ...], tuple[Any, ...], dict[str, Any]],
         live: dict[str, Any],
+        resumes: str | None = None,
     ) -> None:
+        self._resumes = resumes
         self._tool = tool
         self.call = call
         self._given = given
         self._live = live
 
     def check(self) -> Decision:
-        decision = self._tool.gate.check(self.call, verify=self._tool.verify)
+        decision = self._check()
         left = self._tool.wait
         while True:
             if decision.starts and time.monotonic() > decision.start_by:
@@ -425,10 +487,10 @@ class _Ready:
                 left -= pause
             else:
                 return decision
-            decision = self._tool.gate.check(self.call, verify=self._tool.verify)
+            decision = self._check()
 
     async def acheck(self) -> Decision:
-        decision = await self._tool.gate.acheck(self.call, verify=self._tool.verify)
+        decision = await self._acheck()
         left = self._tool.wait
         while True:
             if decision.starts and time.monotonic() > decision.start_by:
@@ -441,7 +503,19 @@ class _Ready:
                 left -= pause
             else:
                 return decision
-            decision = await self._tool.gate.acheck(self.call, verify=self._tool.verify)
+            decision = await self._acheck()
+
+    def _check(self) -> Decision:
+        tool = self._tool
+        return tool.gate.check(
+            self.call, verify=tool.verify, leaves=tool.leaves, resumes=self._resumes
+        )
+
+    async def _acheck(self) -> Decision:
+        tool = self._tool
+        return await tool.gate.acheck(
+            self.call, verify=tool.verify, leaves=tool.leaves, resumes=self._resumes
+        )
 
     def run(self, decision: Decision) -> Any:
         """Call the raw tool: with what was decided on, and with nothing else.
@@ -504,9 +578,129 @@ def _function(tool: _Tool) -> Any:
     wrapper.__name__ = getattr(like, "__name__", tool.name)
     wrapper.__signature__ = tool.binding.signature
     wrapper.__saferun__ = True
+    if not tool.needs_object:
+        _by_name.setdefault(tool.name, WeakSet()).add(wrapper)
     if tool.verify is not None:
         _checked[wrapper] = _Checked(tool.gate, tool.name, tool.verify)
+    _guards[wrapper] = _Guard(tool.gate, tool.name)
     return wrapper
+
+
+class _Guard(NamedTuple):
+    """The gate that a tool goes through, under which name; and no way to the raw one."""
+
+    gate: Gate
+    name: str
+
+
+_guards: WeakKeyDictionary[Any, _Guard] = WeakKeyDictionary()
+_by_name: dict[str, WeakSet[Any]] = {}
+
+
+class _Resumption:
+    """One call that is being resumed: for the first call of its tool, and for no other."""
+
+    def __init__(self, request: str, call: Call) -> None:
+        self.request = request
+        self.call = call
+        self._taken = False
+
+    def take(self, tool: str) -> bool:
+        if self._taken or tool != self.call.tool:
+            return False
+        self._taken = True
+        return True
+
+
+_resuming: ContextVar[_Resumption | None] = ContextVar("saferun_resuming", default=None)
+
+
+def resume(request: str, tool: Any = None) -> Any:
+    """Make the call that waited for people, now that they have said yes. It starts once.
+
+    For calls of which `guard(..., on_ask="suspend")` has raised `ApprovalPending`, in any process
+    on the same store. The tool gets what was approved, with what people have changed of it.
+    Resumed again, it gives back what came of it.
+
+    Args:
+        request: the id of the request, `approval_id` of `ApprovalPending`.
+        tool: the guarded tool; the one of that name in this process by default. For a method,
+            the one of the object that it is to be called on.
+
+    Raises:
+        ApprovalPending: nobody has answered yet.
+        Denied: people have said no, nobody has answered in time, what was approved is not what
+            would run, or a control has come to object.
+        TypeError: there is no such tool here, or it is awaited: see `aresume`.
+        StoreError: there is no such request, or the store cannot be used.
+
+    """
+    way, resumption = _resumed(request, tool)
+    if isinstance(resumption, Decision):
+        return _ended(resumption)
+    if _is_awaited(way):
+        raise TypeError(f"{resumption.call.tool} is awaited, so await saferun.aresume(...)")
+    token = _resuming.set(resumption)
+    try:
+        return way(**resumption.call.args)
+    finally:
+        _resuming.reset(token)
+
+
+async def aresume(request: str, tool: Any = None) -> Any:
+    """`resume`, for a tool that is awaited."""
+    way, resumption = _resumed(request, tool)
+    if isinstance(resumption, Decision):
+        return _ended(resumption)
+    token = _resuming.set(resumption)
+    try:
+        result = way(**resumption.call.args)
+        return await result if inspect.isawaitable(result) else result
+    finally:
+        _resuming.reset(token)
+
+
+def _resumed(request: str, tool: Any) -> tuple[Any, "_Resumption | Decision"]:
+    """How a call is made again, and what is known of it; a decision where it has its end."""
+    way = None if tool is None else _way_in(tool)
+    gate = configured() if way is None else _guards[_bare(way)].gate
+    call = gate.taken_up(request)
+    if isinstance(call, Decision):
+        return way, call
+    if way is None:
+        ways = list(_by_name.get(call.tool, ()))
+        if len(ways) != 1:
+            many = f"{len(ways)} functions" if ways else "No function"
+            raise TypeError(
+                f"{many} called {call.tool!r} {'are' if ways else 'is'} guarded in this process;"
+                " name the one that is to run, as saferun.resume(request, tool)."
+            )
+        [way] = ways
+    elif _guards[_bare(way)].name != call.tool:
+        raise TypeError(f"The request is for {call.tool!r}, and not for this tool.")
+    return way, _Resumption(request, call)
+
+
+def _way_in(tool: Any) -> Any:
+    ways = [tool, *(getattr(tool, name, None) for name in ENTRIES)]
+    found = next((way for way in ways if _bare(way) in _guards), None)
+    if found is None:
+        raise TypeError("resume takes a tool that was guarded with guard(tool)")
+    return found
+
+
+def _bare(way: Any) -> Any:
+    way = getattr(_behind(way), "__func__", _behind(way))
+    # Not everything that is handed in can be looked up.
+    return way if inspect.isfunction(way) else None
+
+
+def _ended(decision: Decision) -> Any:
+    """What came of a call that was resumed before, or why it never will be made."""
+    outcome = decision.outcome
+    if decision.verdict == "allow" and outcome is not None and outcome.status == "ok":
+        return outcome.result
+    raise denial(decision)
 
 
 class _Checked(NamedTuple):

@@ -5,18 +5,16 @@ the store only has to add number and time.
 """
 
 import itertools
-import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
 from saferun import plain, redact
-from saferun.admission import ASKING, NOTHING, Due, Hold
+from saferun.admission import NOTHING, Due, Hold
 from saferun.call import Call, Decision, Facts, Outcome, Reason, canonical
 from saferun.control import COST, Charge, Echo, Finding, Groups, Sign, echo, sign
 from saferun.ledger import (
-    ApprovalEntry,
     DecisionEntry,
     Other,
     OutcomeEntry,
@@ -34,7 +32,6 @@ from saferun.store import (
     Known,
     Opening,
     Pin,
-    Request,
     Seal,
     Settle,
     Store,
@@ -51,6 +48,13 @@ MAX_ERROR = 2_000
 """Characters kept of a tool's exception."""
 
 
+class Asked(NamedTuple):
+    """A request that people have before them, and the `key` of its call, as that came."""
+
+    request: str
+    key: bytes | None
+
+
 class Prepared(NamedTuple):
     """An admission, and how the control of loops compares the call, if it does."""
 
@@ -65,8 +69,9 @@ def admission(
     store: Store,
     opening: Opening | None,
     *,
-    patience: float,
     groups: Groups,
+    again: Asked | None = None,
+    given: dict[str, Any] | None = None,
     owes: Sequence[Charge] = (),
     followed: Followed | None = None,
     other: Ruling | None = None,
@@ -75,10 +80,11 @@ def admission(
 ) -> Prepared:
     """The admission of a call on which policy has ruled.
 
-    `patience` is how many seconds a person has to answer, should somebody have to be asked.
-    `groups` are those that calls of the run count in, `owes` is what its model turns have cost
-    that is counted nowhere yet, and `followed` is what is remembered of the run, for the control
-    of loops. `other` is what the version says that this one is compared with; see `Admit` for
+    `groups` are those that calls of the run count in. `again` is the request that people have
+    before them already: then it is the same call, whatever they have made of its arguments,
+    which were `given` before. `owes` is what the model turns of the run have cost that is counted
+    nowhere yet, and `followed` is what is remembered of it, for the control of loops. `other` is
+    what the version says that this one is compared with; see `Admit` for
     the rest.
     """
     data = canonical.encode(ruling.args)
@@ -103,9 +109,12 @@ def admission(
             ruling = _refused(
                 ruling, f"its call id is not 1 to {MAX_CALL_ID} printable ASCII characters"
             )
+    if again is not None:
+        key = again.key
     sealing = Sealing()
     shown, blobs = _args(sealing, "args", data, ruling.tool)
-    given, beside = _given(sealing, call, ruling)
+    before = given if given is not None else call.args if ruling.modified else None
+    came, beside = _given(sealing, before, ruling)
     blobs = (*blobs, *beside)
     watched = None
     finding: Finding | None = None
@@ -125,8 +134,8 @@ def admission(
         digest=digest,
         verdict=ruling.verdict,
         mode=ruling.mode,
-        modified=ruling.modified,
-        given=given,
+        modified=ruling.modified or given is not None,
+        given=came,
         policy=ruling.policy,
         reasons=ruling.reasons,
         shadow=ruling.shadow,
@@ -137,7 +146,6 @@ def admission(
         blobs=blob_sizes(blobs),
         sealed=sealing.names,
     )
-    asks = ruling.verdict == "ask" and ruling.mode == "enforce"
     admit = Admit(
         entry=entry,
         rest=encode(entry),
@@ -148,7 +156,6 @@ def admission(
         watched=watched,
         due=_due(call, ruling, facts, groups, finding, retry=retry),
         owes=owes,
-        request=request(call, ruling, entry, shown, store, groups, patience) if asks else None,
         blobs=blobs,
         keeps=keeps,
         pin=pin,
@@ -246,12 +253,12 @@ def _seal(sealing: Sealing, call: Call, ruling: Ruling, store: Store) -> Seal:
 
 
 def _given(
-    sealing: Sealing, call: Call, ruling: Ruling
+    sealing: Sealing, args: dict[str, Any] | None, ruling: Ruling
 ) -> tuple[msgspec.Raw | None, tuple[Blob, ...]]:
-    """The arguments as they came, where policy has changed them: kept as the final ones are."""
-    if not ruling.modified:
+    """The arguments as they came, where others run: kept as the final ones are."""
+    if args is None:
         return None, ()
-    data = canonical.encode(call.args)
+    data = canonical.encode(args)
     if len(data) > plain.MAX_BYTES:
         data = omitted(len(data))
     kept, blobs = _args(sealing, "given", data, ruling.tool)
@@ -466,52 +473,6 @@ def _over(pending: Pending, cost: int) -> tuple[str, ...]:
     """The limits that were held for less than the call cost."""
     return tuple(
         hold.limit.id for hold in pending.holds if hold.limit.sum == COST and cost > hold.amount
-    )
-
-
-def request(
-    call: Call,
-    ruling: Ruling,
-    entry: DecisionEntry,
-    shown: bytes,
-    store: Store,
-    groups: Groups,
-    patience: float,
-) -> Request:
-    """The question to a person about a call, whose arguments are `shown`."""
-    # All that an answer holds for. Anything new about the call makes it another question.
-    about = (
-        call.run.tenant if call.run is not None else None,
-        entry.run,
-        entry.call,
-        entry.tool,
-        entry.digest,
-        entry.policy,
-        [reason.id for reason in ruling.reasons],
-        ruling.groups,
-    )
-    key, said, _ = groups.of(_TOOL if call.run is None else ASKING.per, call, ASKING.id)
-    # 80 random bits: whoever could guess a request's id could answer it before it is shown.
-    own = f"a-{secrets.token_hex(10)}"
-    return Request(
-        id=own,
-        binding=store.keys.digest(canonical.encode(about)),
-        deadline=round(patience * 1e6),
-        entry=ApprovalEntry(
-            id=own,
-            event="requested",
-            run=entry.run,
-            agent=entry.agent,
-            user=entry.user,
-            tenant=entry.tenant,
-            call=entry.call,
-            tool=entry.tool,
-            digest=entry.digest,
-            groups=ruling.groups,
-            reasons=ruling.reasons,
-        ),
-        shown=shown,
-        pace=Charge(ASKING, key, about=said),
     )
 
 

@@ -5,13 +5,15 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 import saferun
 from guarding import Asked, entries
-from saferun import ApprovalExpired, Call, Denied, Gate, Outcome, Rejected, guard
+from saferun import ApprovalExpired, Call, Denied, Gate, Outcome, Rejected, config, guard
 from saferun.approval import Question, Vote
 from saferun.call import RunRef
+from saferun.config import ApprovalTable
 from saferun.policy import loads
 from saferun.store import Reader
 
@@ -44,9 +46,10 @@ def no(_: Question) -> Vote:
     return Vote(approved=False, by="dana", reason="too much")
 
 
-def gate(answer: Callable[[Question], Vote | None] | None = yes) -> Gate:
+def gate(answer: Callable[[Question], Vote | None] | None = yes, timeout: float = 900.0) -> Gate:
     channel = None if answer is None else Asked(answer)
-    return Gate(policy=loads(POLICY), approvals=channel)
+    settings = msgspec.structs.replace(config.load(), approval=ApprovalTable(timeout=timeout))
+    return Gate(policy=loads(POLICY), approvals=channel, settings=settings)
 
 
 def approvals(through: Gate) -> list[str]:
@@ -67,10 +70,10 @@ def test_an_approved_call_runs_with_what_was_shown() -> None:
     )
     with through.run(agent="support", user="maria"):
         refund("A-17", 25_000)
-    (question,) = through._channel.questions
+    (question,) = through._channels[0].questions
     assert ran == [("A-17", 25_000)]
     assert question.args == {"order_id": "A-17", "amount": 25_000}
-    assert (question.groups, question.reasons[0].id) == (("finance",), "big")
+    assert (question.demands[0].of, question.reasons[0].id) == (("finance",), "big")
     assert approvals(through) == ["requested", "approved"]
 
 
@@ -83,7 +86,7 @@ def test_a_rejected_call_never_runs_and_says_a_person_said_no() -> None:
 
 
 def test_no_answer_is_a_no() -> None:
-    through = gate(lambda _: None)
+    through = gate(lambda _: None, timeout=0.1)
     decision = through.check(big())
     assert (decision.verdict, decision.reasons[0].error) == ("deny", "ApprovalExpired")
     assert approvals(through) == ["requested", "expired"]
@@ -93,7 +96,7 @@ def test_a_channel_that_fails_is_a_no() -> None:
     def broken(_: Question) -> Vote:
         raise RuntimeError("the network is down")
 
-    decision = gate(broken).check(big())
+    decision = gate(broken, timeout=0.1).check(big())
     assert (decision.verdict, decision.starts) == ("deny", False)
     assert "network" not in decision.for_model
 
@@ -108,21 +111,34 @@ def test_where_nobody_can_be_asked_the_call_is_denied_and_no_request_made() -> N
 
 def test_asking_moves_no_counter_and_a_limit_is_tried_before_anybody_is_asked() -> None:
     through = gate(no)
-    for _ in range(3):
-        assert through.check(big()).verdict == "deny"
-    assert len(through._channel.questions) == 3
-    through._channel.answer = yes
+    for number in range(3):
+        assert through.check(big(args={"order_id": f"A-{number}"})).verdict == "deny"
+    assert len(through._channels[0].questions) == 3
+    through._channels[0].answer = yes
     for _ in range(2):
         assert through.check(big()).starts
     last = through.check(big())
     assert (last.verdict, last.reasons[0].id) == ("deny", "two-a-run")
-    assert len(through._channel.questions) == 5
+    assert len(through._channels[0].questions) == 5
+
+
+def test_what_people_have_said_no_to_twice_is_not_asked_again_in_that_run() -> None:
+    through = gate(no)
+    for _ in range(2):
+        assert "a person was asked" in through.check(big()).for_model
+    third = through.check(big())
+    assert (third.verdict, third.reasons[0].error) == ("deny", "Rejected")
+    assert "not asked again" in third.for_model
+    assert len(through._channels[0].questions) == 2
+    other = RunRef(run_id="r-2", root="r-2", agent="support")
+    through.check(msgspec.structs.replace(big(), run=other))
+    assert len(through._channels[0].questions) == 3
 
 
 def test_what_a_person_is_shown_holds_no_secret() -> None:
     through = gate(no)
     through.check(big(args={"card": "whatever the policy calls a card"}))
-    assert through._channel.questions[0].args["card"] == "[redacted: by policy]"
+    assert through._channels[0].questions[0].args["card"] == "[redacted: by policy]"
 
 
 def test_an_approval_is_used_by_one_start() -> None:
@@ -130,41 +146,38 @@ def test_an_approval_is_used_by_one_start() -> None:
     first = through.check(big(call_id="call_0"))
     again = through.check(big(call_id="call_0"))
     assert (first.starts, again.starts) == (True, False)
-    assert (first.seq, len(through._channel.questions)) == (again.seq, 1)
+    assert (first.seq, len(through._channels[0].questions)) == (again.seq, 1)
 
 
 def test_the_same_id_with_other_arguments_is_asked_anew() -> None:
     through = gate()
     assert through.check(big(call_id="call_0")).starts
     through.check(big(call_id="call_0", args={"amount": 99_000}))
-    assert [q.args["amount"] for q in through._channel.questions] == [25_000, 99_000]
+    assert [q.args["amount"] for q in through._channels[0].questions] == [25_000, 99_000]
 
 
 def test_a_rejected_call_with_an_id_is_not_asked_again() -> None:
     through = gate(no)
     for _ in range(3):
         assert through.check(big(call_id="call_0")).verdict == "deny"
-    assert len(through._channel.questions) == 1
+    assert len(through._channels[0].questions) == 1
 
 
 def test_callers_of_one_call_share_one_start_however_they_meet() -> None:
     both = threading.Barrier(2, timeout=20)
-
-    def together(_: Question) -> Vote:
-        both.wait()
-        return Vote(approved=True, by="dana")
-
-    through = gate(together)
+    through = gate()
     decisions = []
-    callers = [
-        threading.Thread(target=lambda: decisions.append(through.check(big(call_id="call_0"))))
-        for _ in range(2)
-    ]
+
+    def call() -> None:
+        both.wait()
+        decisions.append(through.check(big(call_id="call_0")))
+
+    callers = [threading.Thread(target=call) for _ in range(2)]
     for caller in callers:
         caller.start()
     for caller in callers:
         caller.join()
-    assert len({question.id for question in through._channel.questions}) == 1
+    assert len({question.id for question in through._channels[0].questions}) == 1
     assert sorted(decision.starts for decision in decisions) == [False, True]
     assert approvals(through) == ["requested", "approved"]
 
@@ -215,7 +228,9 @@ async def test_a_caller_that_is_cancelled_withdraws_its_request() -> None:
     with pytest.raises(asyncio.CancelledError):
         await waiting
     release.set()
-    assert approvals(through) == ["requested", "cancelled"]
+    told = approvals(through)
+    assert told[:2] == ["requested", "cancelled"]
+    assert "approved" not in told
 
 
 def test_an_answer_that_comes_too_late_changes_nothing(tmp_path: Path) -> None:
@@ -224,14 +239,14 @@ def test_an_answer_that_comes_too_late_changes_nothing(tmp_path: Path) -> None:
     clock = [1_000_000]
     store = Store(f"sqlite:///{tmp_path}/late.db", durability="process", clock=lambda: clock[0])
 
-    def late(question: Question) -> Vote:
-        clock[0] += round(question.seconds * 1e6) + 1
+    def late(_: Question) -> Vote:
+        clock[0] += 900_000_001
         return Vote(approved=True, by="dana")
 
     through = Gate(policy=loads(POLICY), approvals=Asked(late), store=store)
     decision = through.check(big())
     assert (decision.verdict, decision.reasons[0].error) == ("deny", "ApprovalExpired")
-    assert approvals(through) == ["requested", "expired"]
+    assert approvals(through) == ["requested", "expired", "refused"]
     store.close()
 
 
@@ -253,4 +268,4 @@ def test_shadow_asks_nobody() -> None:
     through = Gate(policy=loads(POLICY + "mode: shadow\n"), approvals=Asked(no))
     decision = through.check(big())
     assert (decision.verdict, decision.starts, decision.mode) == ("ask", True, "shadow")
-    assert through._channel.questions == []
+    assert through._channels[0].questions == []

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
+from guarding import Yes
 from saferun import Denied, Gate, guard
-from saferun.approval import Question, Vote
 
 POLICY = """\
 version: 1
@@ -27,22 +27,17 @@ tools:
         message: Refunds above $200 need finance.
 """
 
-
-class Yes:
-    """A channel in which somebody always says yes."""
-
-    name = "desk"
-
-    def unreachable(self) -> str | None:
-        return None
-
-    def ask(self, question: Question) -> Vote | None:
-        return Vote(approved=True, by="dana", reason="a good customer")
+PEOPLE = """\
+[people.dana]
+[groups]
+finance = ["dana"]
+"""
+"""Who answers what that policy asks, for a `saferun.toml` of one's own."""
 
 
 def live(run_id: str, *, order: str = "A-17", result: Any = "done", **about: Any) -> None:
     """One run: a model turn, a call that is allowed, one that is denied, one that is approved."""
-    gate = Gate(policy="production", approvals=Yes())
+    gate = Gate(policy="production", approvals=Yes("desk"))
 
     def refund(order_id: str, amount: int, currency: str = "USD") -> Any:
         return result

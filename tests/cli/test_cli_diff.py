@@ -31,6 +31,17 @@ def test_a_difference_exits_1_with_the_calls_that_show_it(saferun, policy) -> No
     assert "1 tool decided otherwise" in result.stdout
 
 
+def test_a_laxer_demand_exits_1_and_is_told_with_both(saferun, policy) -> None:
+    wanted = "ask: [finance]\n        approvals: 2"
+    policy.write_text(POLICY.replace("ask: [finance]", wanted), encoding="utf-8")
+    changed(("ask: [finance]", "ask: [finance, ops]"))
+    result = saferun("policy", "diff", "production", "next.yaml")
+    assert result.exit_code == 1
+    assert "needs 2 of finance → finance or ops" in result.stdout
+    assert "`approvals` of the rule `big-refund`: 2 before, 1 now, which is laxer" in result.stdout
+    assert "`ask` of the rule `big-refund`: finance before, finance, ops now" in result.stdout
+
+
 def test_as_json_the_difference_is_one_document(saferun, policy) -> None:
     changed(("default: deny", "default: ask"))
     result = saferun("policy", "diff", "production", "next.yaml", "--json")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.project import lines
+from cli.project import PEOPLE, lines
 from saferun.store import Store
 
 
@@ -33,7 +33,7 @@ def tree(folder: Path) -> set[str]:
 @pytest.fixture
 def configured(policy) -> Path:
     file = Path("saferun.toml")
-    file.write_text('policy = "production"\n', "utf-8")
+    file.write_text(f'policy = "production"\n{PEOPLE}', "utf-8")
     return file
 
 
@@ -117,7 +117,7 @@ def test_a_channel_that_there_is_none_of_is_wrong(saferun, configured, monkeypat
 def test_a_channel_that_reaches_nobody_is_worth_a_look(saferun, configured, monkeypatch) -> None:
     monkeypatch.setenv("SAFERUN_APPROVAL", "terminal")
     monkeypatch.setattr(
-        "saferun.approval.terminal.Terminal.unreachable", lambda _: "nobody is there"
+        "saferun.channel.terminal.Terminal.unreachable", lambda _: "nobody is there"
     )
     [said] = looked(saferun)["approval"]
     assert (said["state"], said["found"]) == ("warning", "terminal: nobody is there")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
-from cli.project import lines, live
+from cli.project import PEOPLE, lines, live
 from saferun.ledger import Checkpoint, Signer
 
 Run = Callable[..., Result]
@@ -39,7 +39,8 @@ def dana(saferun: Run, policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     program.parent.mkdir()
     program.write_text(SIGNS, "utf-8")
     Path("saferun.toml").write_text(
-        f"[signing]\ncommand = ['{sys.executable}', '{program}']\npublic_key = '{PUBLIC}'\n",
+        f"[signing]\ncommand = ['{sys.executable}', '{program}']\npublic_key = '{PUBLIC}'\n"
+        f"{PEOPLE}",
         "utf-8",
     )
     monkeypatch.setenv("SAFERUN_LOGIN", str(tmp_path / "login"))

@@ -11,7 +11,8 @@ from saferun.policy import check
 
 
 @pytest.fixture
-def project(saferun) -> Path:
+def project(saferun, monkeypatch) -> Path:
+    monkeypatch.setenv("LOGNAME", "maria")
     assert saferun("init", "shop").exit_code == 0
     return Path("shop")
 
@@ -37,7 +38,14 @@ def test_the_configuration_says_what_it_seems_to_say(project) -> None:
         "full",
         "terminal",
     )
-    assert read.groups["finance"] == ["alice"]
+    assert read.groups["finance"] == ["maria"]
+    assert list(read.people) == ["maria"]
+
+
+def test_a_user_whose_name_is_no_key_is_left_to_write_their_own(saferun, monkeypatch) -> None:
+    monkeypatch.setenv("LOGNAME", 'x"]\nstore = "elsewhere')
+    assert saferun("init", "shop").exit_code == 0
+    assert list(config.load(Path("shop"), {}).people) == ["alice"]
 
 
 def test_every_key_of_the_configuration_is_in_it(project) -> None:

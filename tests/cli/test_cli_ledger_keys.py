@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import pytest
 from typer.testing import Result
 
-from cli.project import lines, live
+from cli.project import PEOPLE, lines, live
 from saferun import Gate, gate, guard
 from saferun.errors import GateUnavailable
 from saferun.ledger import Checkpoint, Signer, sign_checkpoint
@@ -267,7 +267,9 @@ def test_somebody_who_is_not_known_to_the_old_copy_can_still_log_in(dana: Run, l
 
 
 def test_what_was_published_still_decides_after_a_restart(dana: Run, database: Path) -> None:
-    Path("saferun.toml").write_text('durability = "process"\npolicies = "store"\n', "utf-8")
+    Path("saferun.toml").write_text(
+        f'durability = "process"\npolicies = "store"\n{PEOPLE}', "utf-8"
+    )
     assert dana("policy", "publish", "policies/production.yaml").exit_code == 0
     assert dana("ledger", "backup", "old.db").exit_code == 0
     assert dana("ledger", "rotate").exit_code == 0

@@ -63,6 +63,24 @@ def test_what_a_file_says_cannot_act_on_the_terminal(saferun) -> None:
     assert "\u202e" not in said
 
 
+def test_a_rule_that_wants_more_people_than_are_configured_exits_1(saferun, policy) -> None:
+    Path("saferun.toml").write_text(
+        "[people.alice]\n[people.bob]\n[groups]\nfinance = ['alice', 'bob']\n", encoding="utf-8"
+    )
+    asking = "ask: [finance, alice]\n        approvals: 3"
+    policy.write_text(policy.read_text().replace("ask: [finance]", asking), encoding="utf-8")
+    result = saferun("policy", "check", "production")
+    assert result.exit_code == 1
+    assert "only 2 can: alice, bob; so the call never runs [too-few-people]" in result.stdout
+
+
+def test_a_rule_that_asks_people_who_are_not_configured_passes(saferun, policy) -> None:
+    Path("saferun.toml").unlink()
+    asking = "ask: [finance]\n        approvals: 3"
+    policy.write_text(policy.read_text().replace("ask: [finance]", asking), encoding="utf-8")
+    assert saferun("policy", "check", "production").exit_code == 0
+
+
 def test_an_unknown_name_says_which_is_meant(saferun, policy) -> None:
     result = saferun("policy", "check", "prodution")
     assert result.exit_code == 64
@@ -91,6 +109,21 @@ def test_explain_shows_the_rule_that_asks(saferun, policy) -> None:
     assert said.startswith("? refund  asked")
     assert "? big-refund  Refunds above $200 need finance." in said
     assert "✓ args.amount >= 20001  25000" in said
+
+
+def test_explain_shows_what_is_demanded_of_people(saferun, policy) -> None:
+    asking = "ask: [finance]\n        approvals: 2\n        expires: 15m\n        own: true"
+    policy.write_text(policy.read_text().replace("ask: [finance]", asking), encoding="utf-8")
+    said = _asked(saferun, _refund(amount=25_000)).stdout
+    assert "needs  2 of finance, within 15 minutes; the user of the run may answer" in said
+
+
+def test_explain_has_the_demand_of_a_rule_that_asks_in_json(saferun, policy) -> None:
+    [told] = lines(_asked(saferun, _refund(amount=25_000), "--json"))
+    assert [rule.get("demand") for rule in told["rules"]] == [
+        None,
+        {"rule": "big-refund", "of": ["finance"]},
+    ]
 
 
 def test_explain_shows_what_the_tool_would_be_given(saferun, policy) -> None:

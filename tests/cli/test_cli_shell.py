@@ -78,7 +78,7 @@ def test_every_command_takes_a_store_and_json_but_the_demo(saferun) -> None:
 
 
 def test_the_first_sentence_of_every_command_fits_its_line(saferun) -> None:
-    for noun in ([], ["policy"], ["run"], ["ledger"]):
+    for noun in ([], ["policy"], ["run"], ["approval"], ["ledger"]):
         assert "..." not in saferun(*noun, "--help").stdout.partition("Commands:")[2]
 
 

@@ -56,6 +56,12 @@ EVERY: list[AnyEntry] = [
     ApprovalEntry(id="a-1", event="requested", tool="refund"),
     ApprovalEntry(**OF, id="a-1", event="approved", by="dana", reason="a good customer"),
     ApprovalEntry(**OF, id="a-1", event="rejected", by="dana"),
+    ApprovalEntry(**OF, id="a-1", event="voted", by="dana", approved=True),
+    ApprovalEntry(**OF, id="a-1", event="edited", by="dana", revision=1),
+    ApprovalEntry(**OF, id="a-1", event="escalated", tool="refund"),
+    ApprovalEntry(id="", event="refused", channel="email", why="a signature does not verify"),
+    ApprovalEntry(**OF, id="a-1", event="granted", by="dana", grant="g-1", deadline=1),
+    ApprovalEntry(id="g-1", event="revoked", by="dana", grant="g-1"),
     *(
         OutcomeEntry(**OF, of=3, tool="refund", status=status, latency=5_000)
         for status in ("ok", "error", "timeout", "cancelled", "unknown", "not_started")
@@ -189,6 +195,7 @@ def test_no_attribute_is_null_and_all_lead_back_to_the_ledger(entry: AnyEntry) -
     [
         ({"verdict": "allow"}, 1, 1),
         ({"verdict": "allow", "approval": "a-1"}, 1, 8),
+        ({"verdict": "allow", "grant": "g-1"}, 1, 8),
         ({"verdict": "deny"}, 2, 2),
         ({"verdict": "defer"}, 2, 2),
         ({"verdict": "ask"}, 0, 14),
@@ -221,6 +228,22 @@ def test_whoever_has_answered_is_the_actor() -> None:
     assert (told["unmapped"]["event"], told["activity_name"]) == ("rejected", "Update")
     assert (told["comment"], told["status_id"]) == ("no", 2)
     assert told["entity"]["uid"] == "a-1"
+
+
+def test_a_grant_is_made_and_taken_away_under_its_own_id() -> None:
+    made = event(ApprovalEntry(**OF, id="a-1", event="granted", by="dana", grant="g-1"))
+    gone = event(ApprovalEntry(id="g-1", event="revoked", by="dana", grant="g-1"))
+    assert [each["activity_name"] for each in (made, gone)] == ["Create", "Delete"]
+    assert [each["entity"]["uid"] for each in (made, gone)] == ["g-1", "g-1"]
+    assert made["unmapped"]["id"] == "a-1"
+
+
+def test_an_answer_that_did_not_count_has_failed_and_one_for_all_stands_out() -> None:
+    refused = event(ApprovalEntry(**OF, id="a-1", event="refused", by="vic", why="a viewer"))
+    glass = event(ApprovalEntry(**OF, id="a-1", event="approved", by="dana", glass=True))
+    usual = event(ApprovalEntry(**OF, id="a-1", event="approved", by="dana"))
+    assert (refused["status_id"], refused["unmapped"]["why"]) == (2, "a viewer")
+    assert glass["severity_id"] > usual["severity_id"]
 
 
 def test_nothing_of_an_entry_is_left_out() -> None:

@@ -162,7 +162,10 @@ def test_a_clamp_is_told_with_what_the_tool_is_given():
 def test_other_people_who_may_answer_are_a_difference():
     old, new = (policy(rules=f"- {{id: r, ask: [{who}]}}") for who in ("finance", "ops"))
     shown = example(diff(old, new))
-    assert (shown.old_groups, shown.new_groups) == (("finance",), ("ops",))
+    assert [each.of for each in (*shown.old_demands, *shown.new_demands)] == [
+        ("finance",),
+        ("ops",),
+    ]
 
 
 @pytest.mark.parametrize(

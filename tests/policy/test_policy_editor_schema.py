@@ -16,7 +16,7 @@ from docs.pages import ROOT, blocks, pages
 from saferun.policy import editor, form, schema
 from saferun.policy.form import sql, units
 from saferun.policy.gather import gather
-from saferun.policy.parse import cost, document, limit, parse, rule, setting, tool, whole
+from saferun.policy.parse import cost, demand, document, limit, parse, rule, setting, tool, whole
 from saferun.policy.source import read
 
 SCHEMA = editor.schema()
@@ -58,7 +58,9 @@ tools:
       place: {type: object, properties: {city: {type: string}}, additionalProperties: false}
     default: allow
     rules:
-      - {id: big, ask: [finance], args: {amount: {minimum: 200 USD}}, message: Big., mode: shadow}
+      - {id: big, ask: [finance], approvals: 2, expires: 15m, edits: [amount], own: true,
+          escalate: [{after: 5m, to: [managers]}], args: {amount: {minimum: 200 USD}},
+          message: Big., mode: shadow}
       - {id: late, deny: true, when: args.amount > 5 && region == "eu", for: {user: maria}}
       - {id: vip, allow: true, for: {tenant: [acme], agent: ops, environment: test}}
       - {id: less, set: {note: low}, clamp: {amount: {minimum: 1, maximum: 50 USD}}}
@@ -122,6 +124,7 @@ KEYWORDS = {*schema._ABOUT, *form.FORMS, "unit", "use"} - {"written"}
         (at("$defs", "limit"), limit._LIMIT),
         (at("$defs", "toolLimit"), limit._LIMIT),
         (at("$defs", "rule"), rule._RULE),
+        (at("$defs", "rule", "properties", "escalate", "items"), demand.ESCALATION),
         (at("$defs", "for"), rule._FOR),
         (at("$defs", "clamp"), rule._CLAMP),
         (at("$defs", "loops"), setting.LOOPS),
@@ -139,6 +142,7 @@ KEYWORDS = {*schema._ABOUT, *form.FORMS, "unit", "use"} - {"written"}
         "limit",
         "toolLimit",
         "rule",
+        "escalation",
         "for",
         "clamp",
         "loops",

@@ -48,6 +48,7 @@ def test_an_explanation_has_the_face_that_programs_rely_on():
                 "effect": "ask",
                 "message": "Ask finance.",
                 "clauses": ({"text": "args.amount >= 20001", "value": 30_000, "holds": True},),
+                "demand": {"rule": "big", "of": ("finance",)},
             },
         ),
         "policy": {"name": "policy", "version": made.version},

@@ -7,7 +7,7 @@ import pytest
 
 from saferun.policy import lint, schema
 from saferun.policy.form import FORMS
-from saferun.policy.parse import cost, document, limit, rule, setting, tool
+from saferun.policy.parse import cost, demand, document, limit, rule, setting, tool
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "policy.md").read_text(encoding="utf-8")
 
@@ -20,6 +20,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "policy.md").read_tex
         tool._TOOL,
         rule._RULE,
         rule._FOR,
+        demand.ESCALATION,
         limit._LIMIT,
         limit.SCOPES,
         limit.ON_LIMIT,
@@ -31,7 +32,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "policy.md").read_tex
         schema._FORMATS,
     ],
     ids=[
-        *("file", "scope", "tool", "rule", "for", "limit", "scopes of limits"),
+        *("file", "scope", "tool", "rule", "for", "escalation", "limit", "scopes of limits"),
         *("on limit", "loops", "breaker", "cost", "forms"),
         *("keywords", "formats"),
     ],

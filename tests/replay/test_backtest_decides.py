@@ -9,8 +9,8 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from guarding import Yes
 from saferun import Denied, Gate, guard
-from saferun.approval import Question, Vote
 from saferun.call import RunRef
 from saferun.ledger import read
 from saferun.policy import Policy, loads
@@ -164,19 +164,9 @@ def test_runs_with_a_missed_call_are_the_first_to_look_at() -> None:
     assert [each.run_id for each in tally.summary(NO_BIG.ref).look] == ["missed", "many denied"]
 
 
-class Yes:
-    name = "desk"
-
-    def unreachable(self) -> str | None:
-        return None
-
-    def ask(self, question: Question) -> Vote:
-        return Vote(approved=True, by="dana", reason="fine")
-
-
 def lived(under: Policy, *amounts: int, note: str | None = None) -> Path:
     """The store of a run that called `refund` with these amounts."""
-    gate = Gate(policy=under, approvals=Yes())
+    gate = Gate(policy=under, approvals=Yes("desk", "fine"))
 
     def refund(amount: int) -> str:
         return "paid"

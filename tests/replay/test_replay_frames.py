@@ -1,7 +1,7 @@
 """Frames are a reading of the ledger: what was said, decided, approved and what came of it."""
 
+from guarding import Yes
 from saferun import Denied, Gate, guard
-from saferun.approval import Question, Vote
 from saferun.ledger import read
 from saferun.policy import loads
 from saferun.replay import RunStory, story
@@ -18,16 +18,6 @@ tools:
     args: {amount: {type: integer, maximum: 1000}}
     rules: [{id: big, ask: [finance], args: {amount: {minimum: 101}}}]
 """
-
-
-class Yes:
-    name = "test"
-
-    def unreachable(self) -> str | None:
-        return None
-
-    def ask(self, question: Question) -> Vote:
-        return Vote(approved=True, by="dana", reason="a good customer")
 
 
 def told(gate: Gate, run_id: str) -> RunStory:

@@ -1,6 +1,8 @@
 """What one process may rely on: numbers without a gap, answers after the commit, one end each."""
 
 import asyncio
+import contextlib
+import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +14,7 @@ from saferun.call import Call, RunRef
 from saferun.control import Limit
 from saferun.errors import StoreError
 from saferun.ledger import RunEntry, encode, read
-from saferun.store import Append, Opening, Reader, Store
+from saferun.store import Append, Look, Once, Opening, Reader, Store
 from storing import admit, audit, due, kinds, settle
 
 
@@ -227,3 +229,16 @@ async def test_tasks_of_a_full_store_are_answered_off_the_loop(open_store, file:
     await asyncio.gather(*(store.acommit(settle(store, each.seq)) for each in admitted))
     assert sorted(each.seq for each in admitted) == list(range(1, 51))
     assert audit(file).dangling == 0
+
+
+def test_what_was_written_without_an_entry_is_kept_though_the_last_of_a_batch_only_reads(
+    store: Store, file: Path
+) -> None:
+    # Both go in one commit: what rides waits for the next call's.
+    once = Once(channel="slack", id="e-1", within=60_000_000)
+    store.ride(once)
+    store.commit(Look("nobody"))
+    store.flush()
+    with contextlib.closing(sqlite3.connect(file)) as other:
+        assert other.execute("SELECT id FROM callback").fetchall() == [("e-1",)]
+    assert store.commit(once) is False

@@ -21,7 +21,6 @@ from saferun.call import Call, RunRef
 from saferun.control import Charge, Limit
 from saferun.errors import StoreError
 from saferun.ledger import (
-    ApprovalEntry,
     KeyEntry,
     ModelEntry,
     OutcomeEntry,
@@ -42,7 +41,6 @@ from saferun.store import (
     Opening,
     PastOf,
     Reader,
-    Request,
     Store,
     WrongSecretError,
     checkpoint,
@@ -52,7 +50,7 @@ from saferun.store.archiving import LEAST, Archiving, Done, Plan, plan
 from saferun.store.runs import first_entry_of
 from saferun.store.sizes import extent_of
 from saferun.store.unsettled import open_calls
-from storing import NOON, Clock, admit, due, settle
+from storing import FIRST, NOON, Clock, admit, asking, due, settle
 
 DAY = 86_400_000_000
 SECRET = b"s" * 16
@@ -272,16 +270,10 @@ def test_a_request_that_waits_for_a_person_is_kept(
     store: Store, folder: Path, clock: Clock
 ) -> None:
     call(store, "a")
-    asked = Request(
-        id="a-1",
-        binding=b"b",
-        deadline=90 * DAY,
-        entry=ApprovalEntry(id="a-1", event="requested"),
-        shown=b"{}",
-        pace=Charge(Limit(id="asks", max=9, per=()), -5, 1, about=()),
-    )
+    pace = Charge(Limit(id="asks", max=9, per=()), -5, 1, about=())
+    asked = asking(store, deadline=90 * DAY, pace=pace)
     found = store.commit(admit(store, entry={"verdict": "ask"}, request=asked))
-    assert found.approval_id == "a-1"
+    assert found.approval_id == FIRST
     clock.now += 30 * DAY
     planned, done = archived(store, folder, clock.now - DAY)
     assert done.made[0].manifest.size == found.seq

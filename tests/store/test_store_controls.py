@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saferun.admission import ASKING, HEALTH, Due
+from saferun.admission import HEALTH, Due
 from saferun.call import Call, Reason, RunRef
-from saferun.control import COST, Breaker, Charge, Finding, Limit, Switch
+from saferun.control import COST, Breaker, Finding, Limit, Switch
 from saferun.control.amount import MAX
 from saferun.control.limit import used
 from saferun.ledger import ApprovalEntry, RunEntry, UserEntry, encode, read
@@ -24,7 +24,6 @@ from saferun.store import (
     Fared,
     Opening,
     Reader,
-    Request,
     Store,
     Turn,
     Watched,
@@ -33,9 +32,10 @@ from saferun.store.controls import held_amounts
 from saferun.store.transaction import NOBODY
 from saferun.store.work import Recover
 from saferun.store.work.admit import AGGREGATED
-from storing import NOON, Clock, admit, audit, due, kinds, settle
+from storing import FIRST, NOON, Clock, admit, asking, audit, due, kinds, settle
 
 SECOND = 1_000_000
+AFTER = "a-" + "2" * 20
 MINUTE = 60 * SECOND
 
 RUN = RunRef(run_id="r-1", root="r-1", agent="support", user={"id": "maria"}, tenant="acme")
@@ -306,17 +306,6 @@ def test_a_budget_is_exact_whatever_two_processes_make_of_it(tmp_path_factory, c
 ASKS = Limit(id="asks", max=1, per=("user",), window=MINUTE, on_limit="ask")
 
 
-def request(own: str = "a-1", binding: bytes = b"this") -> Request:
-    return Request(
-        id=own,
-        binding=binding,
-        deadline=10 * MINUTE,
-        entry=ApprovalEntry(id=own, event="requested", tool="refund"),
-        shown=b"{}",
-        pace=Charge(ASKING, 1),
-    )
-
-
 def answer(own: str, said: Any) -> Answer:
     return Answer(own, said, ApprovalEntry(id=own, event=said, by="dana"))
 
@@ -335,8 +324,8 @@ def test_a_control_that_asks_wants_the_question_prepared_first(
     before = kinds(file)
     assert timed.commit(admit(timed, due=asked)).again == "request"
     assert kinds(file) == before
-    waits = timed.commit(admit(timed, due=asked, request=request()))
-    assert (waits.verdict, waits.approval_id, waits.starts) == ("ask", "a-1", False)
+    waits = timed.commit(admit(timed, due=asked, request=asking(timed)))
+    assert (waits.verdict, waits.approval_id, waits.starts) == ("ask", FIRST, False)
     told = entries(file, "approval")[-1]
     assert [reason["id"] for reason in told["reasons"]] == ["asks"]
 
@@ -344,16 +333,16 @@ def test_a_control_that_asks_wants_the_question_prepared_first(
 def test_a_yes_overrides_the_limit_once_and_counts_beyond_it(
     timed: Store, asked: Due, file: Path
 ) -> None:
-    timed.commit(admit(timed, due=asked, request=request()))
-    timed.commit(answer("a-1", "approved"))
-    started = timed.commit(admit(timed, due=asked, request=request()))
-    assert (started.starts, started.approval_id) == (True, "a-1")
+    timed.commit(admit(timed, due=asked, request=asking(timed)))
+    timed.commit(answer(FIRST, "approved"))
+    started = timed.commit(admit(timed, due=asked, request=asking(timed)))
+    assert (started.starts, started.approval_id) == (True, FIRST)
     told = entries(file, "decision")[-1]
-    assert (told["verdict"], told["approval"]) == ("allow", "a-1")
+    assert (told["verdict"], told["approval"]) == ("allow", FIRST)
     assert [(reason["id"], reason["effect"]) for reason in told["reasons"]] == [("asks", "ask")]
     assert timed.commit(Stands(timed, ASKS)) == 2
     timed.commit(settle(timed, started.seq, approval=started.approval_id))
-    again = timed.commit(admit(timed, due=asked, request=request()))
+    again = timed.commit(admit(timed, due=asked, request=asking(timed)))
     assert not again.starts
     assert entries(file, "decision")[-1]["verdict"] == "deny"
 
@@ -362,10 +351,10 @@ def test_a_yes_overrides_the_limit_once_and_counts_beyond_it(
 def test_without_a_yes_the_call_does_not_run_even_if_the_limit_has_freed_itself(
     timed: Store, asked: Due, clock: Clock, said: str
 ) -> None:
-    timed.commit(admit(timed, due=asked, request=request()))
-    timed.commit(answer("a-1", said))
+    timed.commit(admit(timed, due=asked, request=asking(timed)))
+    timed.commit(answer(FIRST, said))
     clock.now += 2 * MINUTE
-    refused = timed.commit(admit(timed, due=asked, request=request()))
+    refused = timed.commit(admit(timed, due=asked, request=asking(timed)))
     assert (refused.verdict, refused.starts) == ("deny", False)
 
 
@@ -373,33 +362,34 @@ def test_without_a_yes_the_call_does_not_run_even_if_the_limit_has_freed_itself(
 def test_a_yes_is_used_up_even_if_the_limit_has_freed_itself(
     timed: Store, asked: Due, clock: Clock, mode: str
 ) -> None:
-    asking = {"due": asked, "request": request(), "entry": {"mode": mode}}
-    timed.commit(admit(timed, **asking))
+    asks = {"due": asked, "request": asking(timed), "entry": {"mode": mode}}
+    timed.commit(admit(timed, **asks))
     clock.now += 2 * MINUTE
-    timed.commit(answer("a-1", "approved"))
-    started = timed.commit(admit(timed, **asking))
-    assert (started.starts, started.approval_id) == (True, "a-1")
-    assert not timed.commit(admit(timed, **asking)).starts
+    timed.commit(answer(FIRST, "approved"))
+    started = timed.commit(admit(timed, **asks))
+    assert (started.starts, started.approval_id) == (True, FIRST)
+    assert not timed.commit(admit(timed, **asks)).starts
 
 
 def test_what_objects_only_since_the_yes_is_a_new_question(timed: Store, asked: Due) -> None:
-    timed.commit(admit(timed, due=asked, request=request()))
-    timed.commit(answer("a-1", "approved"))
+    timed.commit(admit(timed, due=asked, request=asking(timed)))
+    timed.commit(answer(FIRST, "approved"))
     loop = Finding(step="ask", signal="cycle", count=3, limit=3, message="It turns in circles.")
     more = msgspec.structs.replace(asked, loop=loop)
-    waits = timed.commit(admit(timed, due=more, request=request()))
-    assert waits.verdict == "ask"
-    assert waits.approval_id not in (None, "a-1")
+    # What stands is stale, and the call comes back with another question.
+    assert timed.commit(admit(timed, due=more, request=asking(timed))).again == "request"
+    waits = timed.commit(admit(timed, due=more, request=asking(timed, AFTER)))
+    assert (waits.verdict, waits.approval_id) == ("ask", AFTER)
     assert {reason.id for reason in waits.reasons} == {"asks", "loops"}
 
 
 def test_what_denies_denies_whatever_a_person_has_said(timed: Store, asked: Due) -> None:
-    timed.commit(admit(timed, due=asked, request=request()))
-    timed.commit(answer("a-1", "approved"))
+    timed.commit(admit(timed, due=asked, request=asking(timed)))
+    timed.commit(answer(FIRST, "approved"))
     denies = Limit(id="denies", max=1, per=("user",))
     both = due(timed, CALL, ASKS, denies)
     timed.commit(admit(timed, due=due(timed, CALL, denies)))
-    refused = timed.commit(admit(timed, due=both, request=request()))
+    refused = timed.commit(admit(timed, due=both, request=asking(timed)))
     assert (refused.verdict, refused.reasons[0].id) == ("deny", "denies")
     assert timed.commit(Stands(timed, ASKS)) == 1
 
@@ -417,9 +407,9 @@ def test_where_nobody_can_be_asked_it_is_denied_and_counts_nothing(
 def test_where_calls_are_only_watched_a_control_that_asks_binds_all_the_same(
     timed: Store, asked: Due
 ) -> None:
-    watching = {"due": asked, "request": request(), "entry": {"mode": "observe"}}
+    watching = {"due": asked, "request": asking(timed), "entry": {"mode": "observe"}}
     assert timed.commit(admit(timed, **watching)).verdict == "ask"
-    timed.commit(answer("a-1", "rejected"))
+    timed.commit(answer(FIRST, "rejected"))
     refused = timed.commit(admit(timed, **watching))
     assert (refused.verdict, refused.mode, refused.starts) == ("deny", "enforce", False)
 

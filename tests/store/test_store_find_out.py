@@ -184,7 +184,8 @@ def test_a_window_that_is_over_has_nothing_to_give_back(
 def test_the_approval_that_it_used_up_is_told_too(store: Store, file: Path, lost: int) -> None:
     with contextlib.closing(sqlite3.connect(file)) as other, other:
         other.execute(
-            "INSERT INTO approval VALUES ('a-1', 'unknown', NULL, '', 0, '', NULL, NULL, '')"
+            "INSERT INTO approval (id, state, binding, deadline, request)"
+            " VALUES ('a-1', 'unknown', '', 0, '')"
         )
         other.execute("UPDATE unknown SET approval = 'a-1' WHERE seq = ?", (lost,))
     store.commit(FindOut(of=lost, status="ok"))

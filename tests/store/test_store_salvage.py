@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dying import paying, payment
+from guarding import Yes
 from publishing import Published
-from saferun import Gate, Outcome, StoreError
-from saferun.approval import Question, Vote
+from saferun import Gate, Outcome, StoreError, config
 from saferun.call import Call, RunRef
 from saferun.config import SigningTable
 from saferun.control import Switch
@@ -44,21 +44,12 @@ tools:
 """
 
 
-class Yes:
-    name = "desk"
-
-    def unreachable(self) -> str | None:
-        return None
-
-    def ask(self, question: Question) -> Vote | None:
-        return Vote(approved=True, by="dana")
-
-
 def lived(file: Path, runs: int = 4, calls: int = 30) -> None:
     """A store with something of everything in it, of which a process has died."""
     file.parent.mkdir(parents=True, exist_ok=True)
     store = Store(f"sqlite:///{file}", durability="process")
-    gate = Gate(policy=loads(POLICY), store=store, approvals=Yes())
+    people = msgspec.structs.replace(config.load(), groups={"desk": ["dana"]})
+    gate = Gate(policy=loads(POLICY), store=store, approvals=Yes(reason=None), settings=people)
     for run in range(runs):
         with gate.run(run_id=f"run-{run}", agent="support", user=f"user-{run}") as run_:
             run_.model("I will pay.", model="small", cost_usd=0.01)
@@ -323,8 +314,8 @@ def test_an_old_ledgers_key_is_looked_for_where_the_configuration_says(tmp_path:
 def test_requests_that_were_open_count_no_more_where_anything_is_lost(torn: Path) -> None:
     with contextlib.closing(sqlite3.connect(torn)) as other, other:
         other.execute(
-            "INSERT INTO approval SELECT 'a-open', 'approved', NULL, binding, deadline, request,"
-            " by, reason, overrides FROM approval LIMIT 1"
+            "INSERT INTO approval (id, state, binding, deadline, request)"
+            " SELECT 'a-open', 'approved', binding, deadline, request FROM approval LIMIT 1"
         )
         other.execute("DELETE FROM entry WHERE seq > 20")
     with contextlib.closing(sqlite3.connect(torn)) as other:

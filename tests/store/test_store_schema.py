@@ -8,14 +8,13 @@ from pathlib import Path
 import pytest
 
 from publishing import Published
-from saferun.admission import ASKING
 from saferun.call import Call
-from saferun.control import Charge, Limit
+from saferun.control import Limit
 from saferun.errors import StoreError
 from saferun.ledger import ApprovalEntry
-from saferun.store import Answer, Reader, Request, Store, sqlite
+from saferun.store import Answer, Reader, Store, sqlite
 from saferun.store.versions import assignment_of, kept_version
-from storing import admit, as_of, audit, due, kinds, settle
+from storing import FIRST, SECOND, admit, as_of, asking, audit, due, kinds, settle
 
 ALLOWS = "version: 1\nname: shop\ndefault: allow\n"
 OLD = range(1, sqlite.VERSION)
@@ -26,18 +25,6 @@ LIMIT = Limit(id="per-order", max=1, per=("args.order",))
 def shape(file: Path) -> list[tuple[str, ...]]:
     with contextlib.closing(sqlite3.connect(file)) as found:
         return found.execute("SELECT type, name, sql FROM sqlite_schema ORDER BY name").fetchall()
-
-
-def request(own: str) -> Request:
-    entry = ApprovalEntry(id=own, event="requested", tool="refund")
-    return Request(
-        id=own,
-        binding=b"this",
-        deadline=60_000_000,
-        entry=entry,
-        shown=b"{}",
-        pace=Charge(ASKING, 1),
-    )
 
 
 @pytest.mark.parametrize("schema", OLD)
@@ -86,20 +73,19 @@ def test_calls_that_were_open_in_an_old_store_are_found(
 
 
 @pytest.mark.parametrize("schema", OLD)
-def test_a_request_of_an_old_store_can_still_be_answered(
+def test_a_request_of_an_old_store_counts_no_more(
     open_store: Callable[..., Store], file: Path, schema: int
 ) -> None:
     asks = {"entry": {"verdict": "ask"}, "key": b"k"}
     store = open_store()
-    waits = store.commit(admit(store, request=request("a-1"), **asks))
-    assert waits.approval_id == "a-1"
+    store.commit(admit(store, request=asking(store, key=b"k"), **asks))
     store.close()
     as_of(file, schema)
     again = open_store()
-    yes = Answer("a-1", "approved", ApprovalEntry(id="a-1", event="approved", by="dana"))
-    assert again.commit(yes) == "approved"
-    started = again.commit(admit(again, request=request("a-2"), **asks))
-    assert (started.starts, started.approval_id) == (True, "a-1")
+    yes = Answer(FIRST, "approved", ApprovalEntry(id=FIRST, event="approved", by="dana"))
+    assert again.commit(yes) == "cancelled"
+    waits = again.commit(admit(again, request=asking(again, SECOND, key=b"k"), **asks))
+    assert (waits.starts, waits.approval_id) == (False, SECOND)
 
 
 @pytest.mark.parametrize("schema", OLD)

@@ -101,6 +101,18 @@ def test_a_change_that_makes_no_policy_is_none() -> None:
     assert zero.policy() is None
 
 
+def test_a_rule_that_denies_instead_of_asking_demands_nothing_of_people() -> None:
+    rule = "{id: r, ask: [a], approvals: 2, expires: 1h, edits: [x], own: true}"
+    asking = policy_of(
+        "version: 1\nname: a\ntools:\n"
+        f"  t: {{effect: read, args: {{x: {{type: integer}}}}, rules: [{rule}]}}\n"
+    )
+    [flipped] = [mutant for mutant in mutants(asking) if "`deny` instead of `ask`" in mutant.what]
+    made = flipped.policy()
+    assert made is not None
+    assert made.document.tools[0].rules[0].answer == "deny"
+
+
 def test_a_large_policy_is_changed_evenly_and_not_without_end() -> None:
     tools = "".join(
         f"  t{at}: {{effect: read, args: {{a: {{type: integer, maximum: {at}}}}}}}\n"

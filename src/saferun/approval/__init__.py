@@ -1,21 +1,46 @@
-"""Who says yes: the question, and the channels that bring it to people.
+"""Who says yes: what people are asked, who may answer, and what an answer is worth.
 
-The states of a request, and what makes it stale, are `saferun.admission`'s; the store moves
-it from one to the next in the transaction that admits the call.
+Pure: the store moves requests from one state to the next, and channels bring them to people.
 """
 
+from saferun.approval.channel import Answered, Channel, Desk
+from saferun.approval.grant import MAX_GRANT, Grant
 from saferun.approval.inert import inert
-from saferun.approval.question import Channel, Question, Vote
+from saferun.approval.people import People, Tally, tally
+from saferun.approval.question import ANYBODY, Edited, Question, Request, State, Vote
+from saferun.approval.state import (
+    GLASS_BY,
+    NOES,
+    REFUSED_BEFORE,
+    RESUME_BY,
+    START_BY,
+    answered,
+    refusal,
+    standing,
+)
 
-__all__ = ["Channel", "Question", "Vote", "channel", "inert"]
-
-
-def channel(name: str) -> Channel:
-    """The channel of that name. Raises ConfigError for a name that is none."""
-    if name == "terminal":
-        from saferun.approval.terminal import Terminal
-
-        return Terminal()
-    from saferun.errors import ConfigError
-
-    raise ConfigError(f"There is no approval channel {name!r}; this version has: terminal.")
+__all__ = [
+    "ANYBODY",
+    "GLASS_BY",
+    "MAX_GRANT",
+    "NOES",
+    "REFUSED_BEFORE",
+    "RESUME_BY",
+    "START_BY",
+    "Answered",
+    "Channel",
+    "Desk",
+    "Edited",
+    "Grant",
+    "People",
+    "Question",
+    "Request",
+    "State",
+    "Tally",
+    "Vote",
+    "answered",
+    "inert",
+    "refusal",
+    "standing",
+    "tally",
+]

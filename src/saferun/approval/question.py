@@ -1,63 +1,117 @@
-"""What a person is asked, what they answer, and what a channel is.
+"""What a person is asked, what they answer, and how that stands.
 
-A channel brings one question to people and one answer back. It decides nothing: whether the
-answer still counts is settled in the store, after which the call is admitted or refused like
-any other.
+A question is written down whole when it is asked, and again at each edit: what stands there is
+what channels show, what the ledger has, and what an answer is about. Secrets are out of it.
 """
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from saferun.call import Effect, PolicyRef, Reason, RunRef
+from saferun.call import Demand, Effect, PolicyRef, Reason, RunRef
+
+State: TypeAlias = Literal[
+    "pending",
+    "approved",
+    "rejected",
+    "expired",
+    "cancelled",
+    "stale",
+    "executing",
+    "succeeded",
+    "failed",
+    "unknown",
+]
+"""Of a request to a person: pending until answered, approved until consumed by one start."""
+
+ANYBODY = Demand(rule="approval")
+"""What is demanded where no rule says whose answer it takes, as where a control asks."""
 
 
-class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """One request to a person, as it may be shown: secrets are out, nothing is left out unsaid.
+class Question(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One request to people, as it may be shown: secrets are out, nothing is left out unsaid.
 
     `args` are the arguments that would run, and `hidden` names those of them that hold what
     looks like a secret and are not shown as they are. Nobody should approve those: what stands
-    where the secret would is the model's to choose. `seconds` is how long the question
-    stands. `groups` are the people and groups that the policy names. `still_open` tells
-    whether an answer would still count.
+    where the secret would is the model's to choose. `asked` is when, in microseconds since
+    1970, UTC. `edits` are the arguments that may be changed, and `schema` the JSON Schema of all
+    of them, None where policy checks none. `channels` are the ways by which it goes to people.
+    `parts` are keyed digests of the values of the arguments, by name, for grants. With `lost`,
+    what it asks about cannot be read any more, and nobody can answer it.
     """
 
     id: str
     tool: str
     args: dict[str, Any]
     hidden: tuple[str, ...] = ()
-    run: RunRef | None
-    reasons: tuple[Reason, ...]
-    groups: tuple[str, ...]
-    effect: Effect | None
-    policy: PolicyRef | None
-    digest: str
-    seconds: float
-    still_open: Callable[[], bool]
+    run: RunRef | None = None
+    reasons: tuple[Reason, ...] = ()
+    demands: tuple[Demand, ...] = (ANYBODY,)
+    effect: Effect | None = None
+    policy: PolicyRef | None = None
+    digest: str = ""
+    asked: int = 0
+    edits: tuple[str, ...] = ()
+    schema: dict[str, Any] | None = None
+    channels: tuple[str, ...] = ()
+    parts: Mapping[str, str] = {}
+    lost: bool = False
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """All who are named by any demand; empty where anybody may answer."""
+        return tuple(sorted({name for demand in self.demands for name in demand.of}))
 
 
-class Vote(msgspec.Struct, frozen=True, kw_only=True):
-    """A person's answer: who, yes or no, and why."""
+class Vote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A person's answer: who, yes or no, why, by which channel and when.
 
-    approved: bool
+    `at` is in microseconds since 1970, UTC. With `glass`, they have broken the glass: it counts
+    for everybody else's yes.
+    """
+
     by: str
+    approved: bool
+    reason: str | None = None
+    channel: str = ""
+    at: int = 0
+    glass: bool = False
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """How a question stands: its state, and who has answered what.
+
+    `revision` counts the edits: what is seen of an earlier one is no longer what would run.
+    `moved` is the entry that said so last. `deadline`, in microseconds since 1970, UTC, ends the
+    wait for an answer, and after an approval the time to start. `joined` are further calls that
+    wait for the same answer. `by` and `reason` are those of the answer that has settled it.
+    """
+
+    question: Question
+    state: State
+    revision: int = 0
+    moved: int = 0
+    deadline: int = 0
+    votes: tuple[Vote, ...] = ()
+    joined: int = 0
+    by: str | None = None
     reason: str | None = None
 
+    @property
+    def id(self) -> str:
+        return self.question.id
 
-class Channel(Protocol):
-    """A way to ask people. `name` stands in the ledger beside every answer."""
+    @property
+    def open(self) -> bool:
+        """Whether an answer would still count, as far as its state goes."""
+        return self.state == "pending"
 
-    name: str
+    @property
+    def whole(self) -> bool:
+        """Whether every argument is shown as it is. Where not, nobody may approve it."""
+        return not self.question.hidden
 
-    def unreachable(self) -> str | None:
-        """Why nobody can be asked here, as the end of a sentence; None where somebody can."""
-        ...
 
-    def ask(self, question: Question) -> Vote | None:
-        """Ask, and wait for the answer for as long as the question stands; None without one.
-
-        May block and is called on a thread of its own for asynchronous callers. An exception
-        counts as no answer.
-        """
-        ...
+Edited: TypeAlias = Mapping[str, Any]
+"""New values of arguments, by name."""

@@ -22,7 +22,7 @@ from typing import Annotated, Any, NoReturn, cast
 import typer
 from typer.core import TyperGroup
 
-from saferun.cli import control, demo, doctor, init, ledger, login, policy, run, serve
+from saferun.cli import approval, control, demo, doctor, init, ledger, login, policy, run, serve
 from saferun.cli.screen import hang_up, told
 from saferun.errors import SafeRunError
 
@@ -85,6 +85,7 @@ app.command()(doctor.doctor)
 app.command()(login.login)
 app.add_typer(policy.app)
 app.add_typer(run.app)
+app.add_typer(approval.app)
 app.add_typer(control.app)
 app.add_typer(ledger.app)
 

@@ -38,6 +38,7 @@ from saferun.errors import ConfigError, PolicyError, SafeRunError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from saferun.approval import People
     from saferun.store import Anchored, Extent, Reader
 
 _PACKAGES = ("saferun-sdk", "msgspec", "jsonschema-rs", "cryptography", "ruamel.yaml")
@@ -87,6 +88,7 @@ def _checks(store: str | None) -> Iterator[Check]:
     yield _configured(chosen, store)
     yield from _policies(chosen)
     yield _approval(chosen)
+    yield from _people(chosen)
     path = config.sqlite_path(chosen.store)
     yield from _store(chosen, path)
     yield _disk(path)
@@ -167,20 +169,97 @@ def _policy_file(file: Path) -> Check:
 
 
 def _approval(chosen: Config) -> Check:
-    from saferun import approval
+    from saferun.channel import channel
 
     named = chosen.approval.default
-    if named is None:
+    if not named:
         advice = "Name a channel under [approval] as `default`, or where a tool is wrapped."
         return Check("approval", "warning", "no channel: what needs a person is denied", advice)
+    names = [named] if isinstance(named, str) else named
     try:
-        why = approval.channel(named).unreachable()
+        whys = {name: channel(name, chosen).unreachable() for name in names}
     except SafeRunError as problem:
         return Check("approval", "error", str(problem), "Correct `default` under [approval].")
-    if why is not None:
-        advice = "Calls that need a person are denied at once wherever that is so."
-        return Check("approval", "warning", f"{named}: {why}", advice)
-    return Check("approval", "ok", f"{named}, reachable from here")
+    out = [f"{name}: {why}" for name, why in whys.items() if why is not None]
+    if out:
+        advice = "Calls that need a person are denied at once wherever that is so of all channels."
+        return Check("approval", "warning", "; ".join(out), advice)
+    return Check("approval", "ok", f"{', '.join(names)}, reachable from here")
+
+
+def _people(chosen: Config) -> Iterator[Check]:
+    """Who is there to be asked, and whether that is enough for what policies want."""
+    from saferun.approval import People
+
+    known = People(chosen.people, chosen.groups)
+    wrong = list(_wanted(chosen, known))
+    strays = {
+        group: sorted(set(names) - set(chosen.people)) for group, names in chosen.groups.items()
+    }
+    for group, names in strays.items():
+        if names:
+            what = f"{', '.join(names)} of the group {group} stands under no [people]"
+            advice = "Nothing can be sent to whoever has no [people.NAME] of their own."
+            wrong.append(Check("people", "warning", inert(what, 400), advice))
+    yield from wrong
+    if not wrong:
+        groups = counted(len(chosen.groups), "group")
+        people = counted(len(chosen.people), "person", "people")
+        yield Check("people", "ok", f"{people} and {groups} may be asked")
+
+
+def _wanted(chosen: Config, known: "People") -> Iterator[Check]:
+    """What policies demand of people and can never get."""
+    from saferun.policy import load
+
+    every = sorted(chosen.policies.glob("*.y*ml")) if chosen.policies.is_dir() else []
+    files = [file for file in every if not file.stem.endswith(".test")][:_MOST_POLICIES]
+    for file in files:
+        try:
+            demands = load(file).demands()
+        except SafeRunError:
+            # That it does not load is said already.
+            continue
+        for demand in demands:
+            names = [*demand.of, *(name for step in demand.escalate for name in step.to)]
+            nobody = [name for name in dict.fromkeys(names) if not known.meant([name])]
+            where = f"the rule {demand.rule} of {near(file)}"
+            if nobody:
+                what = f"{where} asks {', '.join(nobody)}, and that means nobody here"
+                advice = "Say who that is under [groups] or [people]; until then it denies."
+                yield Check("people", "error", inert(what, 400), advice)
+            elif demand.of and len(known.meant(names)) < demand.approvals:
+                what = f"{where} wants {demand.approvals} to approve, of {len(known.meant(names))}"
+                advice = "Add people to its groups, or ask for fewer: until then it denies."
+                yield Check("people", "warning", inert(what, 400), advice)
+
+
+def _requests(path: Path) -> Iterator[Check]:
+    """What waits for people, what could not be brought to them, and what runs without them."""
+    from saferun.store import Requests
+
+    with Requests(path) as requests:
+        if not requests.kept:
+            # The first process that opens the store to write brings it up to date.
+            return
+        waiting, failed = requests.open(), requests.undelivered()
+        granted = requests.grants(time.time_ns() // 1000)
+    if waiting:
+        oldest = min(each.question.asked for each in waiting)
+        age = span(max(0, time.time_ns() // 1000 - oldest))
+        many = counted(len(waiting), "request waits", "requests wait")
+        yield Check("requests", "ok", f"{many} for people, the oldest for {age}")
+    for request, channel, why in failed[:MOST_CONTROLS]:
+        what = f"{request} could not be brought by {channel}: {why}"
+        advice = "It is tried again until its deadline; other channels are not held up by it."
+        yield Check("requests", "warning", inert(what, 400), advice)
+    if len(failed) > MOST_CONTROLS:
+        advice = "`saferun approval list` has all that wait."
+        many = f"and {len(failed) - MOST_CONTROLS:,} more that could not be brought"
+        yield Check("requests", "warning", many, advice)
+    if granted:
+        many = counted(len(granted), "grant is", "grants are")
+        yield Check("grants", "ok", f"{many} in force; `saferun approval grants` lists them")
 
 
 def _store(chosen: Config, path: Path) -> Iterator[Check]:
@@ -232,6 +311,7 @@ def _opened(chosen: Config, reader: "Reader") -> Iterator[Check]:
     yield Check("ledger", "ok", f"{health.origin}, {entries}")
     calls = f"{health.open_calls:,} without an outcome, {health.waiting:,} waiting for a person"
     yield Check("calls", "ok", calls)
+    yield from _requests(path)
     unknown = count_unknown(reader)
     if unknown:
         advice = "`saferun ledger recover` lists them, and settles one once you know."

@@ -14,6 +14,7 @@ from saferun.cli.options import CannotError, JsonOption, StoreOption, near, sett
 from saferun.cli.screen import ALLOWED, document, facts, screen
 
 _IGNORED = "# What agents did, and the keys that vouch for it.\n.saferun/\n"
+_IS_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _IS_IGNORED = re.compile(r"^[ \t]*(\*\*)?/?\.saferun/?[ \t]*\r?$", re.MULTILINE)
 
 
@@ -70,7 +71,7 @@ def _scaffold(folder: Path, store: str | None, done: _Done) -> None:
         # Configured already, in pyproject.toml; a file of its own would hide what stands there.
         done.note(named, new=False)
     else:
-        done.note(file, new=_written(file, _scaffolding(file.name)))
+        done.note(file, new=_written(file, _for_whoever(_scaffolding(file.name))))
     policies = settings(store, folder).policies
     policies.mkdir(parents=True, exist_ok=True)
     policy, schema = policies / "production.yaml", policies / "policy.schema.json"
@@ -82,6 +83,18 @@ def _scaffold(folder: Path, store: str | None, done: _Done) -> None:
 
 def _scaffolding(name: str) -> str:
     return resources.files("saferun.cli").joinpath("scaffold", name).read_text("utf-8")
+
+
+def _for_whoever(text: str) -> str:
+    """The configuration with whoever makes it as its one person: the terminal asks them."""
+    import getpass
+
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):
+        return text
+    # It becomes a key of TOML, and any other name is the person's to write.
+    return text.replace("alice", user) if _IS_NAME.fullmatch(user) else text
 
 
 def _written(file: Path, text: str) -> bool:

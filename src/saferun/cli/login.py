@@ -68,7 +68,7 @@ def _known(opened: "Store", person: str, *, new: bool) -> Path:
     if not known and not new:
         raise CannotError(f"The store does not know {person}; run saferun login {person} --new.")
     secret = _read(path) if here else secrets.token_urlsafe(32) if new else _asked(person)
-    credential = _credential(opened, person, secret)
+    credential = opened.credential(person, secret)
     # On disk first: a secret that the store knows and nobody has would shut its owner out.
     if known:
         opened.commit(Vouch(person, credential))
@@ -100,11 +100,7 @@ def credential(person: str | None, store: "Store") -> tuple[str, bytes]:
             f"{person} is not logged in here; run saferun login {person}, with --new where the"
             " store does not know you yet."
         )
-    return person, _credential(store, person, _read(path))
-
-
-def _credential(store: "Store", person: str, secret: str) -> bytes:
-    return store.keys.digest(b"\0".join((b"login", person.encode(), secret.encode())))
+    return person, store.credential(person, _read(path))
 
 
 def _folder() -> Path:

@@ -638,16 +638,14 @@ class _Page:
 
     def _person(self, frame: "Frame") -> "Iterator[Text]":
         for step in frame.approvals:
-            if step.get("event") == "requested":
-                groups = ", ".join(inert(group, 60) for group in step.get("groups", ()))
-                yield from self._row("asked", groups or "anybody")
-            else:
-                after = span(step["at"] - frame.at)
-                by = f" by {inert(step['by'], 80)}" if step.get("by") else ""
-                why = f": {inert(step['reason'], SPEECH)}" if step.get("reason") else ""
-                channel = f" ({inert(step['channel'], 40)})" if step.get("channel") else ""
-                said = f"{step.get('event')}{by} after {after}{channel}{why}"
-                yield from self._row("answer", said)
+            event = str(step.get("event"))
+            if event == "requested":
+                yield from self._row("asked", _asked_of(step))
+                continue
+            yield from self._row(_STEPS.get(event, "answer"), _answer(step, step["at"] - frame.at))
+        if frame.decision is not None and frame.decision.get("grant"):
+            grant = inert(frame.decision["grant"], 40)
+            yield from self._row("grant", f"runs without being asked about, by {grant}")
 
     def _result(self, frame: "Frame") -> str:
         outcome = frame.outcome
@@ -697,6 +695,48 @@ def _figures(reason: Mapping[str, Any]) -> str:
         return inert(msgspec.convert(reason.get("measure"), Measure).said(), SPEECH)
     except (msgspec.ValidationError, ValueError, OverflowError):
         return ""
+
+
+_STEPS = {"escalated": "asked", "edited": "changed", "refused": "refused", "granted": "grant"}
+"""The labels of what happens to a request, where it is no answer."""
+
+_SETTLES = {"approved", "rejected", "expired", "cancelled", "stale"}
+"""The events after which a request takes no answer any more."""
+
+
+def _asked_of(step: Mapping[str, Any]) -> str:
+    """Whom a request goes to, and what it waits for where that is another's answer."""
+    demands = step.get("demands", ())
+    named = [
+        f"{each['approvals']} of {', '.join(each.get('of', ())) or 'anybody'}"
+        if each.get("approvals", 1) > 1
+        else ", ".join(each.get("of", ()))
+        for each in demands
+    ]
+    groups = "; ".join(filter(None, named)) or ", ".join(step.get("groups", ())) or "anybody"
+    joins = f", with {step['joins']}" if step.get("joins") else ""
+    return inert(f"{groups}{joins}", SPEECH)
+
+
+def _answer(step: Mapping[str, Any], waited: int) -> str:
+    """What somebody has answered, or what became of a request by itself."""
+    event = str(step.get("event"))
+    said = {
+        "voted": "yes",
+        "escalated": "further people",
+        "granted": f"calls like it run by {step.get('grant')}",
+        "refused": f"did not count, since {step.get('why')}",
+    }.get(event, event)
+    glass = ", breaking the glass" if step.get("glass") else ""
+    by = f" by {step['by']}" if step.get("by") else ""
+    channel = f" ({step['channel']})" if step.get("channel") else ""
+    why = f": {step['reason']}" if step.get("reason") and event != "granted" else ""
+    if event in ("edited", "refused"):
+        # Who has done it comes first: the rest is what became of that.
+        who = f"by {step['by']}" if step.get("by") else "something"
+        rest = f"; {said}" if event == "refused" else ""
+        return inert(f"{who} after {span(waited)}{channel}{rest}", SPEECH)
+    return inert(f"{said}{by}{glass} after {span(waited)}{channel}{why}", SPEECH)
 
 
 def _cost(frame: "Frame") -> str:
@@ -771,12 +811,15 @@ def _words(frame: "Frame") -> str:
         return f"{word}, only observed"
     if mode == "shadow":
         return f"would be {word}, in shadow"
-    answers = [step for step in frame.approvals if step.get("event") != "requested"]
+    answers = [step for step in frame.approvals if step.get("event") in _SETTLES]
     if answers:
         by = f" by {inert(answers[-1]['by'], 40)}" if answers[-1].get("by") else ""
         return f"{word}, {answers[-1]['event']}{by}"
     if verdict == "ask":
-        return f"{word}, no answer so far"
+        votes = sum(step.get("event") == "voted" for step in frame.approvals)
+        return f"{word}, {votes} yes so far" if votes else f"{word}, no answer so far"
+    if decision.get("grant"):
+        return f"{word} by grant"
     if verdict in ("deny", "defer"):
         reasons = decision.get("reasons", ())
         return f"{word} by {inert(reasons[0]['id'])}" if reasons else word

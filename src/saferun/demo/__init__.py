@@ -20,7 +20,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from saferun import approval, config
+from saferun import config
+from saferun.channel.terminal import Terminal
 from saferun.demo.agent import AlwaysYes, guarded, work
 from saferun.demo.proof import differences, expected, keep, verify
 from saferun.demo.stage import Stage, shown
@@ -54,7 +55,7 @@ def play(*, yes: bool, folder: Path | None, console: Console) -> int:
         return os.EX_UNAVAILABLE
 
     world = World.make(folder or Path("demo-out"))
-    people = AlwaysYes() if yes else approval.channel("terminal")
+    people = AlwaysYes() if yes else Terminal()
     gate = Gate(policy="support", approvals=people, settings=config.load(world.folder, environ={}))
     transcript = read()
     nobody = people.unreachable()

@@ -6,7 +6,7 @@ from typing import Any
 
 import saferun
 from saferun import Decision, Denied, Gate, guard
-from saferun.approval import Question, Vote
+from saferun.approval import Desk, Request
 from saferun.demo.stage import Stage
 from saferun.demo.tools import Shop
 from saferun.demo.transcript import Transcript
@@ -72,5 +72,14 @@ class AlwaysYes:
     def unreachable(self) -> None:
         """There is always somebody, in a manner of speaking."""
 
-    def ask(self, question: Question) -> Vote:  # noqa: ARG002 - that is what --yes means
-        return Vote(approved=True, by=self.name)
+    def bring(self, request: Request, desk: Desk, receipt: str | None) -> str | None:
+        """Say yes, that is what --yes means."""
+        if request.open:
+            desk.vote(
+                request.id,
+                by=self.name,
+                approved=True,
+                channel=self.name,
+                revision=request.revision,
+            )
+        return receipt

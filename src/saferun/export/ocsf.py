@@ -79,6 +79,8 @@ _ACTIVITY_NAMES = {
 
 _ACTIVITIES = {
     "requested": _CREATE,
+    "granted": _CREATE,
+    "revoked": _DELETE,
     "stopped": _DISABLE,
     "opened": _DISABLE,
     "resumed": _ENABLE,
@@ -88,7 +90,13 @@ _ACTIVITIES = {
 }
 """What was done to something that is managed, by what the entry calls it; else it was updated."""
 
-_GRAVE = {"restart": _HIGH, "stopped": _MEDIUM, "opened": _MEDIUM, "erasure": _MEDIUM}
+_GRAVE = {
+    "restart": _HIGH,
+    "refused": _LOW,
+    "stopped": _MEDIUM,
+    "opened": _MEDIUM,
+    "erasure": _MEDIUM,
+}
 
 
 def line(piece: Piece, origin: str, version: str) -> bytes:
@@ -194,7 +202,7 @@ def _call(entry: Entry, left: dict[str, Any]) -> dict[str, Any]:
         found = _DISPOSITIONS[fields["verdict"]]
         if fields.get("mode", "enforce") != "enforce":
             found = _LOGGED
-        elif found.number == 1 and fields.get("approval"):
+        elif found.number == 1 and (fields.get("approval") or fields.get("grant")):
             found = found._replace(number=8, word="Approved")
         told |= {
             "action_id": found.action,
@@ -235,7 +243,10 @@ def _managed(entry: Entry, left: dict[str, Any]) -> dict[str, Any]:
     entity: dict[str, Any] = {"type": entry.kind}
     match entry.kind:
         case "approval":
-            entity |= {"uid": left.pop("id"), "name": fields.get("tool") or "call"}
+            # A grant is what is made or taken away, and not the request that it came from.
+            granted = act in ("granted", "revoked") and "grant" in left
+            uid = left.pop("grant") if granted else left.pop("id")
+            entity |= {"uid": uid or "none", "name": fields.get("tool") or "call"}
         case "policy":
             entity |= {"name": left.pop("name"), "version": fields["live"]}
         case "control":
@@ -246,13 +257,14 @@ def _managed(entry: Entry, left: dict[str, Any]) -> dict[str, Any]:
             entity["name"] = fields.get("origin") or "ledger"
     by, reason = left.pop("by", None), left.pop("reason", None)
     activity = _ACTIVITIES.get(act, _UPDATE)
-    refused = act in ("rejected", "expired", "cancelled", "stale")
+    refused = act in ("rejected", "refused", "expired", "cancelled", "stale")
+    severity = _MEDIUM if fields.get("glass") else _GRAVE.get(act, _INFORMATIONAL)
     return {
         "class_uid": ENTITY_MANAGEMENT,
         "activity_id": activity,
         "activity_name": _ACTIVITY_NAMES[activity],
         "entity": entity,
-        "severity_id": _GRAVE.get(act, _INFORMATIONAL),
+        "severity_id": severity,
         "status_id": _FAILURE if refused else _SUCCESS,
         **({"actor": {"name": by}} if by else {}),
         **({"comment": reason} if reason else {}),

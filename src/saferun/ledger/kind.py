@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from saferun.call import Mode, PolicyRef, Reason, Status, Verdict
+from saferun.call import Demand, Mode, PolicyRef, Reason, Status, Verdict
 
 FORMAT = 4
 """The format that the first entry of a ledger names. Fields may be added within a format;
@@ -46,7 +46,18 @@ Kind: TypeAlias = Literal[
 RunEvent: TypeAlias = Literal["start", "end"]
 
 ApprovalEvent: TypeAlias = Literal[
-    "requested", "approved", "rejected", "expired", "cancelled", "stale"
+    "requested",
+    "voted",
+    "edited",
+    "escalated",
+    "refused",
+    "approved",
+    "rejected",
+    "expired",
+    "cancelled",
+    "stale",
+    "granted",
+    "revoked",
 ]
 
 ControlEvent: TypeAlias = Literal["stopped", "resumed", "opened", "closed"]
@@ -154,11 +165,11 @@ class DecisionEntry(_OfRun, frozen=True, kw_only=True, tag="decision"):
     and `given` those that the call came with, where policy has `modified` them;
     `opaque` names those that were passed on unread, with their types. `digest` is keyed:
     it compares arguments and does not give them away. `approval` is the request that this
-    decision makes (`ask`) or uses up. `key` is the call among repetitions of itself. `shadow`
-    is what rules said that are only tried out, and `other` what the version said that the
-    deciding one is compared with. `sign` are keyed digests of the call as the control of loops
-    compares it, and `repeats` counts how often the same call was refused since the last such
-    entry without one of its own.
+    decision makes (`ask`) or uses up, and `grant` what lets it run without one. `key` is the call
+    among repetitions of itself. `shadow` is what rules said that are only tried out, and `other`
+    what the version said that the deciding one is compared with. `sign` are keyed digests of the
+    call as the control of loops compares it, and `repeats` counts how often the same call was
+    refused since the last such entry without one of its own.
     """
 
     call: str | None = None
@@ -175,6 +186,7 @@ class DecisionEntry(_OfRun, frozen=True, kw_only=True, tag="decision"):
     other: Other | None = None
     nudge: str | None = None
     approval: str | None = None
+    grant: str | None = None
     opaque: Mapping[str, str] = {}
     key: str | None = None
     sign: str | None = None
@@ -185,7 +197,10 @@ class ApprovalEntry(_OfRun, frozen=True, kw_only=True, tag="approval"):
     """What became of a request to a person.
 
     `deadline` is in microseconds since 1970, UTC. `by` is the person, `reason` their
-    words, `reasons` what the request asked them to override.
+    words, `reasons` what the request asked them to override, and `demands` whose answers it
+    takes. `revision` counts the edits. `joins` is the request whose answer this one waits for
+    too. `glass` says that one person broke the glass and answered for all. `why` is why an
+    answer was `refused`, and did not count. `grant` is what lets further calls run.
     """
 
     id: str
@@ -198,7 +213,14 @@ class ApprovalEntry(_OfRun, frozen=True, kw_only=True, tag="approval"):
     channel: str | None = None
     deadline: int | None = None
     groups: tuple[str, ...] = ()
+    demands: tuple[Demand, ...] = ()
     reasons: tuple[Reason, ...] = ()
+    revision: int = 0
+    approved: bool = False
+    joins: str | None = None
+    glass: bool = False
+    why: str | None = None
+    grant: str | None = None
 
 
 class OutcomeEntry(_OfRun, frozen=True, kw_only=True, tag="outcome"):

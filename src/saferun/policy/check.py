@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from saferun.policy.analysis.signatures import Taken
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing to say about a policy file. With an `error`, the file does not load.
+    """One thing to say about a policy file.
+
+    With an `error`, the file does not load, or asks of people what they can never give.
 
     `code` is for programs and stays as it is, `message` is for people. `path` is the file that
     it is about: the policy's own, or one that it includes. `line` counts from 1, and is None
@@ -28,12 +30,17 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def check(
-    text: str | bytes, path: str | None = None, *, tools: "Mapping[str, Taken] | None" = None
+    text: str | bytes,
+    path: str | None = None,
+    *,
+    tools: "Mapping[str, Taken] | None" = None,
+    people: "Mapping[str, Collection[str]] | None" = None,
 ) -> list[Finding]:
-    """All the errors in a policy and what it includes, or where there are none the warnings.
+    """All that keeps a policy and what it includes from loading, or else what to look at again.
 
     They are in the order of the file. `path` is where the text came from, and where the files
-    lie that it includes. `tools`, by their names, are those that it is held against.
+    lie that it includes. `tools`, by their names, are those that it is held against, and `people`
+    says for each name of a person or a group who stands behind it.
     """
     from saferun.policy.gather import gather, reader
     from saferun.policy.lint import lint
@@ -55,11 +62,11 @@ def check(
         ]
     return [
         Finding(
-            severity="warning",
+            severity="error" if each.error else "warning",
             code=each.code,
             message=each.message,
             path=each.file,
             line=each.line,
         )
-        for each in lint(source, document, tools)
+        for each in lint(source, document, tools, people)
     ]

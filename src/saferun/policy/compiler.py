@@ -8,6 +8,7 @@ from jsonschema_rs import Draft202012Validator
 
 from saferun.call import PolicyRef, Reason
 from saferun.policy import form
+from saferun.policy.demand import whom
 from saferun.policy.document import UNSET, Document, Rule, Tool
 from saferun.policy.matcher import Matcher, compiled
 from saferun.policy.policy import Policy
@@ -177,8 +178,8 @@ def _sentence(tool: Tool, rule: Rule) -> str:
         conditions.append(" ".join(rule.when.text.split()))
     if conditions and tool.disclose:
         where = " where " + " and ".join(conditions[:5])
-    if rule.answer == "ask":
-        return f"{' or '.join(rule.groups) or 'a person'} must approve {tool.name}{where}"
+    if rule.demand is not None:
+        return f"{whom(rule.demand)} must approve {tool.name}{where}"
     if rule.answer is None:
         changed = listed(dict.fromkeys((*rule.sets, *rule.clamps)))
         return f"the policy changes {changed} of {tool.name}{where}"

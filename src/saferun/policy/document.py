@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
 
-from saferun.call import Call, Effect
+from saferun.call import Call, Demand, Effect
 from saferun.control import Breaker, Limit, Loops
 from saferun.control.amount import micro
 
@@ -115,13 +115,13 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
 
     `answer` is None for a rule that changes arguments, by `sets` and `clamps`, and says nothing
     about the call. `args` holds a schema for each argument that must match, `when` a condition
-    and `scope` whom it concerns; each is None where the rule does not ask. `groups` names who
-    may answer an `ask`; empty means anyone.
+    and `scope` whom it concerns; each is None where the rule does not look. `demand` is whose yes
+    an `ask` wants, and None for every other answer.
     """
 
     id: str
     answer: Answer | None
-    groups: tuple[str, ...] = ()
+    demand: Demand | None = None
     args: Mapping[str, dict[str, Any]] | None = None
     when: "Expression | None" = None
     scope: Scope | None = None

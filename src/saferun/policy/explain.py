@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from saferun.call import Call, Clause, Facts, PolicyRef, Reason, Verdict
+from saferun.call import Call, Clause, Demand, Facts, PolicyRef, Reason, Verdict
 from saferun.policy.document import Argument
 from saferun.policy.policy import Hearing, Policy
 from saferun.policy.reading import floats_in
@@ -16,12 +16,16 @@ _NONE = Facts()
 
 
 class Spoken(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that spoke about a call, and the conditions that it rests on."""
+    """One thing that spoke about a call, and the conditions that it rests on.
+
+    Where it asks, `demand` is whose yes it wants.
+    """
 
     id: str
     effect: Verdict
     message: str
     clauses: tuple[Clause, ...] = ()
+    demand: Demand | msgspec.UnsetType = msgspec.UNSET
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +72,7 @@ def explain(policy: Policy, call: Call, facts: Facts = _NONE) -> Explanation:
     described = ruling.tool.said.args is not None
     before = _before(ruling.tool, call, facts)
     rules = {rule.said.id: rule for rule in (*ruling.tool.rules, *ruling.tool.changes)}
+    demands = {demand.rule: demand for demand in ruling.demands}
     return Explanation(
         verdict=ruling.verdict,
         modified=ruling.modified,
@@ -82,6 +87,7 @@ def explain(policy: Policy, call: Call, facts: Facts = _NONE) -> Explanation:
                     clauses=_clauses(rules[each.id], before.get(each.id, seen))
                     if each.id in rules
                     else (),
+                    demand=demands.get(each.id, msgspec.UNSET),
                 )
                 for each in ruling.reasons
                 if each != objection

@@ -1,10 +1,11 @@
 """What is legal in a policy file but rarely meant, in one place or by proof over the whole."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from saferun.control import Limit
 from saferun.policy.analysis.condition import condition_notes
+from saferun.policy.analysis.demand import demand_notes
 from saferun.policy.analysis.limit import always_denied, limit_notes
 from saferun.policy.analysis.note import Note
 from saferun.policy.analysis.rule import rule_notes
@@ -16,26 +17,37 @@ from saferun.policy.source import Path, Source
 
 
 class Warned(NamedTuple):
-    """One thing to look at again. `file` is None for the policy's own."""
+    """One thing to look at again, or an `error`. `file` is None for the policy's own."""
 
     code: str
     message: str
     line: int | None
     file: str | None = None
+    error: bool = False
 
 
 def lint(
-    source: Source, document: Document, tools: Mapping[str, Taken] | None = None
+    source: Source,
+    document: Document,
+    tools: Mapping[str, Taken] | None = None,
+    people: Mapping[str, Collection[str]] | None = None,
 ) -> list[Warned]:
-    """The warnings about a sound policy file, in its order.
+    """What there is to say about a policy file that loads, in its order.
 
-    With `tools`, also what it and the tools as they are do not agree on.
+    With `tools`, also what it and the tools as they are do not agree on; with `people`, who
+    stands behind the names that it asks, also where they can never be enough.
     """
-    notes = list(_notes(source, document))
+    notes = list(_notes(source, document, people))
     if tools is not None:
         notes += compare(entries(source, document), document.default, tools)
     found = [
-        Warned(note.code, note.message, source.line(note.path), source.file_of(note.path))
+        Warned(
+            note.code,
+            note.message,
+            source.line(note.path),
+            source.file_of(note.path),
+            note.error,
+        )
         for note in notes
     ]
     return sorted(found, key=lambda warned: (warned.file != source.file, warned.line or 0))
@@ -49,7 +61,9 @@ def entries(source: Source, document: Document) -> list[tuple[Path, Tool]]:
     return list(zip(paths, document.tools, strict=True))
 
 
-def _notes(source: Source, document: Document) -> Iterator[Note]:
+def _notes(
+    source: Source, document: Document, people: Mapping[str, Collection[str]] | None
+) -> Iterator[Note]:
     if document.default == "allow":
         why = "a tool that nobody listed is allowed, whatever it does; `deny` is the safe default"
         yield Note("default-allow", why, ("default",))
@@ -59,6 +73,7 @@ def _notes(source: Source, document: Document) -> Iterator[Note]:
     for at, tool in every:
         yield from _entry(source, at, tool, document)
         yield from rule_notes(tool, at)
+        yield from demand_notes(tool, at, people)
         yield from condition_notes(tool, at, document.inputs)
         yield from limit_notes(tool, at, document.limits)
     yield from whole_notes(source, document, every)

@@ -6,12 +6,13 @@ rules there are. Only where something may speak is the call looked at piece by p
 """
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any, Literal
 
 import msgspec
 from msgspec.structs import replace
 
-from saferun.call import Call, Facts, Mode, PolicyRef, Reason, RunRef, Verdict, canonical
+from saferun.call import Call, Demand, Facts, Mode, PolicyRef, Reason, RunRef, Verdict, canonical
 from saferun.control import COST, Charge, Groups, charges
 from saferun.policy.document import Document
 from saferun.policy.names import values
@@ -28,11 +29,11 @@ class Ruling(msgspec.Struct, frozen=True, kw_only=True):
     """What a policy says about one call.
 
     `reasons` holds everything that spoke, the strongest first, and nothing where a call
-    is simply allowed. `groups` names who may answer where the verdict is `ask`; empty
-    means anyone. `shadow` holds what rules in shadow mode would have said, which counts
-    for nothing. With `mode="shadow"` the verdict is what the policy would have said.
-    `args` is what the tool is to be given: the call's own dict, or a new one with
-    defaults of the policy filled in and arguments changed, and then `modified` is true.
+    is simply allowed. `demands` are what the rules that asked want, by their ids, where the
+    verdict is `ask`: every one of them has to be met. `shadow` holds what rules in shadow mode
+    would have said, which counts for nothing. With `mode="shadow"` the verdict is what the
+    policy would have said. `args` is what the tool is to be given: the call's own dict, or a new
+    one with defaults of the policy filled in and arguments changed, and then `modified` is true.
     `missing` names what conditions wanted to know of the run and did not, as `user.tier`.
     `policy` is None where there was none, and the mode is then `observe`.
     """
@@ -44,9 +45,14 @@ class Ruling(msgspec.Struct, frozen=True, kw_only=True):
     mode: Mode
     modified: bool = False
     reasons: tuple[Reason, ...] = ()
-    groups: tuple[str, ...] = ()
+    demands: tuple[Demand, ...] = ()
     shadow: tuple[Reason, ...] = ()
     missing: tuple[str, ...] = ()
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """All who are named by any demand, for whoever shows them; empty means anyone."""
+        return tuple(sorted({name for demand in self.demands for name in demand.of}))
 
     def due(
         self, call: Call, facts: Facts, groups: Groups, space: str | None = None
@@ -135,6 +141,12 @@ class Policy(msgspec.Struct, frozen=True, eq=False, kw_only=True):
                     return replace(entry, name=name)
         return self._unlisted(name)
 
+    def demands(self) -> list[Demand]:
+        """What its rules demand of people, each once."""
+        entries = (*chain(*self.tools.values(), *self.prefixes.values()), self.stranger)
+        said = (rule.said.demand for entry in entries for rule in entry.rules)
+        return list(dict.fromkeys(demand for demand in said if demand is not None))
+
     def spent(self, run: RunRef, cost: int, groups: Groups) -> list[Charge]:
         """What a model turn counts towards: the limits over all tools that add up costs.
 
@@ -192,7 +204,7 @@ class Policy(msgspec.Struct, frozen=True, eq=False, kw_only=True):
             args,
             verdict=verdict,
             reasons=(*spoken, *hearing.changes),
-            groups=tuple(sorted(hearing.groups)) if verdict == "ask" else (),
+            demands=_demands(hearing, spoken) if verdict == "ask" else (),
             shadow=tuple(hearing.shadow),
             missing=tuple(dict.fromkeys(hearing.missing)),
         )
@@ -205,7 +217,7 @@ class Policy(msgspec.Struct, frozen=True, eq=False, kw_only=True):
         *,
         verdict: Verdict = "allow",
         reasons: tuple[Reason, ...] = (),
-        groups: tuple[str, ...] = (),
+        demands: tuple[Demand, ...] = (),
         shadow: tuple[Reason, ...] = (),
         missing: tuple[str, ...] = (),
     ) -> Ruling:
@@ -220,7 +232,7 @@ class Policy(msgspec.Struct, frozen=True, eq=False, kw_only=True):
             mode=self.mode,
             modified=args is not call.args,
             reasons=reasons,
-            groups=groups,
+            demands=demands,
             shadow=shadow,
             missing=missing,
         )
@@ -240,7 +252,7 @@ class Hearing:
         self.spoken: list[Reason] = []
         self.changes: list[Reason] = []
         self.shadow: list[Reason] = []
-        self.groups: set[str] = set()
+        self.demands: list[Demand] = []
         self.missing: list[str] = []
         self.seen_by: dict[str, Seen] = {}
 
@@ -272,7 +284,8 @@ class Hearing:
                 self.shadow.append(rule.reason)
                 continue
             self.spoken.append(rule.reason)
-            self.groups.update(rule.said.groups)
+            if rule.said.demand is not None:
+                self.demands.append(rule.said.demand)
 
     def _applies(self, rule: RulePolicy) -> bool:
         """Whether a rule applies; where that cannot be told, a denial is noted and it does not."""
@@ -286,6 +299,12 @@ class Hearing:
                 self.missing += lacking
                 self.spoken.append(rule.failed(lacking))
             return False
+
+
+def _demands(hearing: Hearing, spoken: list[Reason]) -> tuple[Demand, ...]:
+    """What those demand who asked. Where it was a `default`, that is the yes of anyone."""
+    asked = hearing.demands or [Demand(rule=spoken[0].id)]
+    return tuple(sorted(asked, key=lambda demand: demand.rule))
 
 
 def _strength(reason: Reason) -> int:

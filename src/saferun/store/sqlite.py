@@ -12,7 +12,7 @@ from typing import TypeAlias
 from saferun.config import Durability
 from saferun.errors import StoreError
 
-VERSION = 4
+VERSION = 5
 """Of the schema, in `PRAGMA user_version`. Migrations below lead up to it one by one."""
 
 APPLICATION = 0x5352_4E31
@@ -184,6 +184,66 @@ _MIGRATIONS: dict[int, str] = {
     -- Which entries are of which run: in the search index now, which has a file of its own.
     DROP TABLE frame;
     DELETE FROM meta WHERE name = 'indexed';
+    """,
+    5: """
+    -- Requests to people. `request` and `held`, the question and the call itself, are sealed under
+    -- a key of the request's own that lies outside of this file and goes when it ends. `moved` is
+    -- the entry that said last how it stands, and `decision` the one that asked, or else that lets
+    -- it start. Calls that are the `same` wait for one answer, that of their `lead`. An approved
+    -- one has `lease` microseconds.
+    -- What was asked before in another form can no longer be answered.
+    UPDATE approval SET state = 'cancelled' WHERE state IN ('pending', 'approved');
+    ALTER TABLE approval ADD COLUMN revision INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE approval ADD COLUMN moved INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE approval ADD COLUMN decision INTEGER;
+    ALTER TABLE approval ADD COLUMN tool TEXT NOT NULL DEFAULT '';
+    ALTER TABLE approval ADD COLUMN same BLOB;
+    ALTER TABLE approval ADD COLUMN lead TEXT;
+    ALTER TABLE approval ADD COLUMN held BLOB;
+    ALTER TABLE approval ADD COLUMN lease INTEGER NOT NULL DEFAULT 60000000;
+    ALTER TABLE approval ADD COLUMN refused INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE approval ADD COLUMN escalated INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX approval_moved ON approval (moved);
+    CREATE INDEX approval_same ON approval (same) WHERE same IS NOT NULL;
+    CREATE INDEX approval_lead ON approval (lead) WHERE lead IS NOT NULL;
+
+    -- Who has answered what, about which revision of a request.
+    CREATE TABLE vote (
+        approval TEXT NOT NULL, revision INTEGER NOT NULL, by TEXT NOT NULL,
+        approved INTEGER NOT NULL, reason TEXT, channel TEXT NOT NULL, at INTEGER NOT NULL,
+        glass INTEGER NOT NULL, PRIMARY KEY (approval, revision, by)
+    ) WITHOUT ROWID;
+
+    -- Answers that hold for further calls too, by whose they are.
+    CREATE TABLE permit (
+        id TEXT PRIMARY KEY, whose TEXT NOT NULL, until INTEGER NOT NULL, data BLOB NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX permit_whose ON permit (whose);
+
+    -- How far each channel has brought each request: the entry that it has shown last, and what
+    -- it needs to change what it has shown. `boot` is the process that is at it.
+    CREATE TABLE delivery (
+        approval TEXT NOT NULL, channel TEXT NOT NULL, boot TEXT, shown INTEGER NOT NULL,
+        receipt TEXT, tries INTEGER NOT NULL, due INTEGER NOT NULL, failed TEXT,
+        PRIMARY KEY (approval, channel)
+    ) WITHOUT ROWID;
+
+    -- What has come in from outside, so that nothing counts twice.
+    CREATE TABLE callback (
+        channel TEXT NOT NULL, id TEXT NOT NULL, until INTEGER NOT NULL,
+        PRIMARY KEY (channel, id)
+    ) WITHOUT ROWID;
+    CREATE INDEX callback_until ON callback (until);
+
+    -- What lets somebody answer from outside: the hash of a token that only their message has,
+    -- bound to what they were shown, and the digest of the code that goes with it.
+    CREATE TABLE ticket (
+        id INTEGER PRIMARY KEY, token BLOB NOT NULL UNIQUE, approval TEXT NOT NULL,
+        revision INTEGER NOT NULL, by TEXT NOT NULL, channel TEXT NOT NULL,
+        until INTEGER NOT NULL, code BLOB, message TEXT, tries INTEGER NOT NULL
+    );
+    CREATE INDEX ticket_approval ON ticket (approval, channel);
+    CREATE INDEX ticket_until ON ticket (until);
     """,
 }
 

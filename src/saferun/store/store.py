@@ -15,6 +15,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import msgspec
+
 from saferun.call import canonical
 from saferun.config import Durability, SigningTable, sqlite_path
 from saferun.errors import StoreError
@@ -22,6 +24,8 @@ from saferun.ledger import FORMAT, Frontier, LedgerEntry, Signs, encode, leaf_ha
 from saferun.store import sqlite
 from saferun.store.clock import Clock
 from saferun.store.custody import PATIENCE, Custody
+from saferun.store.envelope import Envelope, left
+from saferun.store.feed import Feed
 from saferun.store.keys import Keys
 from saferun.store.locks import Boot, FileLock, boots
 from saferun.store.rows import head
@@ -39,7 +43,7 @@ from saferun.store.signing import (
 )
 from saferun.store.trails import Trails
 from saferun.store.vault import Vault
-from saferun.store.work import Recover
+from saferun.store.work import Claim, Delivery, Recover
 from saferun.store.writer import Work, Writer
 
 if TYPE_CHECKING:
@@ -92,6 +96,7 @@ class Store:
         self.vault = Vault(folder_of(self.path), ledger)
         self._writer = Writer(self.path, durability, self._clock, self._stamp, self.vault, signer)
         self._turns: Turns | None = None
+        self._feed: Feed | None = None
         self._boot: Boot | None = None
         self._stamped = ("", b"")
         self._booting = threading.Lock()
@@ -106,6 +111,25 @@ class Store:
             from saferun.store import erasing
 
             erasing.resume(self)
+
+    @property
+    def feed(self) -> Feed:
+        """Tells what becomes of requests to people."""
+        if self._feed is None:
+            with self._booting:
+                if self._feed is None:
+                    self._feed = Feed(self.path)
+        return self._feed
+
+    def envelope(self, request: str) -> Envelope:
+        """What is kept of a request while it is open."""
+        return Envelope(folder_of(self.path), request)
+
+    def claim(self, request: str, channel: str) -> Delivery | None:
+        """Have this process be the one that brings a request by a channel; see `Claim`."""
+        return self.commit(
+            Claim(request=request, channel=channel, boot=self.boot, boots=self._boots)
+        )
 
     @property
     def boot(self) -> str:
@@ -165,6 +189,10 @@ class Store:
         """Whose sensitive values are kept under one key: a keyed digest, within a tenant."""
         return self.keys.digest(canonical.encode(("subject", tenant, whose)))
 
+    def credential(self, person: str, secret: str) -> bytes:
+        """The keyed digest that a person is known by, of the secret of theirs."""
+        return self.keys.digest(b"\0".join((b"login", person.encode(), secret.encode())))
+
     def alone(self) -> AbstractContextManager[sqlite3.Connection]:
         """Keep every writer out for a block, of all processes, and have the connection."""
         return self._writer.alone()
@@ -182,7 +210,26 @@ class Store:
 
         Opening a store does it too.
         """
+        self._sweep()
         return self.commit(Recover(self.boot, self._boots))
+
+    def _sweep(self) -> None:
+        """Destroy the keys of requests that have ended, where whoever ended them could not."""
+        kept = left(folder_of(self.path))
+        if not kept:
+            return
+        with self._looking() as connection:
+            for request in kept:
+                row = connection.execute(
+                    "SELECT state, deadline FROM approval WHERE id = ?", (request,)
+                ).fetchone()
+                # One of which there is no row yet is about to be asked.
+                if row is None:
+                    continue
+                state, deadline = msgspec.convert(row, tuple[str, int])
+                open_ = state in ("pending", "approved") and deadline >= self.now()
+                if not open_ and state != "executing":
+                    self.envelope(request).destroy()
 
     def ledger(self) -> Ledger:
         """The ledger's name and origin, and the keys that it has named, as they are now."""
@@ -233,6 +280,8 @@ class Store:
 
     def close(self) -> None:
         """Commit what rides, and end this process's life on the store. Idempotent."""
+        if self._feed is not None:
+            self._feed.close()
         self._writer.close()
         if self._boot is not None:
             self._boot.close()
@@ -343,17 +392,22 @@ _open_stores: "weakref.WeakSet[Store]" = weakref.WeakSet()
 def _before_fork() -> None:
     for store in list(_open_stores):
         store._writer.before_fork()  # noqa: SLF001 - the hooks are the store's own
+        if store._feed is not None:  # noqa: SLF001
+            store._feed.before_fork()  # noqa: SLF001
 
 
 def _after_in_parent() -> None:
     for store in list(_open_stores):
         store._writer.after_fork_in_parent()  # noqa: SLF001
+        if store._feed is not None:  # noqa: SLF001
+            store._feed.after_fork_in_parent()  # noqa: SLF001
 
 
 def _after_in_child() -> None:
     for store in list(_open_stores):
         store._writer.after_fork_in_child()  # noqa: SLF001
         store._turns = None  # noqa: SLF001
+        store._feed = None  # noqa: SLF001
         store.trails.forget()
         store._booting = threading.Lock()  # noqa: SLF001
         if store._boot is not None:  # noqa: SLF001

@@ -120,6 +120,7 @@ class Transaction:
         self.vault = vault
         self.made: dict[bytes, AESGCM] = {}
         self._connection = connection
+        self._sent = False
         self._memory = memory
         self._stamp = stamp
         row = connection.execute(_HEAD).fetchone()
@@ -307,7 +308,7 @@ class Transaction:
     def idle(self) -> bool:
         """Whether there is nothing to commit."""
         return self._size == self._memory.size and not (
-            self._bodies or self._writes or self._settled
+            self._bodies or self._writes or self._settled or self._sent
         )
 
     def read(self, statement: str, *values: object) -> tuple[object, ...] | None:
@@ -425,6 +426,7 @@ class Transaction:
             execute(f"DELETE FROM head WHERE seq IN ({marks})", ended)  # noqa: S608 - marks alone
             self._ended += ended
             del self._settled[:settled]
+        self._sent = self._sent or writes > 0
         for statement, values in self._writes[:writes]:
             execute(statement, values)
         del self._writes[:writes]

@@ -15,6 +15,7 @@ from saferun.errors import PolicyError
 from saferun.policy import Policy, restore
 from saferun.policy.document import Rule
 from saferun.policy.form import expand
+from saferun.policy.parse.demand import DEMAND
 from saferun.policy.source import Path as Place
 
 MAX_MUTANTS = 500
@@ -112,7 +113,9 @@ def _rule(at: Place, said: dict[str, Any], rule: Rule, args: Any) -> Iterator[Ch
     yield at, f"the rule `{rule.id}` is gone", _GONE
     if rule.answer is not None:
         new = _FLIPPED[rule.answer]
-        flipped = {key: each for key, each in said.items() if key != rule.answer} | {new: True}
+        # What stands beside `ask` would not load without it.
+        lost = {rule.answer, *(DEMAND if rule.answer == "ask" else ())}
+        flipped = {key: each for key, each in said.items() if key not in lost} | {new: True}
         what = f"the rule `{rule.id}` says `{new}` instead of `{rule.answer}`"
         yield at, what, flipped
     if rule.when is not None:

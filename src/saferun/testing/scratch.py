@@ -14,7 +14,7 @@ from saferun.config import ApprovalTable, Config
 from saferun.gate import Gate
 from saferun.policy import Policy
 from saferun.store import Store
-from saferun.testing.channel import Remembering
+from saferun.testing.channel import Everybody, Remembering
 from saferun.testing.clock import Clock
 
 
@@ -36,7 +36,11 @@ class ScratchGate(Gate):
         folder = TemporaryDirectory(prefix="saferun-")
         url = f"sqlite:///{Path(folder.name, 'saferun.db')}"
         own = msgspec.structs.replace(
-            settings, store=url, durability="process", approval=ApprovalTable()
+            settings,
+            store=url,
+            durability="process",
+            approval=ApprovalTable(),
+            groups=Everybody(),
         )
         store = Store(url, ledger=own.ledger, durability="process", clock=clock, checkpoints=False)
         self._end = weakref.finalize(self, _end, store, folder)

@@ -31,15 +31,20 @@ _WORDS = {
     "assignment": "which policy holds",
     "blob": "large values",
     "call": "calls that came with an id",
+    "callback": "messages from outside that have come once",
     "run": "runs",
     "checkpoint": "checkpoints",
     "counters": "counters of limits, budgets and breakers",
+    "delivery": "how far requests were brought to people",
     "opening": "values that can be opened",
+    "permit": "grants",
     "person": "people and their secrets",
     "pin": "versions that runs keep",
     "subject": "keys of subjects",
     "switch": "what is stopped",
+    "ticket": "letters with a code",
     "version": "versions of policies",
+    "vote": "answers of people",
 }
 """What tables hold, for people."""
 

@@ -55,6 +55,15 @@ _ENDS = {
     "opened": DENIED,
     "unknown": ASKED,
     "requested": ASKED,
+    "escalated": ASKED,
+    "voted": ALLOWED,
+    "granted": ALLOWED,
+    "edited": MODIFIED,
+    "refused": DENIED,
+    "expired": DENIED,
+    "cancelled": DENIED,
+    "stale": DENIED,
+    "revoked": DENIED,
 }
 """How it went, at a glance."""
 
@@ -226,7 +235,9 @@ def _brief(hit: "Hit") -> str:
             said = fields.get("error") or fields.get("reason") or fields.get("result")
         case "model" | "user":
             said = fields.get("output", fields.get("text"))
-        case "approval" | "control" | "erasure" | "key" | "restart":
+        case "approval":
+            said = _approval(fields)
+        case "control" | "erasure" | "key" | "restart":
             words = [f"by {fields['by']}" if fields.get("by") else "", fields.get("reason") or ""]
             said = ": ".join(word for word in words if word)
         case "run":
@@ -240,3 +251,14 @@ def _brief(hit: "Hit") -> str:
     if said is None:
         return ""
     return inert(said, _BRIEF) if isinstance(said, str) else shown(said, _BRIEF)
+
+
+def _approval(fields: Mapping[str, Any]) -> str:
+    """Who has done what with a request, or why what they did does not count."""
+    by = f"by {fields['by']}" if fields.get("by") else fields.get("channel") or ""
+    glass = "breaking the glass" if fields.get("glass") else ""
+    joins = f"with {fields['joins']}" if fields.get("joins") else ""
+    head = ", ".join(filter(None, (by, glass, joins, fields.get("grant"))))
+    if fields.get("why"):
+        return f"{fields['why']}{f', {head}' if head else ''}"
+    return ": ".join(filter(None, (head, fields.get("reason"))))

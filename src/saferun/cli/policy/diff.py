@@ -22,10 +22,12 @@ from saferun.cli.screen import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rich.console import Console
     from rich.text import Text
 
-    from saferun.call import PolicyRef
+    from saferun.call import Demand, PolicyRef
     from saferun.policy.analysis import Change, Difference, Example, Moved, ToolDifference
 
 _VALUE = 60
@@ -187,10 +189,18 @@ def _print_example(console: "Console", example: "Example") -> None:
     if example.old_args is not None and example.new_args is not None:
         given = f"given {shown(example.old_args, _VALUE)} → {shown(example.new_args, _VALUE)}"
         put(console, beside(console, Text("          "), Text(given, MODIFIED.style)))
-    if example.old == example.new == "ask" and example.old_groups != example.new_groups:
-        who = [", ".join(each) or "anyone" for each in (example.old_groups, example.new_groups)]
-        asked = Text(f"asks {inert(who[0])} → {inert(who[1])}")
-        put(console, beside(console, Text("          "), asked))
+    if example.old == example.new == "ask":
+        wanted = [_wanted(each) for each in (example.old_demands, example.new_demands)]
+        if wanted[0] != wanted[1]:
+            asked = Text(f"needs {inert(wanted[0])} → {inert(wanted[1])}")
+            put(console, beside(console, Text("          "), asked))
+
+
+def _wanted(demands: "Iterable[Demand]") -> str:
+    from saferun.policy.analysis.demand import essential
+    from saferun.policy.demand import sentence
+
+    return ", and ".join(sentence(demand) for demand in essential(demands))
 
 
 def _turn(old: str, new: str) -> "Text":

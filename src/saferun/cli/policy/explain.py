@@ -210,6 +210,8 @@ def _print_explanation(console: "Console", tool: str, explanation: "Explanation"
 def _print_rule(console: "Console", spoken: "Spoken") -> None:
     from rich.text import Text
 
+    from saferun.policy.demand import sentence
+
     mark = VERDICTS[spoken.effect]
     lead = Text.assemble("  ", (f"{mark.icon} ", mark.style))
     said = Text.assemble((inert(spoken.id), "bold"), f"  {inert(spoken.message)}")
@@ -221,3 +223,6 @@ def _print_rule(console: "Console", spoken: "Spoken") -> None:
         lead.append(f"{inert(clause.text, _CLAUSE):{column}}  ")
         seen = Text(shown(clause.value, _VALUE), "dim" if clause.holds else "bold")
         put(console, beside(console, lead, seen))
+    if spoken.demand:
+        lead = Text.assemble("      ", ("needs  ", "dim"))
+        put(console, beside(console, lead, Text(inert(sentence(spoken.demand)))))

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from itertools import product
 from typing import Any, NamedTuple
 
+from saferun.policy.analysis.demand import bare
 from saferun.policy.analysis.situation import Known, Situation
 from saferun.policy.document import Rule, Scope, Tool
 from saferun.policy.policy import Policy
@@ -153,7 +154,8 @@ def rule_meaning(rule: Rule, inputs: dict[str, Any]) -> Any:
         read = {".".join(path) for path in rule.when.reads}
         about = [(name, schema) for name, schema in inputs.items() if _touches(name, read)]
         condition = (rule.when.text, sorted(about, key=repr))
-    return rule.answer, sorted(rule.groups), rule.args, condition, rule.sets, rule.clamps
+    demand = bare(rule.demand) if rule.demand is not None else None
+    return rule.answer, demand, rule.args, condition, rule.sets, rule.clamps
 
 
 def _touches(name: str, read: set[str]) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from saferun.control import COST, Breaker, Limit, Loops
 from saferun.control.amount import said
 from saferun.control.limit import duration
+from saferun.policy.analysis.demand import turns
 from saferun.policy.analysis.difference import Change
 from saferun.policy.document import Cost, Document, Tool
 from saferun.policy.policy import Policy
@@ -19,6 +20,7 @@ from saferun.policy.wording import named
 _APART = frozenset(("id", "message", "line", "disclose", "name"))
 """What a limit says that has no part in what it counts and how far."""
 
+_FREER = {True: ", which is laxer", False: ", which is stricter", None: ""}
 _TIMES = frozenset(("poll_for", "slow_after", "open_for", "open_max", "lease"))
 _MONEY = frozenset(("spike_floor",))
 
@@ -103,6 +105,22 @@ def _entry(was: _Entry | None, now: _Entry | None) -> Iterator[Change]:
     if one != other:
         message = f"the rules of {now.name} in shadow: {_said(one)} before, {_said(other)} now"
         yield Change(code="shadow", tool=now.tool.name, message=message)
+    yield from _demands(was, now)
+
+
+def _demands(was: _Entry, now: _Entry) -> Iterator[Change]:
+    """What rules that go on asking demand otherwise."""
+    before = {rule.id: rule for rule in was.tool.rules}
+    for rule in now.tool.rules:
+        other = before.get(rule.id)
+        if other is None or other.demand is None or rule.demand is None:
+            continue
+        if other.shadow or rule.shadow:
+            continue
+        for turn in turns(other.demand, rule.demand):
+            what = f"`{turn.word}` of the rule {named(rule.id)}"
+            message = f"{what}: {turn.old} before, {turn.new} now{_FREER[turn.laxer]}"
+            yield Change(code="demand", tool=now.tool.name, message=message, laxer=turn.laxer)
 
 
 def _settings(was: Loops | Breaker | None, now: Loops | Breaker | None) -> Iterator[str]:

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from saferun.policy.analysis.answers import ANSWERS, Answers, answers, nothing
 from saferun.policy.analysis.cell import MAX_CELLS, Cell, Kind, Standing, cells, kinds, meaning
 from saferun.policy.analysis.change import changes
+from saferun.policy.analysis.demand import ANYONE, bare, essential
 from saferun.policy.analysis.difference import Difference, Example, Moved, ToolDifference
 from saferun.policy.analysis.region import is_empty, is_inhabited, read_alike, schema_of
 from saferun.policy.analysis.trial import MAX_EXAMPLES, examples
@@ -129,11 +130,12 @@ def _answered_alike(was: Standing, now: Standing) -> bool:
             if argument.default is not UNSET
         }
         asking = [
-            (repr(rule.args), sorted(rule.groups))
+            (repr(rule.args), bare(rule.demand))
             for rule in standing.rules
-            if rule.answer == "ask"
+            if rule.demand is not None
         ]
-        whom = sorted(asking) if any(groups for _, groups in asking) else []
+        # Whichever rule it is that asks, the yes of anyone is the same.
+        whom = sorted(map(repr, asking)) if any(wanted != ANYONE for _, wanted in asking) else []
         return repr(defaults), standing.entry.opaque, whom
 
     return rest(was) == rest(now)
@@ -143,7 +145,8 @@ def _distinct(shown: Iterable[Example]) -> Iterator[Example]:
     """The first example of each change of verdict by the same rules."""
     seen = set()
     for each in shown:
-        key = (each.old, each.new, each.old_rules, each.new_rules, each.old_groups, each.new_groups)
+        wanted = essential(each.old_demands), essential(each.new_demands)
+        key = (each.old, each.new, each.old_rules, each.new_rules, wanted)
         if (key, each.new_args is None) not in seen:
             seen.add((key, each.new_args is None))
             yield each

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from saferun.call import PolicyRef, Verdict
+from saferun.call import Demand, PolicyRef, Verdict
 from saferun.policy.document import Answer
 
 
@@ -13,8 +13,8 @@ class Example(msgspec.Struct, frozen=True, kw_only=True):
 
     `known` holds what is known beside the arguments, by dotted names such as `user.tier`.
     `old_rules` and `new_rules` are the ids of all that spoke. `given` says that the tool would
-    be given other arguments; then, `old_args` and `new_args` are these. `groups` says that
-    others may answer.
+    be given other arguments; then, `old_args` and `new_args` are these. `old_demands` and
+    `new_demands` are what has to be met where a person is asked.
     """
 
     tool: str
@@ -26,8 +26,8 @@ class Example(msgspec.Struct, frozen=True, kw_only=True):
     new_rules: tuple[str, ...]
     old_args: dict[str, Any] | None = None
     new_args: dict[str, Any] | None = None
-    old_groups: tuple[str, ...] = ()
-    new_groups: tuple[str, ...] = ()
+    old_demands: tuple[Demand, ...] = ()
+    new_demands: tuple[Demand, ...] = ()
 
 
 class Moved(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,13 +60,16 @@ class ToolDifference(msgspec.Struct, frozen=True, kw_only=True):
 class Change(msgspec.Struct, frozen=True, kw_only=True):
     """One setting that is another one now. `code` is for programs, `message` for people.
 
-    `resets` names the limit whose counters start at nothing under the new version.
+    `resets` names the limit whose counters start at nothing under the new version. `laxer` says
+    of what is demanded of people that it is easier to meet now, or lets them do more; False that
+    it is harder, and None that it is neither or that nobody can tell.
     """
 
     code: str
     message: str
     tool: str | None = None
     resets: str | None = None
+    laxer: bool | None = None
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):

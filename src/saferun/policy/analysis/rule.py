@@ -9,6 +9,7 @@ from typing import Any
 
 from jsonschema_rs.canonical import CanonicalizationError
 
+from saferun.policy.analysis.demand import bare, implies
 from saferun.policy.analysis.note import Note
 from saferun.policy.analysis.region import Region, covers, is_empty, read_alike, region
 from saferun.policy.document import UNSET, Argument, Rule, Scope, Tool
@@ -42,9 +43,9 @@ def rule_notes(tool: Tool, at: Path) -> Iterator[Note]:
             continue
         other = _shadowing(tool, position)
         if other is not None:
-            same = "also" if other.answer == rule.answer else "and that beats it"
             what = f"{named(other.id)} (line {other.line}) {_SAID[other.answer or 'deny']}"
-            why = f"{what} all calls that this rule is about, {same}; it decides nothing"
+            how = _beside(rule, other)
+            why = f"{what} all calls that this rule is about, {how}; it decides nothing"
             yield Note("shadowed-rule", why, path)
 
 
@@ -115,15 +116,23 @@ def _shadowing(tool: Tool, position: int) -> Rule | None:
     return None
 
 
+def _beside(rule: Rule, other: Rule) -> str:
+    """How a rule stands to one that leaves it nothing to decide."""
+    if other.answer != rule.answer:
+        return "and that beats it"
+    if rule.demand is None or other.demand is None or bare(rule.demand) == bare(other.demand):
+        return "also"
+    return "and demands more"
+
+
 def _says_all(tool: Tool, other: Rule, rule: Rule) -> bool:
     """Whether `other` leaves `rule` nothing to decide."""
     mine, theirs = rule.answer or "allow", other.answer or "allow"
     if _STRENGTH[theirs] < _STRENGTH[mine]:
         return False
-    if mine == theirs == "ask" and not set(rule.groups) <= set(other.groups):
-        # Whoever is named by either may answer.
-        return False
-    if mine == theirs == "ask" and bool(rule.groups) != bool(other.groups):
+    wanted, theirs_too = rule.demand, other.demand
+    if wanted is not None and theirs_too is not None and not implies(theirs_too, wanted):
+        # Both have to be met, and the other one has not this one in it.
         return False
     condition = rule.when.text if rule.when is not None else None
     if other.when is not None and other.when.text != condition:

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, combinations, islice, product
 from typing import Any, NamedTuple
 
-from saferun.call import canonical
+from saferun.call import Demand, canonical
 from saferun.policy.analysis.cell import Standing, rule_meaning
+from saferun.policy.analysis.demand import essential
 from saferun.policy.analysis.difference import Example
 from saferun.policy.analysis.sample import near, simplicity, values
 from saferun.policy.analysis.situation import NOW, Known, Situation
@@ -53,7 +54,7 @@ class _Verdicts(NamedTuple):
     new_rules: tuple[str, ...]
     failed: tuple[bool, bool]
     regiven: bool
-    groups: tuple[tuple[str, ...], tuple[str, ...]]
+    demands: tuple[tuple[Demand, ...], tuple[Demand, ...]]
 
 
 def examples(
@@ -109,12 +110,13 @@ class _Trial:
         """What the policies say where they disagree, None where they do not."""
         was, now = self._ruled(tried)
         regiven = was.verdict == now.verdict != "deny" and not _same(was.args, now.args)
-        groups = (was.groups, now.groups) if was.verdict == now.verdict else ((), ())
-        if was.verdict == now.verdict and not regiven and groups[0] == groups[1]:
+        asked = was.verdict == now.verdict == "ask"
+        wanted = (essential(was.demands), essential(now.demands)) if asked else ((), ())
+        if was.verdict == now.verdict and not regiven and wanted[0] == wanted[1]:
             return None
         failed = (_failed(was), _failed(now))
         return _Verdicts(
-            was.verdict, now.verdict, _spoke(was), _spoke(now), failed, regiven, groups
+            was.verdict, now.verdict, _spoke(was), _spoke(now), failed, regiven, wanted
         )
 
     def shrunk(self, tried: Situation, said: _Verdicts) -> Situation:
@@ -142,8 +144,8 @@ class _Trial:
             new_rules=_spoke(now),
             old_args=was.args if regiven else None,
             new_args=now.args if regiven else None,
-            old_groups=was.groups,
-            new_groups=now.groups,
+            old_demands=was.demands,
+            new_demands=now.demands,
         )
 
     def situations(self, moved: Iterable[Any]) -> Iterator[Situation]:

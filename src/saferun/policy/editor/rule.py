@@ -1,14 +1,13 @@
 """One rule of a tool: what it says, whom and which calls it concerns, and what it changes."""
 
 from saferun.policy.editor import name
+from saferun.policy.editor.demand import DEMAND, SEVERAL, YES
 from saferun.policy.editor.keyword import bound
 from saferun.policy.editor.shape import (
     Schema,
-    any_of,
     by_name,
     by_type,
     closed,
-    many,
     one_of,
     text,
     use,
@@ -16,13 +15,10 @@ from saferun.policy.editor.shape import (
 from saferun.policy.expression.parse import MAX_TEXT
 from saferun.policy.parse.whole import MODES
 
-_YES: Schema = {"const": True}
-_SEVERAL = many("Any of these.", name.ANY, minItems=1, uniqueItems=True)
-
 
 def _whom(what: str, example: str) -> Schema:
     said = f"The {what}, or several of which it is one."
-    return by_type(said, name.ANY, _SEVERAL, examples=[example])
+    return by_type(said, name.ANY, SEVERAL, examples=[example])
 
 
 FOR = closed(
@@ -53,16 +49,10 @@ RULE = closed(
         "id": name.ID,
         "allow": {
             "description": "The call is allowed, unless another rule asks or denies.",
-            **_YES,
+            **YES,
         },
-        "ask": any_of(
-            "A person has to approve the call: anyone in one of these groups, one of these "
-            "people, or with `true` anyone.",
-            _YES,
-            _SEVERAL,
-            examples=[["finance"], True],
-        ),
-        "deny": {"description": "The call is denied.", **_YES},
+        **DEMAND,
+        "deny": {"description": "The call is denied.", **YES},
         "set": by_name(
             "Values that these arguments are given before the tool runs. The call is then decided "
             "on with them.",
@@ -110,4 +100,8 @@ RULE = closed(
         {"required": ["deny"]},
         {"anyOf": [{"required": ["set"]}, {"required": ["clamp"]}]},
     ],
+    **{
+        "if": {"anyOf": [{"required": [word]} for word in DEMAND]},
+        "then": {"required": ["ask"]},
+    },
 )

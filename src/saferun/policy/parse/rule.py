@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from saferun.policy import form
 from saferun.policy.document import Answer, Argument, Clamp, Rule, Scope
 from saferun.policy.expression import Expression, ExpressionError, Type, compile_expression
+from saferun.policy.parse.demand import DEMAND, demand
 from saferun.policy.parse.schema import Schemas, fits
 from saferun.policy.parse.whole import MODES, Whole, speakable, unknown, words
 from saferun.policy.part import Part
@@ -19,6 +20,7 @@ _RULE = (
     "id",
     "allow",
     "ask",
+    *DEMAND,
     "deny",
     "set",
     "clamp",
@@ -57,10 +59,14 @@ def rule(whole: Whole, schemas: Schemas, path: Path, body: Any, owner: Owner) ->
     for both in part.mapping("set").keys() & part.mapping("clamp").keys():
         what = "what is set to a value needs no range; leave one of the two out"
         part.fault(("clamp", both), "value", what)
+    for answer in said:
+        if answer != "ask" and part[answer] is not True:
+            part.fault((answer,), "type", f"expected `true`; {found(part[answer])}")
+    own = whole.id(part)
     return Rule(
-        id=whole.id(part),
+        id=own,
         answer=None if changes else said[0] if said else "deny",
-        groups=_groups(part) if said else (),
+        demand=demand(part, own, owner.args),
         args=_fragments(schemas, part, owner) if "args" in part else None,
         when=_condition(part, owner) if "when" in part else None,
         scope=scope(part) if "for" in part else None,
@@ -88,21 +94,6 @@ def scope(part: Part) -> Scope:
     if not allowed and part.source.sound(about.path):
         about.fault((), "value", "`for` says at least one of " + ", ".join(_FOR))
     return Scope(**allowed)
-
-
-def _groups(part: Part) -> tuple[str, ...]:
-    """Who may answer, if the rule asks; `true` is anyone, and all that the others say."""
-    for answer in ANSWERS:
-        if answer not in part or part[answer] is True:
-            continue
-        if answer != "ask":
-            part.fault((answer,), "type", f"expected `true`; {found(part[answer])}")
-        elif not isinstance(part["ask"], list) or not part["ask"]:
-            what = "expected a list of groups or people, or `true` for anyone"
-            part.fault(("ask",), "type", f"{what}; {found(part['ask'])}")
-        else:
-            return words(part, "ask", "the name of a group or a person")
-    return ()
 
 
 def _condition(part: Part, owner: Owner) -> Expression | None:

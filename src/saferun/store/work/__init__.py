@@ -5,15 +5,28 @@ their number and time, keys are digested. Under the lock stand only the reads th
 exact and the decision that follows from them, which `saferun.admission` makes.
 """
 
-from saferun.store.work.admit import Admit, Admitted, Watched, run_of
-from saferun.store.work.answer import Answer, Request
+from saferun.store.work.admit import Admit, Admitted, Recorded, Watched, run_of
 from saferun.store.work.append import Append, Blob, Import, Opening, Seal
+from saferun.store.work.ask import Answer, Ask
 from saferun.store.work.find_out import BY_CHECK, Cleared, FindOut, Known
 from saferun.store.work.look import Look, PastOf
 from saferun.store.work.recover import Recover
 from saferun.store.work.settle import Fared, Settle
 from saferun.store.work.succeed import Restart, Rotate
+from saferun.store.work.ticket import Issue, Present, Sent, Ticket
 from saferun.store.work.turn import Turn
+from saferun.store.work.vote import (
+    Cast,
+    Claim,
+    Delivered,
+    Delivery,
+    Edit,
+    Escalate,
+    Note,
+    Once,
+    Revoke,
+    Voted,
+)
 
 __all__ = [
     "BY_CHECK",
@@ -21,22 +34,37 @@ __all__ = [
     "Admitted",
     "Answer",
     "Append",
+    "Ask",
     "Blob",
+    "Cast",
+    "Claim",
     "Cleared",
+    "Delivered",
+    "Delivery",
+    "Edit",
+    "Escalate",
     "Fared",
     "FindOut",
     "Import",
+    "Issue",
     "Known",
     "Look",
+    "Note",
+    "Once",
     "Opening",
     "PastOf",
+    "Present",
+    "Recorded",
     "Recover",
-    "Request",
     "Restart",
+    "Revoke",
     "Rotate",
     "Seal",
+    "Sent",
     "Settle",
+    "Ticket",
     "Turn",
+    "Voted",
     "Watched",
     "run_of",
 ]

@@ -1,15 +1,15 @@
 """Whether a call is let through, in one transaction with all that this moves."""
 
 import re
-import secrets
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from saferun import admission
-from saferun.admission import NOTHING, Admission, Due, Hold, State
+from saferun import admission, approval
+from saferun.admission import NOTHING, Admission, Due, Hold
+from saferun.approval import Grant, State
 from saferun.call import Mode, Outcome, Reason, RunRef, Verdict
 from saferun.control import Charge, Switch
 from saferun.ledger import (
@@ -26,14 +26,15 @@ from saferun.ledger import (
 )
 from saferun.store.transaction import NOBODY, Intent, Transaction
 from saferun.store.versions import Pin, Pinned, Version
-from saferun.store.work.answer import Request, move
 from saferun.store.work.append import Blob, Opening, Seal
+from saferun.store.work.ask import Ask, free, move
 from saferun.store.work.held import kept
 from saferun.store.work.turn import BY_ITSELF, turned
 
-Again: TypeAlias = Literal["version", "trail", "request"]
+Again: TypeAlias = Literal["version", "trail", "request", "edited"]
 """Why nothing was decided yet: the run keeps another version of the policy, its past has to be
-read anew, or a control wants a person asked and no question was prepared."""
+read anew, a control wants a person asked and no question was prepared, or people have changed the
+call meanwhile, about which they were asked by a process that is gone."""
 
 
 AGGREGATED = 60_000_000
@@ -50,7 +51,8 @@ class Admitted(msgspec.Struct, frozen=True):
     `pinned` is the version that the run keeps, where `Admit` wanted to know. With `again`,
     nothing was decided, `seq` is -1, and the call comes back with what it lacked. `holds` is
     what was counted of the call, and `at` when, in microseconds since 1970, UTC. `paid` says
-    that what the run owed is counted.
+    that what the run owed is counted. Of a request that stands, `revision` counts its edits and
+    `deadline` is when it ends; `told` says that it is new, and people are to be told.
     """
 
     seq: int
@@ -67,6 +69,9 @@ class Admitted(msgspec.Struct, frozen=True):
     holds: tuple[Hold, ...] = ()
     at: int = 0
     paid: bool = False
+    revision: int = 0
+    deadline: int = 0
+    told: bool = False
 
 
 class Watched(msgspec.Struct, frozen=True):
@@ -120,6 +125,8 @@ class _Standing(msgspec.Struct, frozen=True):
     before: State
     now: State
     overrides: frozenset[str]
+    revision: int
+    deadline: int
 
 
 class Admit(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,7 +152,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
     run: RunRef | None = None
     watched: Watched | None = None
     due: Due = NOTHING
-    request: Request | None = None
+    request: Ask | None = None
     nobody: Reason | None = None
     blobs: Sequence[Blob] = ()
     keeps: Sequence[Version] = ()
@@ -177,6 +184,13 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
         verdict, standing = entry.verdict, None
         if self.request is not None:
             standing = self._standing(tx, self.request)
+            if (
+                standing is not None
+                and standing.now == "stale"
+                and standing.revision > 0
+                and standing.id != self.request.id
+            ):
+                return msgspec.structs.replace(_undecided("edited"), approval_id=standing.id)
             if verdict == "ask" and entry.mode == "enforce":
                 # Tried as what it becomes if a person says yes.
                 verdict, asks = "allow", True
@@ -235,8 +249,8 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
         found = (each for each in tx.switches if each.stops(self.entry.tool, self.run))
         return next(found, None)
 
-    def _standing(self, tx: Transaction, asked: Request) -> _Standing | None:
-        columns = "SELECT id, state, binding, deadline, overrides FROM approval"
+    def _standing(self, tx: Transaction, asked: Ask) -> _Standing | None:
+        columns = "SELECT id, state, binding, deadline, overrides, revision FROM approval"
         row = tx.read(f"{columns} WHERE id = ?", asked.id)
         if row is None and self.key is not None:
             row = tx.read(
@@ -244,13 +258,14 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
             )
         if row is None:
             return None
-        found, state, binding, deadline, overrides = msgspec.convert(
-            row, tuple[str, State, bytes, int, str]
+        found, state, binding, deadline, overrides, revision = msgspec.convert(
+            row, tuple[str, State, bytes, int, str, int]
         )
-        stands = admission.standing(
+        stands = approval.standing(
             state, binding=binding, asked=asked.binding, deadline=deadline, now=tx.now
         )
-        return _Standing(found, state, stands, frozenset(overrides.split()))
+        overridden = frozenset(overrides.split())
+        return _Standing(found, state, stands, overridden, revision, deadline)
 
     def _ask(self, tx: Transaction, tried: Admission, standing: _Standing | None) -> Admitted:
         if self.nobody is not None:
@@ -264,52 +279,100 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
         if self.request is None:
             return _undecided("request")
         if standing is None:
-            return self._request(tx, self.request.id, tried.reasons)
+            grant = self._grant(tx, self.request, tried.reasons)
+            if grant is not None:
+                return self._granted(tx, grant)
+            return self._request(tx, self.request, tried.reasons)
         if standing.now == "approved" and tried.verdict == "ask":
             # A control has come to object since: that is new, and nobody has answered it.
             move(tx, standing.id, "stale", self.request.entry)
-            return self._request(tx, _request_id(), tried.reasons)
+            return _undecided("request")
         if standing.now == "pending":
             return Admitted(
-                -1, "ask", tried.reasons, starts=False, approval_id=standing.id, mode="enforce"
+                -1,
+                "ask",
+                tried.reasons,
+                starts=False,
+                approval_id=standing.id,
+                mode="enforce",
+                revision=standing.revision,
+                deadline=standing.deadline,
             )
         if standing.now == "approved":
-            tx.write("UPDATE approval SET state = 'executing' WHERE id = ?", standing.id)
-            return self._decide(tx, tried, approval=standing.id)
+            tx.write(
+                "UPDATE approval SET state = 'executing', moved = ?, decision = ? WHERE id = ?",
+                *(tx.size, tx.size, standing.id),
+            )
+            return self._decide(tx, tried, request=standing.id)
         if standing.now != standing.before:
             move(tx, standing.id, standing.now, self.request.entry)
-        refused = Admission("deny", (admission.refusal(standing.now), *tried.reasons))
-        return self._decide(tx, refused, approval=standing.id)
+            free(tx, standing.id)
+        refused = Admission("deny", (approval.refusal(standing.now), *tried.reasons))
+        return self._decide(tx, refused, request=standing.id)
 
-    def _request(self, tx: Transaction, own: str, reasons: tuple[Reason, ...]) -> Admitted:
-        assert self.request is not None
-        asked = self.request
+    def _grant(self, tx: Transaction, asked: Ask, reasons: tuple[Reason, ...]) -> Grant | None:
+        """The grant by which this call runs without being asked about, if there is one."""
+        rows = tx.rows("SELECT data FROM permit WHERE whose = ? AND until > ?", asked.whose, tx.now)
+        asks = frozenset(each.id for each in reasons if each.effect == "ask")
+        for (data,) in rows:
+            grant = msgspec.json.decode(msgspec.convert(data, bytes), type=Grant)
+            if grant.covers(
+                whose=asked.whose,
+                run=asked.root,
+                digest=asked.question.digest,
+                parts=asked.parts,
+                asks=asks,
+                policy=None if self.entry.policy is None else self.entry.policy.version,
+                now=tx.now,
+            ):
+                return grant
+        return None
+
+    def _granted(self, tx: Transaction, grant: Grant) -> Admitted:
+        """Let the call run by a grant, if the controls that it does not speak of let it."""
+        tried = self._tried(tx, "allow", frozenset(grant.answers))
+        return self._decide(tx, tried, grant=grant.id)
+
+    def _request(self, tx: Transaction, asked: Ask, reasons: tuple[Reason, ...]) -> Admitted:
+        if asked.refused_before(tx):
+            return self._decide(tx, Admission("deny", (approval.REFUSED_BEFORE, *reasons)))
         paced = admission.asking(asked.pace, tx.group, tx.now)
         if isinstance(paced, Admission):
             reasons = (*paced.reasons, *reasons)
             return self._decide(tx, msgspec.structs.replace(paced, reasons=reasons))
         self._pay(tx)
         tx.put(*paced)
-        deadline = tx.now + asked.deadline
         other, _ = self._other(tx)
         entry = msgspec.structs.replace(
-            self.entry, verdict="ask", mode="enforce", reasons=reasons, approval=own, other=other
+            self.entry,
+            verdict="ask",
+            mode="enforce",
+            reasons=reasons,
+            approval=asked.id,
+            other=other,
         )
         seq = tx.append(encode(entry))
         self._keep_beside(tx)
-        told = msgspec.structs.replace(asked.entry, id=own, deadline=deadline, reasons=reasons)
-        tx.append(encode(told))
-        tx.write(
-            "INSERT INTO approval (id, state, call, binding, deadline, request, overrides)"
-            " VALUES (?, 'pending', ?, ?, ?, ?, ?)",
-            *(own, self.key, asked.binding, deadline, asked.shown),
-            " ".join(reason.id for reason in reasons),
-        )
+        told = asked.write(tx, reasons, seq)
         return Admitted(
-            seq, "ask", reasons, starts=False, approval_id=own, mode="enforce", paid=True
+            seq,
+            "ask",
+            reasons,
+            starts=False,
+            approval_id=asked.id,
+            mode="enforce",
+            paid=True,
+            deadline=tx.now + asked.deadline,
+            told=told,
         )
 
-    def _decide(self, tx: Transaction, tried: Admission, approval: str | None = None) -> Admitted:
+    def _decide(
+        self,
+        tx: Transaction,
+        tried: Admission,
+        request: str | None = None,
+        grant: str | None = None,
+    ) -> Admitted:
         verdict, reasons, mode = tried.verdict, tried.reasons, tried.mode
         halted = bool(reasons) and reasons[0].source == "stop"
         repeats = 0
@@ -323,7 +386,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
         self._pay(tx)
         for moved in (*tried.moves, *moves) if moves else tried.moves:
             tx.put(*moved)
-        seq = tx.append(self._rest(tried, approval, other, repeats))
+        seq = tx.append(self._rest(tried, request, grant, other, repeats))
         if halted:
             tx.halt(self._same(), seq)
         if self.watched is not None:
@@ -333,7 +396,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
         holds: tuple[Hold, ...] = ()
         if starts:
             holds = admission.holds(self.due) if verdict == "allow" and self.due.charges else ()
-            tx.open(Intent(seq, self.boot, self.key, approval, kept(holds)))
+            tx.open(Intent(seq, self.boot, self.key, request, kept(holds)))
         # What has started is on record, whatever would have been denied for now.
         if self.key is not None and (starts or not _passes(tried)):
             tx.write("INSERT INTO call (key, decision) VALUES (?, ?)", self.key, seq)
@@ -342,7 +405,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
             verdict,
             reasons,
             starts,
-            approval,
+            request,
             mode=mode,
             nudge=tried.nudge,
             frees_at=tried.frees_at,
@@ -352,7 +415,12 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def _rest(
-        self, tried: Admission, approval: str | None, other: Other | None, repeats: int
+        self,
+        tried: Admission,
+        request: str | None,
+        grant: str | None,
+        other: Other | None,
+        repeats: int,
     ) -> bytes:
         """The entry but for its number and time; what most calls are was encoded before."""
         entry = self.entry
@@ -361,7 +429,8 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
             and tried.reasons == entry.reasons
             and tried.mode == entry.mode
             and tried.nudge is None
-            and approval is None
+            and request is None
+            and grant is None
             and other is entry.other
         ):
             return self.rest
@@ -371,7 +440,8 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
                 verdict=tried.verdict,
                 reasons=tried.reasons,
                 mode=tried.mode,
-                approval=approval,
+                approval=request,
+                grant=grant,
                 nudge=tried.nudge,
                 other=other,
                 repeats=repeats,
@@ -434,9 +504,13 @@ def _undecided(again: Again) -> Admitted:
     return Admitted(-1, "deny", (), starts=False, again=again)
 
 
-def _request_id() -> str:
-    # 80 random bits: whoever could guess a request's id could answer it before it is shown.
-    return f"a-{secrets.token_hex(10)}"
+class Recorded(msgspec.Struct, frozen=True):
+    """The decision that a call has got before, with its outcome; None where it has none."""
+
+    key: bytes
+
+    def apply(self, tx: Transaction) -> Admitted | None:
+        return _recorded(tx, self.key)
 
 
 def _recorded(tx: Transaction, key: bytes) -> Admitted | None:

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from saferun.admission import State
+from saferun.approval import State
 from saferun.call import Past
 from saferun.store.transaction import Transaction
 

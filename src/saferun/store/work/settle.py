@@ -16,6 +16,7 @@ from saferun.errors import StoreError
 from saferun.ledger import ControlEntry, encode
 from saferun.store.transaction import Transaction
 from saferun.store.work.append import Blob, Seal, seen_by_one
+from saferun.store.work.ask import forget
 from saferun.store.work.held import kept
 from saferun.store.work.turn import BY_ITSELF
 
@@ -150,5 +151,9 @@ def close(tx: Transaction, status: str, seq: int, key: object, approval: object)
         else:
             tx.write("UPDATE call SET outcome = ? WHERE key = ?", seq, key)
     if approval is not None:
-        state = {"ok": "succeeded", "unknown": "unknown"}.get(status, "failed")
-        tx.write("UPDATE approval SET state = ? WHERE id = ?", state, approval)
+        # What has not started has not used its yes, and may start until that is over.
+        states = {"ok": "succeeded", "unknown": "unknown", "not_started": "approved"}
+        state = states.get(status, "failed")
+        tx.write("UPDATE approval SET state = ?, moved = ? WHERE id = ?", state, seq, approval)
+        if state != "approved":
+            forget(tx, str(approval))

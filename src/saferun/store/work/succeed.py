@@ -5,13 +5,13 @@ from pathlib import Path
 
 import msgspec
 
-from saferun.admission import State
+from saferun.approval import State
 from saferun.errors import StoreError
 from saferun.ledger import ApprovalEntry, KeyEntry, RestartEntry, encode
 from saferun.store.signing import Ledger, named
 from saferun.store.transaction import Transaction
 from saferun.store.versions import vouch
-from saferun.store.work.answer import move
+from saferun.store.work.ask import move
 from saferun.store.work.recover import Recover
 
 _VOID: dict[str, State] = {"pending": "cancelled", "approved": "stale"}
@@ -40,9 +40,9 @@ class Rotate(msgspec.Struct, frozen=True, kw_only=True):
 class Restart(msgspec.Struct, frozen=True, kw_only=True):
     """Go on after a loss, under another name and key. Returns the number of its entry.
 
-    What was open is void: requests to people, since an answer may be among what was lost, and
-    calls whose process died, since nobody knows whether they happened. Raises as `Rotate`, and
-    where the ledger has not `size` entries any more.
+    What was open is void: requests to people and grants, since an answer or the end of a grant
+    may be among what was lost, and calls whose process died, since nobody knows whether they
+    happened. Raises as `Rotate`, and where the ledger has not `size` entries any more.
     """
 
     entry: RestartEntry
@@ -65,6 +65,7 @@ class Restart(msgspec.Struct, frozen=True, kw_only=True):
                 id=id_, event="stale", by=self.entry.by, reason="the end of the ledger was lost"
             )
             move(tx, id_, _VOID[state], entry)
+        tx.write("DELETE FROM permit")
         if self.boots.exists():
             Recover(self.boot, self.boots).apply(tx)
         return seq

@@ -9,23 +9,45 @@ from pathlib import Path
 import pytest
 
 from saferun.approval import inert
-from saferun.approval.terminal import Terminal
+from saferun.channel.terminal import Terminal
 
 CHILD = """
-import sys
-from saferun.approval import Question
-from saferun.approval.terminal import Terminal
-from saferun.call import Measure, Reason, RunRef
+import msgspec
+from saferun.approval import Question, Request
+from saferun.call import Demand, Measure, Reason, RunRef
+from saferun.channel.terminal import Terminal
 
-def question(args, seconds=20.0, measure=None):
-    return Question(
-        id="a-1", tool="refund", args=args, groups=("finance",), effect="write", policy=None,
+class Desk:
+    # Says what it is told, and lets go of the question after so many looks.
+    def __init__(self, looks=10**9):
+        self.looks = looks
+
+    def stands(self, id):
+        self.looks -= 1
+        return msgspec.structs.replace(asked, state="pending" if self.looks > 0 else "expired")
+
+    def vote(self, id, **said):
+        print(said)
+        return Answered(msgspec.structs.replace(asked, state="approved"))
+
+class Answered:
+    counted, why = True, None
+
+    def __init__(self, request):
+        self.request = request
+
+def ask(args, measure=None, looks=10**9):
+    global asked
+    question = Question(
+        id="a-1", tool="refund", args=args, effect="write",
+        demands=(Demand(rule="big", of=("finance",)),),
         run=RunRef(run_id="r-1", root="r-1", agent="support", user={"id": "maria"}),
         reasons=(
             Reason(id="big", effect="ask", source="rule", message="Above $200.", measure=measure),
         ),
-        digest="d", seconds=seconds, still_open=lambda: True,
     )
+    asked = Request(question=question, state="pending")
+    print(Terminal().bring(asked, Desk(looks), None))
 """
 
 
@@ -55,18 +77,18 @@ def talk(script: str, *typed: bytes) -> str:
 
 
 def test_a_person_sees_the_whole_call_and_says_yes() -> None:
-    script = "print(Terminal().ask(question({'order_id': 'A-17', 'amount': 25000})))"
+    script = "ask({'order_id': 'A-17', 'amount': 25000})"
     shown = talk(script, b"y\n")
     for part in ("refund", "support for maria", "A-17", "25000", "Above $200. (big)", "finance"):
         assert part in shown
-    assert "approved=True" in shown
+    assert "'approved': True" in shown
 
 
 def test_a_person_sees_how_the_control_stood_beneath_what_it_says() -> None:
     script = (
         "stood = Measure(control='budget', scope='tenant \x1b[2Jacme', used='$4.50', max='$5',"
         " wants='$1')\n"
-        "print(Terminal().ask(question({}, measure=stood)))"
+        "ask({}, measure=stood)"
     )
     shown = talk(script, b"n\n")
     said, below = shown[shown.index("Above $200. (big)") :].splitlines()[:2]
@@ -76,9 +98,9 @@ def test_a_person_sees_how_the_control_stood_beneath_what_it_says() -> None:
 
 
 def test_anything_but_yes_or_no_is_asked_again_and_no_is_no() -> None:
-    shown = talk("print(Terminal().ask(question({})))", b"maybe\n", b"\n", b"no\n")
+    shown = talk("ask({})", b"maybe\n", b"\n", b"no\n")
     assert shown.count("[y/n]") == 3
-    assert "approved=False" in shown
+    assert "'approved': False" in shown
 
 
 def test_what_was_typed_before_the_question_is_no_answer() -> None:
@@ -86,28 +108,27 @@ def test_what_was_typed_before_the_question_is_no_answer() -> None:
         "import sys, termios\n"
         "print('type [y/n] ', end='', flush=True)\n"
         "import select; select.select([0], [], [])\n"
-        "print(Terminal().ask(question({})))"
+        "ask({})"
     )
     shown = talk(script, b"y\n", b"n\n")
-    assert "approved=False" in shown
+    assert "'approved': False" in shown
 
 
 def test_a_question_expires_without_an_answer() -> None:
-    shown = talk("print(Terminal().ask(question({}, seconds=0.05)))")
+    shown = talk("ask({}, looks=2)")
     assert "Too late" in shown
-    assert "None" in shown
+    assert "'approved'" not in shown
 
 
 def test_an_argument_too_long_to_show_cannot_be_approved() -> None:
-    shown = talk("print(Terminal().ask(question({'body': 'x' * 3000})))")
-    assert "approved=False" in shown
+    shown = talk("ask({'body': 'x' * 3000})")
+    assert "'approved': False" in shown
     assert "[y/n]" not in shown
 
 
 def test_hostile_text_cannot_write_to_the_screen() -> None:
     script = (
-        "print(Terminal().ask(question({'note': '\\x1b[2J\\x1b[H approved', "
-        "'to': '\\u202efdp.exe', 'm': '[bold]x[/bold]'})))"
+        "ask({'note': '\\x1b[2J\\x1b[H approved', 'to': '\\u202efdp.exe', 'm': '[bold]x[/bold]'})"
     )
     shown = talk(script, b"n\n")
     assert "\x1b[2J" not in shown

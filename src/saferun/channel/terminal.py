@@ -5,8 +5,9 @@ agent's input and output are pipes. Where there is no terminal, or this process 
 its foreground, nobody can be asked and the call is denied at once; it never waits for a
 person who is not there.
 
-It does not know who is at the keyboard: it records the user of the operating system. That
-is right for development and for an operator at a console, and for nothing else.
+It does not know who is at the keyboard: it takes the user of the operating system for the
+person of that name. That is right for development and for an operator at a console, and for
+nothing else.
 """
 
 import contextlib
@@ -15,7 +16,6 @@ import os
 import select
 import termios
 import threading
-import time
 from typing import TextIO
 
 import msgspec
@@ -24,12 +24,17 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from saferun.approval.channel import Desk
 from saferun.approval.inert import inert
-from saferun.approval.question import Question, Vote
+from saferun.approval.question import Request
+from saferun.call import Demand
 
 _DEVICE = "/dev/tty"
 _NAME = 80
 _FIGURES = 400
+_LOOK = 0.2
+"""Seconds between two looks whether somebody else has answered."""
+
 _VALUE = 2_000
 """Characters of one argument that fit a screen. A longer one cannot be approved here."""
 
@@ -38,6 +43,7 @@ class Terminal:
     """Asks y or n. Questions of several threads come one after the other."""
 
     name = "terminal"
+    stays = True
 
     def __init__(self, device: str = _DEVICE) -> None:
         self._device = device
@@ -59,50 +65,87 @@ class Terminal:
             os.close(fd)
         return None
 
-    def ask(self, question: Question) -> Vote | None:
-        until = time.monotonic() + question.seconds
+    def bring(self, request: Request, desk: Desk, receipt: str | None) -> str | None:
+        """Ask, once, and wait for the answer for as long as the request is open."""
+        if receipt is not None or not request.open:
+            # Whoever sits here has had the question; how it ended, they see by what runs.
+            return receipt
         with self._one_at_a_time:
-            if not question.still_open() or self.unreachable() is not None:
-                return None
+            if not _still(desk, request) or self.unreachable() is not None:
+                return "gone"
             fd = os.open(self._device, os.O_RDWR | os.O_NOCTTY)
             try:
                 with os.fdopen(fd, "w", encoding="utf-8", closefd=False) as screen:
-                    return _asked(question, fd, screen, until)
+                    _ask(request, desk, fd, screen)
             finally:
                 os.close(fd)
+        return "asked"
 
 
-def _asked(question: Question, fd: int, screen: TextIO, until: float) -> Vote | None:
+def _still(desk: Desk, request: Request) -> bool:
+    """Whether the question still stands as it was shown."""
+    now = desk.stands(request.id)
+    return now is not None and now.open and now.revision == request.revision
+
+
+def _ask(request: Request, desk: Desk, fd: int, screen: TextIO) -> None:
     console = Console(file=screen, force_terminal=True)
-    whole = _show(console, question)
-    by = _user()
+    whole = _show(console, request)
     if not whole:
         # Nobody can approve what they cannot see.
         console.print(
             "[yellow]Not every argument can be shown whole, so it cannot be approved here.[/]"
         )
-        return Vote(approved=False, by=by, reason="an argument cannot be shown whole")
+        _vote(request, desk, console, approved=False, reason="an argument cannot be shown whole")
+        return
     # What was typed before the question stood there is no answer to it.
     termios.tcflush(fd, termios.TCIFLUSH)
     while True:
         screen.write("Let it run? [y/n] ")
         screen.flush()
-        ready, _, _ = select.select([fd], [], [], max(until - time.monotonic(), 0))
-        if not ready:
-            screen.write("\nToo late: the question has expired.\n")
-            return None
+        ready: list[int] = []
+        while not ready:
+            ready, _, _ = select.select([fd], [], [], _LOOK)
+            if not ready and not _still(desk, request):
+                _say_over(request, desk, screen)
+                return
         answer = os.read(fd, 1024)
         if not answer:
-            return None
+            return
         word = answer.decode(errors="replace").strip().casefold()
-        if word in ("y", "yes"):
-            return Vote(approved=True, by=by)
-        if word in ("n", "no"):
-            return Vote(approved=False, by=by)
+        if word in ("y", "yes", "n", "no"):
+            _vote(request, desk, console, approved=word in ("y", "yes"))
+            return
 
 
-def _show(console: Console, question: Question) -> bool:
+def _vote(
+    request: Request, desk: Desk, console: Console, *, approved: bool, reason: str | None = None
+) -> None:
+    answered = desk.vote(
+        request.id,
+        by=_user(),
+        approved=approved,
+        channel=Terminal.name,
+        revision=request.revision,
+        reason=reason,
+    )
+    if not answered.counted:
+        console.print(Text(f"That does not count: {inert(answered.why or '', 400)}.", "yellow"))
+    elif answered.request.open:
+        console.print(Text("Noted; it takes more people than you.", "yellow"))
+
+
+def _say_over(request: Request, desk: Desk, screen: TextIO) -> None:
+    now = desk.stands(request.id)
+    if now is None or now.state in ("pending", "expired", "cancelled"):
+        screen.write("\nToo late: the question has expired.\n")
+    else:
+        screen.write(f"\n{inert(now.by or 'somebody', 80)} has answered it: {now.state}.\n")
+
+
+def _show(console: Console, request: Request) -> bool:
     """Draw the question; whether every argument is shown whole."""
+    question = request.question
     whole = True
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
@@ -122,12 +165,18 @@ def _show(console: Console, question: Question) -> bool:
         if reason.measure is not None:
             # Whoever lets a call go beyond a limit has to know how far.
             table.add_row("", Text(inert(reason.measure.said(), _FIGURES)))
-    if question.groups:
-        table.add_row("needs", Text(inert(", ".join(question.groups), 200)))
+    for demand in question.demands:
+        if demand.of or demand.approvals > 1:
+            table.add_row("needs", Text(inert(_demanded(demand), 200)))
     title = Text(f" {inert(question.tool, 80)} asks for approval ", style="bold yellow")
     console.print()
     console.print(Panel(table, title=title, title_align="left", border_style="yellow"))
     return whole
+
+
+def _demanded(demand: Demand) -> str:
+    whom = ", ".join(demand.of) or "anybody"
+    return whom if demand.approvals == 1 else f"{demand.approvals} of {whom}"
 
 
 def _user() -> str:

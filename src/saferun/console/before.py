@@ -1,0 +1,151 @@
+"""What the run has done before it asked: its frames, read back from the ledger, a line each."""
+
+import json
+import logging
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from saferun.approval import inert
+from saferun.errors import SafeRunError
+from saferun.ledger import ERASED, Entry, EntryError, filled, read
+from saferun.replay import Frame, story
+from saferun.store import Reader
+from saferun.store.index import Index
+from saferun.store.openings import Openings
+
+log = logging.getLogger("saferun")
+
+MOST = 50
+"""Frames that are shown, the newest before the question."""
+
+AT_ONCE = 20_000
+"""Entries that are indexed while somebody waits for a page."""
+
+SPEECH = 300
+"""Characters of what was said or asked for, in one line."""
+
+MARKS = {
+    "allow": ("allow", "✓", "allowed"),
+    "ask": ("ask", "?", "asked"),
+    "deny": ("deny", "✕", "denied"),
+    "defer": ("ask", "?", "deferred"),
+    "model": ("model", "◇", "model"),
+    "user": ("model", "○", "user"),
+    "control": ("deny", "■", "control"),
+    "imported": ("model", "↓", "imported"),
+}
+"""For each kind of frame its colour, its icon and its word: colour never stands alone."""
+
+
+class Line(NamedTuple):
+    """One frame in one line, made inert. `came` says what came of a call."""
+
+    number: int
+    mark: tuple[str, str, str]
+    what: str
+    said: str
+    came: str = ""
+
+
+class Before(NamedTuple):
+    """The frames before a question. `left` are earlier ones, and `why` why there are none."""
+
+    lines: tuple[Line, ...] = ()
+    left: int = 0
+    why: str | None = None
+    words: str | None = None
+
+
+class History:
+    """The history of one store, for pages that show what came before. Thread-safe."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._indexed = threading.Event()
+
+    def index(self) -> None:
+        """Bring the index up to the newest entry, so that no page has to wait for all of it."""
+        try:
+            with Reader(self._path) as reader, Index(reader) as index:
+                index.build()
+        except SafeRunError as problem:
+            log.warning("saferun could not index the history: %s", problem)
+        self._indexed.set()
+
+    def before(self, run_id: str, request: str) -> Before:
+        """The frames of a run before it asked for this. What cannot be read is said, not raised."""
+        try:
+            with Reader(self._path) as reader, Index(reader) as index:
+                if reader.head().size > AT_ONCE and not self._indexed.is_set():
+                    return Before(why="The history is being indexed; look again in a minute.")
+                index.build()
+                told = story(run_id, _entries(index, run_id))
+        except SafeRunError as problem:
+            return Before(why=inert(str(problem), 400))
+        frames: list[Frame] = []
+        for frame in told.frames:
+            if (frame.decision or {}).get("approval") == request:
+                break
+            frames.append(frame)
+        spoken = [words for words in map(_words, frames) if words is not None]
+        return Before(
+            lines=tuple(_line(each) for each in frames[-MOST:]),
+            left=max(len(frames) - MOST, 0),
+            words=spoken[-1] if spoken else None,
+        )
+
+
+def _entries(index: Index, run_id: str) -> Iterator[Entry]:
+    for seq in index.frames(run_id):
+        for body in index.reader.bodies([seq]):
+            try:
+                entry = read(body)
+            except (EntryError, TypeError):
+                # Archived, or changed since: `ledger verify` says how.
+                continue
+            names = entry.fields.get("sealed")
+            if names:
+                # What is sealed stays so: whoever looks here may be anybody who may look.
+                for key, value in list(entry.fields.items()):
+                    if key != "sealed":
+                        entry.fields[key] = filled(
+                            value,
+                            names,
+                            lambda one: "[sealed]" if Openings(index.reader).holds(one) else ERASED,
+                        )
+            yield entry
+
+
+def _line(frame: Frame) -> Line:
+    said, decision = frame.said, frame.decision
+    if frame.kind == "model":
+        words = _words(frame) or "asked for tools"
+        return Line(frame.number, MARKS["model"], _short(said.get("model") or "", 60), words)
+    if frame.kind == "user":
+        return Line(frame.number, MARKS["user"], "", _short(said.get("text"), SPEECH))
+    if frame.kind == "control":
+        by = f"by {_short(said.get('by'), 60)}" if said.get("by") else ""
+        return Line(frame.number, MARKS["control"], _short(said.get("event"), 40), by)
+    about = said if decision is None else decision
+    mark = MARKS.get((decision or {}).get("verdict") or "imported", MARKS["imported"])
+    outcome: Mapping[str, Any] = frame.outcome or {}
+    came = _short(outcome.get("status"), 40) if outcome else ""
+    if outcome.get("result") is not None:
+        came = f"{came}: {_short(outcome['result'], 160)}"
+    return Line(
+        frame.number, mark, _short(about.get("tool"), 80), _short(about.get("args"), SPEECH), came
+    )
+
+
+def _words(frame: Frame) -> str | None:
+    output = frame.said.get("output") if frame.kind == "model" else None
+    return _short(output, SPEECH) if output not in (None, "", []) else None
+
+
+def _short(value: Any, limit: int) -> str:
+    if value is None:
+        return ""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return inert(text, limit)

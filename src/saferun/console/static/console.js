@@ -1,0 +1,91 @@
+// What the pages do with JavaScript. Without it they work too, and are not live.
+"use strict";
+
+const policy = window.trustedTypes?.createPolicy("console", { createHTML: (page) => page });
+
+// What a one-time link brings stands behind the #, which no server and no log ever sees.
+const enter = document.getElementById("enter");
+if (enter && location.hash.length > 1) {
+  enter.elements.code.value = location.hash.slice(1);
+  history.replaceState(null, "", location.pathname);
+  enter.requestSubmit();
+}
+
+// Deadlines, by the clock of the server: how much was left when the page was made.
+const started = performance.now();
+function span(seconds) {
+  const whole = Math.max(0, Math.floor(seconds));
+  const [hours, minutes, rest] = [
+    Math.floor(whole / 3600), Math.floor((whole % 3600) / 60), whole % 60,
+  ];
+  const two = (number) => String(number).padStart(2, "0");
+  if (hours >= 48) return `${Math.floor(hours / 24)} days`;
+  if (hours) return `${hours} h ${two(minutes)} m`;
+  return minutes ? `${minutes} m ${two(rest)} s` : `${rest} s`;
+}
+function count() {
+  for (const each of document.querySelectorAll("[data-left]")) {
+    each.dataset.since ??= started;
+    const left = each.dataset.left - (performance.now() - each.dataset.since) / 1000;
+    const said = span(left);
+    if (each.textContent !== said) each.textContent = said;
+  }
+}
+setInterval(count, 1000);
+
+// Lists follow what happens. A request does not change under whoever reads it: it says so.
+const list = document.querySelector("[data-inbox]");
+const shown = document.querySelector("[data-request]")?.dataset.request;
+let again = 0;
+async function follow() {
+  const turn = ++again;
+  const answer = await fetch(list.dataset.inbox, { headers: { accept: "text/html" } });
+  if (answer.status === 401) location.reload();
+  if (!answer.ok || turn !== again) return;
+  const page = await answer.text();
+  const parsed = new DOMParser().parseFromString(policy?.createHTML(page) ?? page, "text/html");
+  const at = list.contains(document.activeElement) && document.activeElement.getAttribute("href");
+  list.replaceChildren(...parsed.body.childNodes);
+  for (const each of list.querySelectorAll("[data-left]")) each.dataset.since = performance.now();
+  if (at) [...list.querySelectorAll("a")].find((each) => each.getAttribute("href") === at)?.focus();
+}
+if (list) {
+  const live = new EventSource("/live");
+  let soon = null;
+  live.addEventListener("moved", (event) => {
+    if (event.data && event.data === shown) document.getElementById("moved").hidden = false;
+    clearTimeout(soon);
+    soon = setTimeout(follow, 50);
+  });
+  live.addEventListener("live", async () => {
+    await follow();
+    document.getElementById("live").textContent = "New requests appear here by themselves.";
+  });
+  live.addEventListener("error", () => {
+    document.getElementById("live").textContent =
+      "Not connected: open the page again to see what is new.";
+  });
+  addEventListener("pagehide", () => live.close());
+}
+
+// Keys: j and k go through the list, i to the inbox, r and e open the forms.
+addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.closest("input, textarea, select")) return;
+  const links = list ? [...list.querySelectorAll("a")] : [];
+  if ((event.key === "j" || event.key === "k") && links.length) {
+    const now = links.indexOf(document.activeElement);
+    const start = links.findIndex((each) => each.hasAttribute("aria-current"));
+    const from = now >= 0 ? now : start;
+    const next = event.key === "j" ? from + 1 : Math.max(from, 0) - 1;
+    links[Math.min(Math.max(next, 0), links.length - 1)].focus();
+  } else if (event.key === "i") {
+    location.assign("/");
+  } else if (event.key === "r" || event.key === "e") {
+    const form = document.querySelector(event.key === "r" ? "details.reject" : "details.edit");
+    if (!form) return;
+    form.open = true;
+    form.querySelector("textarea, input:not([type=hidden]), select")?.focus();
+  } else return;
+  event.preventDefault();
+});

@@ -1,0 +1,333 @@
+"""The desk: where people's answers are taken, whatever channel has brought them.
+
+A vote is held against the people that the configuration knows, and an edit is decided by policy
+like a call, with the version and the facts of the run that waits, before anybody may approve
+it. What becomes of either is said by the store, in one transaction.
+"""
+
+import contextlib
+import secrets
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from saferun import asking, record, redact
+from saferun.approval import Edited, Grant, People, Question, Request, Vote
+from saferun.approval import grant as grants
+from saferun.asking import Way
+from saferun.call import Call, Facts, canonical
+from saferun.config import Config
+from saferun.control import Groups
+from saferun.errors import SafeRunError, StoreError
+from saferun.following import kept
+from saferun.ledger import ApprovalEntry
+from saferun.plain import NotPlainError, take_down
+from saferun.policy import Policy
+from saferun.record import Asked
+from saferun.ruling import changed, ruled, still_asked
+from saferun.store import (
+    Cast,
+    Edit,
+    Held,
+    Note,
+    PastOf,
+    Requests,
+    Revoke,
+    Store,
+    Voted,
+)
+
+MAX_REASON = 2_000
+"""Characters of a reason, which stands in one entry of the ledger."""
+
+
+class Answered(NamedTuple):
+    """What became of an answer: whether it counted, and if not, why, as a sentence.
+
+    `request` is how the request stands now, and `grant` the id of what further calls run by.
+    """
+
+    counted: bool
+    why: str | None
+    request: Request
+    grant: str | None = None
+
+
+class Permit(NamedTuple):
+    """How far a yes goes beyond the one call: for how many microseconds, and for which calls.
+
+    `run` says that it is for the run of the call alone. `by` are the arguments whose values a
+    further call has to share; with none, it has to be the same in all of them.
+    """
+
+    span: int
+    run: bool = True
+    by: tuple[str, ...] = ()
+
+
+class Desk:
+    """The desk of one store, with the people of one configuration."""
+
+    def __init__(self, store: Store, settings: Config) -> None:
+        self.store = store
+        self.people = People(settings.people, settings.groups)
+        self._settings = settings
+        self._breakers = self.people.meant(settings.approval.break_glass)
+
+    def stands(self, request: str) -> Request | None:
+        with Requests(self.store.path) as requests:
+            return requests.one(requests.lead(request))
+
+    def open(self) -> list[Request]:
+        """Those that people have before them, what ends first before the others."""
+        with Requests(self.store.path) as requests:
+            return requests.open()
+
+    def asked(self, request: Request) -> frozenset[str] | None:
+        """Who is to be shown a request by now, None where anybody may answer it."""
+        return self.people.asked(request.question, self.store.now())
+
+    def vote(
+        self,
+        request: str,
+        *,
+        by: str,
+        approved: bool,
+        channel: str,
+        revision: int,
+        reason: str | None = None,
+        glass: bool = False,
+        credential: bytes | None = None,
+        permit: Permit | None = None,
+    ) -> Answered:
+        """Have somebody answer, whom the channel has identified, or their `credential` does.
+
+        `revision` is the one that they have seen. With `permit`, further calls run by this yes.
+        Raises StoreError where the store cannot be used.
+        """
+        stands = self._known(request)
+        # What a channel says of its people goes into the ledger like anything else.
+        by, reason = redact.text(by)[:200], _reason(reason)
+        grant, problem = None, None
+        if permit is not None and stands.open:
+            grant, problem = self._grant(stands, by, permit)
+            if glass:
+                problem = "whoever breaks the glass lets one call run, and no further ones"
+        if problem is not None:
+            return Answered(counted=False, why=problem, request=stands)
+        voted = self.store.commit(
+            Cast(
+                question=stands.question,
+                revision=revision,
+                vote=Vote(by=by, approved=approved, reason=reason, channel=channel, glass=glass),
+                people=self.people,
+                entry=msgspec.structs.replace(
+                    self._entry(stands, by, channel), reason=reason, approved=approved, glass=glass
+                ),
+                credential=credential,
+                breakers=self._breakers,
+                grant=grant if approved else None,
+            )
+        )
+        return self._answered(stands, voted)
+
+    def edit(
+        self,
+        request: str,
+        *,
+        by: str,
+        args: Edited,
+        channel: str,
+        revision: int,
+        credential: bytes | None = None,
+    ) -> Answered:
+        """Have somebody change arguments of a call that waits, for all to look at again.
+
+        Policy is asked about the call as it would be then, and an edit that it denies is refused.
+        Raises StoreError where the store cannot be used.
+        """
+        stands = self._known(request)
+        by = redact.text(by)[:200]
+        edited = self._edited(stands, args)
+        entry = self._entry(stands, by, channel)
+        work = Edit(
+            question=edited.question,
+            before=stands.question,
+            revision=revision,
+            by=by,
+            people=self.people,
+            entry=entry,
+            sealed=edited.sealed,
+            held=edited.held,
+            binding=edited.binding,
+            credential=credential,
+            refused=edited.refused,
+        )
+        return self._answered(stands, self.store.commit(work))
+
+    def revoke(self, grant: str, *, by: str, credential: bytes | None = None) -> Grant | None:
+        """Take a grant back; None where there is none that still holds. Raises StoreError."""
+        entry = ApprovalEntry(id=grant, event="revoked", by=by, grant=grant)
+        return self.store.commit(Revoke(id=grant, entry=entry, credential=credential))
+
+    def refused(self, channel: str, why: str) -> None:
+        """Have the ledger know of something from outside that was no answer at all."""
+        entry = ApprovalEntry(id="", event="refused", channel=channel, why=why[:200])
+        self.store.commit(Note(entry))
+
+    def _known(self, request: str) -> Request:
+        stands = self.stands(request)
+        if stands is None:
+            raise StoreError("There is no such request.")
+        return stands
+
+    def _answered(self, before: Request, voted: Voted) -> Answered:
+        self.store.feed.poke()
+        now = self.stands(before.id) or before
+        if now.state in ("rejected", "expired", "cancelled"):
+            # Whoever waits has the call in hand, and nobody is to read it any more.
+            self.store.envelope(before.id).destroy()
+            now = msgspec.structs.replace(now, question=before.question)
+        return Answered(voted.counted, voted.why, now, voted.grant)
+
+    @staticmethod
+    def _entry(stands: Request, by: str, channel: str) -> ApprovalEntry:
+        run = stands.question.run
+        return ApprovalEntry(
+            id=stands.id,
+            event="voted",
+            run=None if run is None else run.run_id,
+            agent=None if run is None else run.agent,
+            user=None if run is None else run.user_id,
+            tenant=None if run is None else run.tenant,
+            tool=stands.question.tool,
+            digest=stands.question.digest,
+            by=by,
+            channel=channel,
+            revision=stands.revision,
+        )
+
+    # Grants.
+
+    def _grant(self, stands: Request, by: str, permit: Permit) -> tuple[Grant | None, str | None]:
+        question, run = stands.question, stands.question.run
+        problem = grants.objection(question.effect, permit.span)
+        now = self.store.now()
+        alone = all(
+            each.approvals == 1 and self.people.objection(by, question, now, (each,)) is None
+            for each in question.demands
+        )
+        if problem is None and not alone:
+            problem = "what takes several people is asked about each time"
+        if problem is None and permit.run and run is None:
+            problem = "the call belongs to no run, so the grant has to be for a time"
+        unknown = [name for name in permit.by if name not in question.parts]
+        if problem is None and (unknown or set(permit.by) & set(question.hidden)):
+            problem = f"there is no argument {unknown[0]!r}" if unknown else "it is not shown whole"
+        if problem is not None:
+            return None, problem
+        call = Call(tool=question.tool, args=question.args, run=run)
+        return Grant(
+            id=f"g-{secrets.token_hex(10)}",
+            tool=question.tool,
+            whose=asking.grantee(call, self.store),
+            run=run.root if permit.run and run is not None else None,
+            digest=None if permit.by else question.digest,
+            parts={name: question.parts[name] for name in permit.by},
+            policy=None if question.policy is None else question.policy.version,
+            answers=tuple(each.id for each in question.reasons if each.effect == "ask"),
+            by=by,
+            until=permit.span,
+        ), None
+
+    # Edits.
+
+    def _edited(self, stands: Request, args: Edited) -> "_Revision":
+        """What would be asked once some arguments are others, or why they may not be."""
+        question = stands.question
+        as_it_is = _Revision(question=question)
+        fixed = sorted(set(args) - set(question.edits))
+        if fixed:
+            some = ", ".join(redact.text(name[:80]) for name in fixed[:5])
+            return as_it_is._replace(refused=f"{some} may not be changed here")
+        try:
+            with Requests(self.store.path) as requests:
+                held = requests.held(stands.id)
+            policy = self._policy(question)
+        except SafeRunError as problem:
+            return as_it_is._replace(refused=str(problem))
+        before = held.edited if held.edited is not None else held.call.args
+        try:
+            after = {**before, **_plain(args)}
+        except (NotPlainError, msgspec.MsgspecError, ValueError, RecursionError):
+            return as_it_is._replace(refused="the new values are not such as a call can have")
+        if canonical.encode(after) == canonical.encode(before):
+            return as_it_is._replace(refused="nothing is changed by that")
+        return self._decided(stands, held, after, policy)
+
+    def _decided(
+        self, stands: Request, held: Held, after: dict[str, Any], policy: Policy
+    ) -> "_Revision":
+        """What policy says of the call as it would be then."""
+        question = stands.question
+        call = changed(held.call, after)
+        facts = Facts(now=self.store.now(), environment=self._settings.environment)
+        if policy.asks_past and call.run is not None:
+            now, past = self.store.commit(PastOf(call.run.root))
+            facts = msgspec.structs.replace(facts, now=now, past=past)
+        ruling = ruled(policy, call, facts)
+        if ruling.verdict == "deny":
+            said = "; ".join(each.message for each in ruling.reasons if each.effect == "deny")
+            return _Revision(question=question, refused=f"policy denies it: {said}")
+        ruling = still_asked(ruling, held.reasons, held.demands)
+        again = Asked(question.id, held.key)
+        groups = Groups(self.store.group)
+        entry = record.admission(
+            call, ruling, facts, self.store, None, groups=groups, again=again
+        ).admit.entry
+        way = Way(channels=question.channels)
+        asked = asking.ask(call, ruling, entry, self.store, groups, way, again)
+        new = msgspec.structs.replace(asked.question, asked=question.asked)
+        envelope = self.store.envelope(question.id)
+        return _Revision(
+            question=new,
+            sealed=envelope.seal("question", msgspec.json.encode(new)),
+            held=envelope.seal(
+                "call", canonical.encode(msgspec.structs.replace(held, edited=after))
+            ),
+            binding=asked.binding,
+        )
+
+    def _policy(self, question: Question) -> Policy:
+        """The very version that has asked. Raises StoreError, PolicyError."""
+        if question.policy is None:
+            raise StoreError("no policy has asked, so nothing can be changed")
+        return kept(self.store.path, question.policy.name, question.policy.version)
+
+
+class _Revision(NamedTuple):
+    """A question as it would be after an edit, or why there is to be none."""
+
+    question: Question
+    sealed: bytes = b""
+    held: bytes = b""
+    binding: bytes = b""
+    refused: str | None = None
+
+
+def _plain(args: Mapping[str, Any]) -> dict[str, Any]:
+    # As they would come from a model: JSON and nothing else, of no more than a call may have.
+    taken = {name: take_down(value, name)[0] for name, value in args.items()}
+    decoded: dict[str, Any] = msgspec.json.decode(canonical.encode(taken))
+    return decoded
+
+
+def _reason(text: str | None) -> str | None:
+    """A reason as it goes into the ledger: without secrets, and bounded."""
+    if text is None or not text.strip():
+        return None
+    with contextlib.suppress(UnicodeEncodeError):
+        text.encode()
+        return redact.text(text.strip()[: 2 * MAX_REASON])[:MAX_REASON]
+    return redact.text(text.strip().encode(errors="replace").decode()[:MAX_REASON])

@@ -1,0 +1,796 @@
+"""Requests to people as a whole: votes, quorums, edits, grants, leaving and resuming."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+import saferun
+from guarding import Asked, entries
+from saferun import ApprovalPending, Denied, Gate, Rejected, config, guard
+from saferun.approval import Question, Request, Vote
+from saferun.config import ApprovalTable, Person
+from saferun.desk import Answered, Desk, Permit
+from saferun.policy import loads
+from saferun.store import Requests, Store
+
+POLICY = """
+version: 1
+name: money
+tools:
+  refund:
+    effect: write
+    args:
+      order_id: {type: string}
+      amount: {type: integer, minimum: 1, maximum: 100000}
+    rules:
+      - id: big
+        ask: [finance]
+        edits: [amount]
+        args: {amount: {minimum: 20001}}
+        message: Refunds above $200 need finance.
+      - id: huge
+        ask: [lead]
+        approvals: 2
+        edits: [amount]
+        args: {amount: {minimum: 50001}}
+  wipe:
+    effect: destructive
+    args: {folder: {type: string}}
+    rules: [{id: deletions, ask: [finance]}]
+"""
+
+PEOPLE = {
+    "dana": Person(),
+    "erin": Person(),
+    "finn": Person(users=["u-7"]),
+    "vic": Person(role="viewer"),
+}
+GROUPS = {"finance": ["dana", "erin", "finn", "vic"], "lead": ["erin", "finn"]}
+
+
+class Silent:
+    """A channel that brings questions to nobody in particular, and says when it has one."""
+
+    name = "silent"
+
+    def __init__(self) -> None:
+        self.seen: list[Request] = []
+        self.moved = threading.Condition()
+
+    def unreachable(self) -> str | None:
+        return None
+
+    def bring(self, request: Request, desk: object, receipt: str | None) -> str | None:
+        with self.moved:
+            self.seen.append(request)
+            self.moved.notify_all()
+        return receipt or "shown"
+
+    def wait(self, until: Callable[[Request], bool]) -> Request:
+        with self.moved:
+            assert self.moved.wait_for(lambda: any(map(until, self.seen)), 20)
+            return next(each for each in reversed(self.seen) if until(each))
+
+
+class Office:
+    """A gate, its channel, its desk, and a tool that notes what it is called with."""
+
+    def __init__(
+        self, policy: str = POLICY, groups: dict[str, list[str]] = GROUPS, **approval: Any
+    ) -> None:
+        self.settings = msgspec.structs.replace(
+            config.load(),
+            people=PEOPLE,
+            groups=groups,
+            approval=ApprovalTable(**{"timeout": 60.0, **approval}),
+        )
+        self.channel = Silent()
+        self.gate = Gate(policy=loads(policy), approvals=self.channel, settings=self.settings)
+        self.desk = Desk(self.gate.store, self.settings)
+        self.ran: list[dict[str, Any]] = []
+
+        def refund(order_id: str, amount: int) -> str:
+            self.ran.append({"order_id": order_id, "amount": amount})
+            return f"refunded {amount}"
+
+        def wipe(folder: str) -> str:
+            self.ran.append({"folder": folder})
+            return "gone"
+
+        self.refund = guard(refund, gate=self.gate)
+        self.leaving = guard(refund, gate=self.gate, on_ask="suspend")
+        self.wipe = guard(wipe, gate=self.gate)
+
+    def asked(self, call: Callable[[], Any]) -> "Waiting":
+        """Begin a call that has to wait for people; it is there once they are asked."""
+        before = len(self.channel.seen)
+        waiting = Waiting(call)
+        with self.channel.moved:
+            assert self.channel.moved.wait_for(lambda: len(self.channel.seen) > before, 20)
+            waiting.request = self.channel.seen[-1]
+        return waiting
+
+    def left(self, amount: int = 25_000, order_id: str = "A-17") -> str:
+        """Leave a call behind; the id of its request."""
+        within = self.gate.run(run_id="r-1", agent="support", user="maria")
+        with within, pytest.raises(ApprovalPending) as pending:
+            self.leaving(order_id, amount)
+        return pending.value.approval_id
+
+    def vote(self, request: str, by: str = "dana", yes: bool = True, **more: Any) -> Answered:
+        stands = self.desk.stands(request)
+        assert stands is not None
+        return self.desk.vote(
+            request,
+            **{
+                "by": by,
+                "approved": yes,
+                "channel": "test",
+                "revision": stands.revision,
+                **more,
+            },
+        )
+
+    def events(self) -> list[str]:
+        return [entry["event"] for entry in entries(self.gate, "approval")]
+
+
+class Waiting:
+    """A call on a thread of its own."""
+
+    request: Request
+
+    def __init__(self, call: Callable[[], Any]) -> None:
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, args=(call,))
+        self._thread.start()
+
+    def _run(self, call: Callable[[], Any]) -> None:
+        try:
+            self.result = call()
+        except BaseException as problem:
+            self.error = problem
+
+    def end(self) -> Any:
+        self._thread.join(30)
+        assert not self._thread.is_alive()
+        if self.error is not None:
+            raise self.error
+        return self.result
+
+
+def in_run(office: Office, amount: int = 25_000, **about: Any) -> Callable[[], Any]:
+    def call() -> Any:
+        with office.gate.run(**{"run_id": "r-1", "agent": "support", "user": "maria", **about}):
+            return office.refund("A-17", amount)
+
+    return call
+
+
+# Who may answer.
+
+
+def test_a_yes_of_one_who_is_asked_lets_the_call_run() -> None:
+    office = Office()
+    waiting = office.asked(in_run(office))
+    assert office.vote(waiting.request.id).counted
+    assert waiting.end() == "refunded 25000"
+    assert office.events() == ["requested", "approved"]
+
+
+@pytest.mark.parametrize(
+    ("by", "why"),
+    [
+        ("mallory", "not among those who are asked"),
+        ("support", "whoever asks cannot answer"),
+        ("vic", "may look and not answer"),
+    ],
+)
+def test_who_may_not_answer_is_refused_and_recorded(by: str, why: str) -> None:
+    office = Office()
+    request = office.left()
+    answered = office.vote(request, by=by)
+    assert (answered.counted, answered.request.state) == (False, "pending")
+    assert why in (answered.why or "")
+    [refused] = [each for each in entries(office.gate, "approval") if each["event"] == "refused"]
+    assert (refused["by"], why in refused["why"]) == (by, True)
+
+
+def test_the_user_of_the_run_does_not_answer_for_themselves() -> None:
+    office = Office()
+    waiting = office.asked(in_run(office, user="u-7"))
+    assert "the one for whom it would run" in (office.vote(waiting.request.id, by="finn").why or "")
+    office.vote(waiting.request.id, by="dana", yes=False)
+    with pytest.raises(Rejected):
+        waiting.end()
+
+
+def test_where_a_name_means_nobody_the_call_is_denied_at_once() -> None:
+    office = Office(POLICY.replace("[finance]", "[auditors]"))
+    with pytest.raises(Denied, match="auditors means nobody here"):
+        office.refund("A-17", 25_000)
+    assert office.events() == []
+
+
+def test_each_rule_wants_its_own_people_and_one_person_counts_once() -> None:
+    office = Office()
+    request = office.left(60_000)
+    assert office.vote(request, by="erin").request.state == "pending"
+    assert office.vote(request, by="erin", channel="other").request.state == "pending"
+    assert office.vote(request, by="dana").request.state == "pending"
+    assert office.vote(request, by="finn").request.state == "approved"
+    assert office.events() == ["requested", "voted", "voted", "voted", "approved"]
+
+
+def test_one_no_settles_it_whatever_yeses_there_were() -> None:
+    office = Office()
+    request = office.left(60_000)
+    office.vote(request, by="erin")
+    assert office.vote(request, by="finn", yes=False, reason="no").request.state == "rejected"
+    with pytest.raises(Rejected):
+        saferun.resume(request, office.leaving)
+    assert office.ran == []
+
+
+def test_the_first_answer_counts_and_the_second_is_told_so() -> None:
+    office = Office()
+    request = office.left()
+    office.vote(request, by="dana")
+    late = office.vote(request, by="erin", yes=False)
+    assert (late.counted, late.why) == (False, "it is approved already")
+
+
+def test_fifty_who_answer_at_once_have_one_winner() -> None:
+    office = Office()
+    request = office.left()
+    start = threading.Barrier(50, timeout=20)
+    counted: list[bool] = []
+
+    def answer(number: int) -> None:
+        start.wait()
+        counted.append(
+            office.vote(request, by=["dana", "erin"][number % 2], yes=number < 25).counted
+        )
+
+    voters = [threading.Thread(target=answer, args=(number,)) for number in range(50)]
+    for voter in voters:
+        voter.start()
+    for voter in voters:
+        voter.join()
+    assert counted.count(True) == 1
+
+
+# Edits.
+
+
+def test_an_edited_call_runs_as_it_was_approved() -> None:
+    office = Office()
+    waiting = office.asked(in_run(office))
+    edited = office.desk.edit(
+        waiting.request.id, by="dana", args={"amount": 21_000}, channel="test", revision=0
+    )
+    assert (edited.counted, edited.request.revision) == (True, 1)
+    assert edited.request.question.args == {"order_id": "A-17", "amount": 21_000}
+    office.vote(waiting.request.id, by="erin")
+    assert waiting.end() == "refunded 21000"
+    assert office.ran == [{"order_id": "A-17", "amount": 21_000}]
+    last = entries(office.gate, "decision")[-1]
+    assert (last["args"]["amount"], last["given"]["amount"], last["modified"]) == (
+        21_000,
+        25_000,
+        True,
+    )
+
+
+def test_an_edit_and_the_yes_to_it_may_come_before_the_caller_looks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    office = Office()
+    # Nobody is told until both have happened.
+    told = threading.Event()
+    looked = office.gate.store.feed._looked
+    monkeypatch.setattr(
+        office.gate.store.feed, "_looked", lambda new: (told.wait(20) and looked(new)) or []
+    )
+    waiting = office.asked(in_run(office))
+    office.desk.edit(
+        waiting.request.id, by="dana", args={"amount": 21_000}, channel="test", revision=0
+    )
+    office.vote(waiting.request.id, by="erin")
+    told.set()
+    assert waiting.end() == "refunded 21000"
+
+
+def test_an_edit_to_what_policy_would_not_even_ask_about_still_waits_for_a_yes() -> None:
+    office = Office()
+    waiting = office.asked(in_run(office))
+    office.desk.edit(
+        waiting.request.id, by="dana", args={"amount": 500}, channel="test", revision=0
+    )
+    assert office.ran == []
+    office.vote(waiting.request.id, by="dana")
+    assert waiting.end() == "refunded 500"
+
+
+def test_an_edit_clears_the_votes_and_a_stale_tab_does_not_count() -> None:
+    office = Office()
+    request = office.left(60_000)
+    office.vote(request, by="erin")
+    office.desk.edit(request, by="finn", args={"amount": 59_000}, channel="test", revision=0)
+    stale = office.vote(request, by="dana", revision=0)
+    assert "changed since it was shown" in (stale.why or "")
+    stands = office.desk.stands(request)
+    assert stands is not None
+    assert (stands.votes, stands.revision) == ((), 1)
+
+
+@pytest.mark.parametrize(
+    ("args", "why"),
+    [
+        ({"amount": 100_001}, "policy denies it"),
+        ({"order_id": "A-18"}, "may not be changed"),
+        ({"amount": 25_000}, "nothing is changed"),
+    ],
+)
+def test_an_edit_that_may_not_be_is_refused_and_the_question_stands(
+    args: dict[str, Any], why: str
+) -> None:
+    office = Office()
+    request = office.left()
+    edited = office.desk.edit(request, by="dana", args=args, channel="test", revision=0)
+    assert (edited.counted, edited.request.state, edited.request.revision) == (False, "pending", 0)
+    assert why in (edited.why or "")
+
+
+# Leaving and resuming.
+
+
+def test_a_call_that_was_left_is_resumed_once() -> None:
+    office = Office()
+    request = office.left()
+    with pytest.raises(ApprovalPending):
+        saferun.resume(request, office.leaving)
+    office.vote(request)
+    assert saferun.resume(request, office.leaving) == "refunded 25000"
+    assert saferun.resume(request, office.leaving) == "refunded 25000"
+    assert len(office.ran) == 1
+
+
+def test_a_call_that_was_left_is_resumed_with_what_was_changed_of_it() -> None:
+    office = Office()
+    request = office.left()
+    office.desk.edit(request, by="dana", args={"amount": 22_000}, channel="test", revision=0)
+    office.vote(request)
+    assert saferun.resume(request, office.leaving) == "refunded 22000"
+    assert office.ran == [{"order_id": "A-17", "amount": 22_000}]
+
+
+def test_fifty_who_resume_at_once_start_it_once() -> None:
+    office = Office()
+    request = office.left()
+    office.vote(request)
+    start = threading.Barrier(50, timeout=20)
+    told: list[object] = []
+
+    def resume() -> None:
+        start.wait()
+        try:
+            told.append(saferun.resume(request, office.leaving))
+        except Denied as denied:
+            told.append(denied)
+
+    callers = [threading.Thread(target=resume) for _ in range(50)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert len(office.ran) == 1
+    assert "refunded 25000" in told
+
+
+async def test_an_awaited_tool_is_resumed_by_awaiting() -> None:
+    office = Office()
+
+    async def refund(order_id: str, amount: int) -> str:
+        office.ran.append({"amount": amount})
+        return "done"
+
+    safe = guard(refund, gate=office.gate, on_ask="suspend")
+    with office.gate.run(agent="support"), pytest.raises(ApprovalPending) as pending:
+        await safe("A-1", 30_000)
+    office.vote(pending.value.approval_id)
+    with pytest.raises(TypeError, match="aresume"):
+        saferun.resume(pending.value.approval_id, safe)
+    assert await saferun.aresume(pending.value.approval_id, safe) == "done"
+    assert office.ran == [{"amount": 30_000}]
+
+
+def test_what_is_kept_of_a_request_lies_in_no_file_of_the_database_and_goes_when_it_ends() -> None:
+    office = Office()
+    request = office.left(order_id="A-needle-17")
+    office.gate.store.flush()
+    folder = office.gate.store.path.parent
+    assert (folder / "keys" / "requests" / f"{request}.key").exists()
+    with Requests(office.gate.store.path) as requests:
+        assert requests.held(request).call.args["order_id"] == "A-needle-17"
+    office.vote(request, yes=False)
+    assert not (folder / "keys" / "requests" / f"{request}.key").exists()
+
+
+def test_the_same_question_twice_in_one_run_is_shown_once_and_answers_both() -> None:
+    office = Office()
+    first = office.left()
+    second = office.left()
+    assert first != second
+    assert [each.id for each in office.desk.open()] == [first]
+    office.vote(first)
+    for request in (first, second):
+        assert saferun.resume(request, office.leaving) == "refunded 25000"
+    assert len(office.ran) == 2
+
+
+# Grants.
+
+
+def test_a_grant_lets_the_same_call_run_again_in_its_run_and_no_other_call() -> None:
+    office = Office()
+    request = office.left()
+    granted = office.vote(request, permit=Permit(span=60_000_000))
+    assert granted.grant is not None
+    with office.gate.run(run_id="r-1", agent="support", user="maria"):
+        assert office.leaving("A-17", 25_000) == "refunded 25000"
+        with pytest.raises(ApprovalPending):
+            office.leaving("A-18", 25_000)
+    other = office.gate.run(run_id="r-2", agent="support", user="maria")
+    with other, pytest.raises(ApprovalPending):
+        office.leaving("A-17", 25_000)
+    assert entries(office.gate, "decision")[1]["grant"] == granted.grant
+
+
+def test_a_grant_narrowed_by_an_argument_holds_for_all_calls_that_share_it() -> None:
+    office = Office()
+    permit = Permit(span=60_000_000, run=False, by=("order_id",))
+    office.vote(office.left(), permit=permit)
+    with office.gate.run(run_id="r-2", agent="support", user="maria"):
+        assert office.leaving("A-17", 30_000) == "refunded 30000"
+        with pytest.raises(ApprovalPending):
+            # Another rule asks as well, and nobody has answered that.
+            office.leaving("A-17", 60_000)
+    other = office.gate.run(run_id="r-3", agent="support", user="omar")
+    with other, pytest.raises(ApprovalPending):
+        office.leaving("A-17", 30_000)
+
+
+def test_a_grant_that_was_taken_back_lets_nothing_run() -> None:
+    office = Office()
+    grant = office.vote(office.left(), permit=Permit(span=60_000_000)).grant
+    assert grant is not None
+    assert office.desk.revoke(grant, by="dana") is not None
+    assert office.desk.revoke(grant, by="dana") is None
+    office.left()
+
+
+def test_there_is_no_grant_for_what_cannot_be_undone() -> None:
+    office = Office()
+    with office.gate.run(agent="support"):
+        waiting = office.asked(lambda: office.wipe("/srv"))
+    answered = office.vote(waiting.request.id, permit=Permit(span=1_000_000, run=False))
+    assert (answered.counted, answered.request.state) == (False, "pending")
+    assert "cannot be undone" in (answered.why or "")
+    office.vote(waiting.request.id)
+    waiting.end()
+
+
+# Break-glass, and time.
+
+
+def test_one_person_breaks_the_glass_for_all_with_a_reason() -> None:
+    office = Office(break_glass=["erin"])
+    request = office.left(60_000)
+    assert "say why" in (office.vote(request, by="erin", glass=True).why or "")
+    assert "may not break" in (office.vote(request, by="dana", glass=True, reason="x").why or "")
+    office.vote(request, by="erin", glass=True, reason="the shop is on fire")
+    last = entries(office.gate, "approval")[-1]
+    assert (last["event"], last["glass"], last["reason"]) == (
+        "approved",
+        True,
+        "the shop is on fire",
+    )
+    stands = office.desk.stands(request)
+    assert stands is not None
+    # It is for now, and not for some time tomorrow.
+    assert stands.deadline <= office.gate.store.now() + 15 * 60_000_000
+
+
+def test_who_is_asked_later_may_answer_later() -> None:
+    policy = POLICY.replace(
+        "        ask: [finance]\n        edits",
+        "        ask: [finance]\n        expires: 20m\n"
+        "        escalate: [{after: 5m, to: [lead]}]\n        edits",
+        1,
+    )
+    office = Office(policy, groups={**GROUPS, "finance": ["dana"]})
+    request = office.left()
+    assert not office.vote(request, by="erin").counted
+    stands = office.desk.stands(request)
+    assert stands is not None
+    later = stands.question.asked + 5 * 60_000_000
+    assert office.desk.people.objection("erin", stands.question, later) is None
+
+
+async def test_many_who_wait_are_each_answered_with_their_own() -> None:
+    office = Office()
+    many = 200
+    policy = "version: 1\nname: p\ntools: {echo: {effect: write, args: any, default: ask}}\n"
+
+    def by_parity(question: Question) -> Vote:
+        return Vote(approved=question.args["n"] % 2 == 0, by="dana")
+
+    gate = Gate(policy=loads(policy), approvals=Asked(by_parity), settings=office.settings)
+
+    async def echo(n: int) -> int:
+        return n
+
+    safe = guard(echo, gate=gate)
+
+    async def one(n: int) -> object:
+        with gate.run(agent="support", run_id=f"run-{n}"):
+            return await safe(n)
+
+    told = await asyncio.gather(*(one(n) for n in range(many)), return_exceptions=True)
+    for n, each in enumerate(told):
+        assert each == n if n % 2 == 0 else isinstance(each, Rejected)
+
+
+def test_a_request_is_resumed_in_another_process(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    office = Office()
+    request = office.left()
+    office.vote(request)
+    (Path.cwd() / "shop.py").write_text(
+        "import sys, saferun\nfrom saferun import Gate, guard, config\n"
+        "from saferun.policy import load\n"
+        "gate = Gate(policy='money')\n"
+        "@guard(gate=gate)\n"
+        "def refund(order_id, amount):\n    return f'elsewhere {amount}'\n"
+        "print(saferun.resume(sys.argv[1], refund))\n",
+        encoding="utf-8",
+    )
+    Path("policies").mkdir(exist_ok=True)
+    Path("policies/money.yaml").write_text(POLICY, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "shop.py", request], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "elsewhere 25000\n", done.stderr
+    assert saferun.resume(request, office.leaving) == "elsewhere 25000"
+    assert office.ran == []
+
+
+# What an attack on it has found.
+
+
+@pytest.mark.parametrize("within", [True, False], ids=["in a run", "outside of runs"])
+def test_what_the_policy_denies_by_now_does_not_run_though_it_was_approved(within: bool) -> None:
+    Path("policies").mkdir()
+    file = Path("policies/money.yaml")
+    file.write_text(POLICY, encoding="utf-8")
+    office = Office()
+    gate = Gate(policy="money", approvals=office.channel, settings=office.settings)
+    ran: list[int] = []
+    refund = guard(
+        lambda order_id, amount: ran.append(amount), name="refund", gate=gate, on_ask="suspend"
+    )
+    run = gate.run(agent="support") if within else contextlib.nullcontext()
+    with run, pytest.raises(ApprovalPending) as pending:
+        refund("A-17", 25_000)
+    asks = "        ask: [finance]\n        edits: [amount]\n"
+    denied = POLICY.replace(asks, "        deny: true\n", 1)
+    file.write_text(denied, encoding="utf-8")
+    following = gate._choices
+    assert following is not None
+    while following.following.now().live.version == loads(POLICY).version:
+        threading.Event().wait(0.01)
+    office.vote(pending.value.approval_id)
+    with pytest.raises(Denied, match="big"):
+        saferun.resume(pending.value.approval_id, refund)
+    assert ran == []
+
+
+def test_what_can_no_longer_be_read_nobody_approves() -> None:
+    office = Office("version: 1\nname: p\ntools: {fire: {effect: write, args: {}, default: ask}}\n")
+    fire = guard(lambda: office.ran.append({}), name="fire", gate=office.gate, on_ask="suspend")
+    with office.gate.run(agent="support"), pytest.raises(ApprovalPending) as pending:
+        fire()
+    office.gate.store.envelope(pending.value.approval_id).destroy()
+    for yes in (True, False):
+        answered = office.vote(pending.value.approval_id, by="mallory", yes=yes)
+        assert not answered.counted
+        assert "cannot be read any more" in (answered.why or "")
+
+
+def test_each_call_that_cannot_be_undone_is_asked_about_by_itself() -> None:
+    office = Office()
+    wipe = guard(
+        lambda folder: office.ran.append({}), name="wipe", gate=office.gate, on_ask="suspend"
+    )
+    requests = []
+    for _ in range(2):
+        with office.gate.run(run_id="r-1", agent="x"), pytest.raises(ApprovalPending) as pending:
+            wipe("/srv")
+        requests.append(pending.value.approval_id)
+    office.vote(requests[0])
+    with pytest.raises(ApprovalPending):
+        saferun.resume(requests[1], wipe)
+
+
+def test_who_has_a_question_before_them_sees_that_it_is_about_one_call_more() -> None:
+    office = Office()
+    first = office.left()
+    office.channel.wait(lambda request: request.joined == 0)
+    office.left()
+    seen = office.channel.wait(lambda request: request.joined == 1)
+    assert seen.id == first
+
+
+def test_a_grant_of_one_version_lets_nothing_run_by_another() -> None:
+    office = Office()
+    office.vote(office.left(), permit=Permit(span=60_000_000, run=False))
+    stricter = POLICY.replace("ask: [finance]\n        edits", "ask: [lead]\n        edits")
+    other = Gate(
+        policy=loads(stricter),
+        store=office.gate.store,
+        approvals=office.channel,
+        settings=office.settings,
+    )
+    refund = guard(lambda order_id, amount: 1, name="refund", gate=other, on_ask="suspend")
+    within = other.run(run_id="r-9", agent="support", user="maria")
+    with within, pytest.raises(ApprovalPending):
+        refund("A-17", 25_000)
+
+
+def test_one_person_grants_nothing_that_takes_two() -> None:
+    office = Office(POLICY.replace("        approvals: 2\n", ""))
+    request = office.left(60_000)
+    office.vote(request, by="dana")
+    granted = office.vote(request, by="finn", permit=Permit(span=60_000_000))
+    # Of finance and of lead, finn is; dana's yes was for one call.
+    assert granted.grant is not None
+    other = Office(
+        POLICY.replace("        approvals: 2\n", ""),
+        groups={"finance": ["dana"], "lead": ["erin"]},
+    )
+    request = other.left(60_000, order_id="A-18")
+    other.vote(request, by="dana")
+    refused = other.vote(request, by="erin", permit=Permit(span=60_000_000))
+    assert (refused.counted, refused.grant) == (False, None)
+
+
+def test_a_viewer_breaks_no_glass_and_a_glass_grants_nothing() -> None:
+    office = Office(break_glass=["vic", "erin"])
+    request = office.left()
+    viewer = office.vote(request, by="vic", glass=True, reason="now")
+    assert "may look and not answer" in (viewer.why or "")
+    granting = office.vote(
+        request, by="erin", glass=True, reason="now", permit=Permit(span=60_000_000)
+    )
+    assert "no further ones" in (granting.why or "")
+
+
+@pytest.mark.parametrize("user", ["dana", "Dana", "dana@acme.example"])
+def test_the_user_of_the_run_is_known_by_any_of_their_names(user: str) -> None:
+    office = Office()
+    people = {**PEOPLE, "dana": Person(email="dana@acme.example")}
+    desk = Desk(office.gate.store, msgspec.structs.replace(office.settings, people=people))
+    waiting = office.asked(in_run(office, user=user))
+    answered = desk.vote(waiting.request.id, by="dana", approved=True, channel="t", revision=0)
+    assert "the one for whom it would run" in (answered.why or "")
+    office.vote(waiting.request.id, by="erin", yes=False)
+    with pytest.raises(Rejected):
+        waiting.end()
+
+
+def test_the_agent_above_a_child_answers_no_question_of_the_child() -> None:
+    office = Office("version: 1\nname: p\ntools: {fire: {effect: write, args: {}, default: ask}}\n")
+    fire = guard(lambda: 1, name="fire", gate=office.gate, on_ask="suspend")
+    above, child = office.gate.run(agent="planner"), {"agent": "worker"}
+    with above, office.gate.run(**child), pytest.raises(ApprovalPending) as pending:
+        fire()
+    for by in ("planner", "Planner", "worker"):
+        answered = office.vote(pending.value.approval_id, by=by)
+        assert answered.why == "whoever asks cannot answer"
+
+
+def test_a_yes_that_a_limit_lets_nobody_use_is_good_until_its_deadline(tmp_path: Path) -> None:
+    clock = [1_000_000_000]
+    store = Store(f"sqlite:///{tmp_path}/a.db", durability="process", clock=lambda: clock[0])
+    policy = POLICY.replace(
+        "    rules:\n      - id: big",
+        "    limits: [{id: hourly, max: 1, per: user, window: 1h}]\n    rules:\n      - id: big",
+        1,
+    )
+    office = Office(policy)
+    gate = Gate(
+        policy=loads(policy), store=store, approvals=office.channel, settings=office.settings
+    )
+    ran: list[int] = []
+    refund = guard(
+        lambda order_id, amount: ran.append(amount), name="refund", gate=gate, on_ask="suspend"
+    )
+    within = gate.run(run_id="r-1", agent="support", user="maria")
+    with within, pytest.raises(ApprovalPending) as pending:
+        refund("A-17", 25_000)
+    request = pending.value.approval_id
+    Desk(store, office.settings).vote(request, by="dana", approved=True, channel="test", revision=0)
+    with gate.run(run_id="r-2", agent="support", user="maria"):
+        refund("A-1", 10)
+    with pytest.raises(Denied, match="hourly"):
+        saferun.resume(request, refund)
+    clock[0] += 2 * 3_600_000_000
+    saferun.resume(request, refund)
+    assert ran == [10, 25_000]
+    store.close()
+
+
+async def test_a_task_that_is_cancelled_as_it_asks_leaves_nothing_for_people_to_answer() -> None:
+    office = Office()
+
+    async def refund(order_id: str, amount: int) -> None:
+        office.ran.append({})
+
+    safe = guard(refund, gate=office.gate)
+    for number in range(30):
+        with office.gate.run(run_id=f"r-{number}", agent="support"):
+            task = asyncio.create_task(safe(f"A-{number}", 25_000))
+            for _ in range(number % 6):
+                await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+    office.gate.store.flush()
+    assert office.desk.open() == []
+    assert office.ran == []
+
+
+def test_a_child_that_is_forked_while_somebody_waits_can_call_and_ask() -> None:
+    from multiprocessing import get_context
+
+    office = Office()
+    waiting = office.asked(in_run(office))
+
+    def child() -> None:
+        with office.gate.run(run_id="child", agent="support", user="maria"):
+            assert office.refund("A-1", 10) == "refunded 10"
+            with pytest.raises(ApprovalPending):
+                office.leaving("A-2", 30_000)
+
+    forked = get_context("fork").Process(target=child)
+    forked.start()
+    forked.join(30)
+    assert forked.exitcode == 0
+    office.vote(waiting.request.id)
+    assert waiting.end() == "refunded 25000"
+
+
+def test_a_waiting_caller_is_told_at_once_that_the_store_is_closed() -> None:
+    office = Office()
+    waiting = office.asked(in_run(office))
+    office.gate.store.close()
+    with pytest.raises(Denied):
+        waiting.end()
+
+
+def test_a_stream_waits_for_people_and_does_not_leave() -> None:
+    def stream() -> Any:
+        yield 1
+
+    with pytest.raises(TypeError, match="is a generator"):
+        guard(stream, gate=Office().gate, on_ask="suspend")

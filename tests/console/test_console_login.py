@@ -1,0 +1,229 @@
+"""Who gets in: by a secret or a one-time link, for twelve hours, and nobody else."""
+
+import pytest
+
+from console.asking import HEAD, HERE, Browser, ask, enrolled
+from console.asking import console as made_console
+from saferun import Gate
+from saferun.console import Console, Sessions, Who
+from saferun.console.login import LoginError, Secret, Tries
+
+
+def test_without_a_session_every_page_leads_to_the_login(gate: Gate, console: Console) -> None:
+    request = ask(gate)
+    browser = Browser(console)
+    for path in ("/", "/requests", f"/requests/{request.id}", "/grants"):
+        answer = browser.get(path)
+        assert (answer.status_code, answer.headers["location"][:6]) == (303, "/login")
+    for path in ("/live", "/inbox"):
+        assert browser.get(path).status_code == 401
+    assert browser.get(f"/requests/{request.id}/arguments.txt").status_code == 303
+
+
+def test_a_person_logs_in_with_their_secret_and_comes_to_where_they_wanted(
+    gate: Gate, console: Console
+) -> None:
+    request = ask(gate)
+    enrolled(gate, "dana", "a-secret")
+    browser = Browser(console)
+    wanted = browser.get(f"/requests/{request.id}").headers["location"]
+    assert wanted == f"/login?next=/requests/{request.id}"
+    said = {"person": "dana", "secret": "a-secret", "next": f"/requests/{request.id}"}
+    answer = browser.post("/login", said)
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/requests/{request.id}")
+    assert "dana <small>approver" in browser.get("/").text
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    ["https://evil.test/", "//evil.test", "/\\evil.test", "/requests/../..", "javascript:x", ""],
+)
+def test_a_login_leads_nowhere_else(gate: Gate, console: Console, elsewhere: str) -> None:
+    enrolled(gate, "dana", "a-secret")
+    said = {"person": "dana", "secret": "a-secret", "next": elsewhere}
+    assert Browser(console).post("/login", said).headers["location"] == "/"
+
+
+@pytest.mark.parametrize(
+    ("person", "secret"),
+    [("dana", "another"), ("nobody", "a-secret"), ("dana", ""), ("", "a-secret"), ("d" * 999, "x")],
+)
+def test_a_wrong_secret_lets_nobody_in_and_does_not_say_what_was_wrong(
+    gate: Gate, console: Console, person: str, secret: str
+) -> None:
+    enrolled(gate, "dana", "a-secret")
+    browser = Browser(console)
+    answer = browser.post("/login", {"person": person, "secret": secret})
+    assert answer.status_code == 401
+    assert "set-cookie" not in answer.headers
+    assert "another" not in answer.text
+
+
+def test_too_many_failures_have_to_wait_and_a_person_elsewhere_does_not(gate: Gate) -> None:
+    enrolled(gate, "dana", "a-secret")
+    clock = [0.0]
+    login = Secret(gate.store, gate.config, Tries(lambda: clock[0]))
+    right, wrong = (
+        {"person": "dana", "secret": "a-secret"},
+        {"person": "dana", "secret": "x"},
+    )
+    for _ in range(Secret.PERSON):
+        with pytest.raises(LoginError, match="do not belong together"):
+            login.identify(wrong, "10.0.0.1")
+    with pytest.raises(LoginError, match="too often") as refused:
+        login.identify(right, "10.0.0.1")
+    assert refused.value.status == 429
+    assert login.identify(right, "10.0.0.2").person == "dana"
+    clock[0] = Tries.WITHIN + 1
+    assert login.identify(right, "10.0.0.1").person == "dana"
+
+
+def test_an_address_that_tries_many_names_has_to_wait_too(gate: Gate) -> None:
+    login = Secret(gate.store, gate.config)
+    for number in range(Secret.ADDRESS):
+        with pytest.raises(LoginError, match="belong"):
+            login.identify({"person": f"p{number}", "secret": "x"}, "10.0.0.1")
+    with pytest.raises(LoginError, match="too often"):
+        login.identify({"person": "another", "secret": "x"}, "10.0.0.1")
+
+
+def test_what_failures_are_counted_by_is_bounded() -> None:
+    tries = Tries()
+    tries.MOST = 100
+    for number in range(500):
+        tries.failed(f"name {number}")
+    assert len(tries._failed) == 100
+
+
+def test_somebody_whom_the_configuration_does_not_know_may_look_and_not_answer(
+    gate: Gate, console: Console
+) -> None:
+    request = ask(gate)
+    browser = Browser(console, enrolled(gate, "stranger"))
+    page = browser.get(f"/requests/{request.id}").text
+    assert "stranger may look and not answer" in page
+    assert "Approve" not in page
+
+
+def test_a_one_time_link_logs_in_once(gate: Gate, console: Console) -> None:
+    code = console.sessions.link(enrolled(gate, "dana"))
+    for method in ("get", "head"):
+        assert getattr(Browser(console).client, method)(f"/enter?code={code}").status_code == 200
+    first = Browser(console).post("/enter", {"code": code})
+    assert (first.status_code, first.headers["location"]) == (303, "/")
+    again = Browser(console).post("/enter", {"code": code})
+    assert again.status_code == 401
+    assert "set-cookie" not in again.headers
+
+
+def test_a_one_time_link_holds_for_five_minutes(gate: Gate) -> None:
+    clock = [0.0]
+    sessions = Sessions(lambda: clock[0])
+    code = sessions.link(Who("dana"))
+    clock[0] = 300.0
+    assert sessions.enter(code) is None
+
+
+def test_a_session_holds_for_twelve_hours_and_until_it_is_left() -> None:
+    clock = [0.0]
+    sessions = Sessions(lambda: clock[0])
+    one, two = sessions.begin(Who("dana")), sessions.begin(Who("erik"))
+    sessions.end(one)
+    assert sessions.of(one) is None
+    clock[0] = 12 * 3600 - 1
+    assert sessions.of(two) is not None
+    clock[0] += 1
+    assert sessions.of(two) is None
+
+
+def test_tokens_are_kept_as_digests_alone() -> None:
+    sessions = Sessions()
+    token, code = sessions.begin(Who("dana")), sessions.link(Who("dana"))
+    kept = repr(sessions.__dict__)
+    assert token not in kept
+    assert code not in kept
+    assert len(token) == len(code) == 43
+
+
+def test_there_are_never_more_sessions_than_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("saferun.console.session.MOST", 3)
+    sessions = Sessions()
+    tokens = [sessions.begin(Who("dana")) for _ in range(5)]
+    assert [sessions.of(each) is not None for each in tokens] == [False, False, True, True, True]
+
+
+def test_the_cookie_is_for_this_site_and_no_script(gate: Gate, console: Console) -> None:
+    code = console.sessions.link(enrolled(gate, "dana"))
+    cookie = Browser(console).post("/enter", {"code": code}).headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=strict" in cookie
+    assert "Secure" not in cookie
+
+
+def test_off_loopback_the_cookie_is_for_tls_alone(gate: Gate) -> None:
+    from msgspec.structs import replace
+
+    approval = replace(gate.config.approval, url="https://console.test")
+    gate.config = replace(gate.config, approval=approval)
+    console = made_console(gate)
+    code = console.sessions.link(enrolled(gate, "dana"))
+    about = {"host": "console.test", "origin": "https://console.test"}
+    cookie = Browser(console).post("/enter", {"code": code}, **about).headers["set-cookie"]
+    assert cookie.startswith("__Host-saferun=")
+    assert "Secure" in cookie
+
+
+def test_logging_out_ends_the_session_for_whoever_has_its_cookie(
+    gate: Gate, console: Console
+) -> None:
+    browser = Browser(console, enrolled(gate, "dana"))
+    kept = dict(browser.client.cookies)
+    assert browser.post("/logout", browser.form("/")).status_code == 303
+    thief = Browser(console)
+    thief.client.cookies.update(kept)
+    assert thief.get("/").status_code == 303
+
+
+def test_a_link_from_a_chat_opens_the_page_although_the_cookie_is_strict(
+    gate: Gate, console: Console
+) -> None:
+    request = ask(gate)
+    browser = Browser(console)
+    path = f"/requests/{request.id}"
+    again = browser.get(path, **{"sec-fetch-site": "cross-site"})
+    assert again.status_code == 200
+    assert f'content="0; url={path}"' in again.text
+    elsewhere = browser.get("/channels/x/y", **{"sec-fetch-site": "cross-site"})
+    assert "refresh" not in elsewhere.text
+
+
+def test_a_login_of_ones_own_can_stand_in_for_the_secret(gate: Gate) -> None:
+    class Provider:
+        def identify(self, said, address):
+            if said.get("ticket") != "good":
+                raise LoginError("The provider does not know you.")
+            return Who("erik", "approver")
+
+    console = made_console(gate, login=Provider())
+    browser = Browser(console)
+    assert "does not know you" in browser.post("/login", {"ticket": "bad"}).text
+    assert browser.post("/login", {"ticket": "good"}).status_code == 303
+    assert "erik" in browser.get("/").text
+
+
+def test_a_secret_that_is_known_no_more_answers_nothing(gate: Gate, console: Console) -> None:
+    request = ask(gate)
+    enrolled(gate, "dana", "the right one")
+    forged = Who("dana", "approver", gate.store.credential("dana", "another"))
+    answer = Browser(console, forged).answer(request, "approve")
+    assert answer.status_code == 409
+    assert "secret is not dana" in answer.text.replace("&#39;", "'")
+
+
+def test_the_address_that_a_form_comes_from_is_the_consoles_own(console: Console) -> None:
+    code = console.sessions.link(Who("dana"))
+    browser = Browser(console)
+    for origin in ("http://evil.test", "null", "https://127.0.0.1:7391", f"{HERE}.evil.test"):
+        assert browser.post("/enter", {"code": code}, origin=origin).status_code == 403
+    assert browser.client.post("/enter", data={"code": code}).status_code == 403
+    assert browser.client.post("/enter", data={"code": code}, headers=HEAD).status_code == 303
