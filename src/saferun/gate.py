@@ -376,12 +376,11 @@ class Gate:
                 ruling = self._ruling(call, facts, choice)
                 if talk.asked is None:
                     ruling = self._reachable(call, ruling, way)
-                elif talk.resumed:
-                    ruling = self._stricter(call, facts, choice, ruling)
-                if talk.asked is not None:
-                    ruling = still_asked(ruling, talk.reasons, talk.demands)
-                else:
                     talk.reasons, talk.demands = ruling.reasons, ruling.demands
+                else:
+                    if talk.resumed:
+                        ruling = self._stricter(call, facts, choice, ruling)
+                    ruling = still_asked(ruling, talk.reasons, talk.demands)
                 admit, sign = record.admission(
                     call,
                     ruling,
@@ -444,7 +443,8 @@ class Gate:
                     # Somebody may have answered what an urgent version would not even ask.
                     admit, talk.asked = None, None
                 elif choice.asks_past or (call.run is None and self._live(choice) is not None):
-                    # While they thought, the run went on: its past is another one by now.
+                    # While they thought, the run went on: its past is another one by now. And
+                    # what belongs to no run keeps no version: what holds now decides on it.
                     admit = None
         if sign is not None and admitted.at:
             # A decision that was only repeated is no further call.

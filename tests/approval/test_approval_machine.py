@@ -86,7 +86,8 @@ class Requests(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = TemporaryDirectory()
+        # A thread of the store's may be at its last look as the folder goes.
+        self.folder = TemporaryDirectory(ignore_cleanup_errors=True)
         self.clock = [1_000 * MINUTE]
         self.store = Store(
             f"sqlite:///{Path(self.folder.name, 'saferun.db')}",

@@ -14,7 +14,7 @@ from saferun.call import Call, RunRef
 from saferun.control import Limit
 from saferun.errors import StoreError
 from saferun.ledger import RunEntry, encode, read
-from saferun.store import Append, Look, Once, Opening, Reader, Store
+from saferun.store import Append, Once, Opening, Reader, Recorded, Store
 from storing import admit, audit, due, kinds, settle
 
 
@@ -237,7 +237,7 @@ def test_what_was_written_without_an_entry_is_kept_though_the_last_of_a_batch_on
     # Both go in one commit: what rides waits for the next call's.
     once = Once(channel="slack", id="e-1", within=60_000_000)
     store.ride(once)
-    store.commit(Look("nobody"))
+    store.commit(Recorded(b"nobody"))
     store.flush()
     with contextlib.closing(sqlite3.connect(file)) as other:
         assert other.execute("SELECT id FROM callback").fetchall() == [("e-1",)]

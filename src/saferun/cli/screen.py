@@ -119,6 +119,16 @@ def beside(console: "Console", lead: "Text", said: "Text | str") -> "Iterator[Te
         lead = Text(" " * edge)
 
 
+def headline(console: "Console", icon: str, style: str, sentence: str) -> None:
+    """The answer of a command in one sentence, its first word told from afar."""
+    from rich.text import Text
+
+    word, colon, rest = inert(sentence).partition(":")
+    said = Text.assemble((f"{word}{colon}", f"bold {style}"), rest)
+    put(console, beside(console, Text(f"{icon} ", style), said))
+    console.print()
+
+
 def facts(console: "Console", *rows: "tuple[str, str | Text]") -> None:
     """Labels in one column, so that the eye runs down one edge, and what they say beside it."""
     from rich.text import Text

@@ -127,6 +127,9 @@ class Store:
 
     def claim(self, request: str, channel: str) -> Delivery | None:
         """Have this process be the one that brings a request by a channel; see `Claim`."""
+        if self.closed:
+            # Before asking who we are: a life that has ended must not begin anew for this.
+            raise StoreError(f"The store {self.path} is closed.")
         return self.commit(
             Claim(request=request, channel=channel, boot=self.boot, boots=self._boots)
         )

@@ -27,6 +27,7 @@ from saferun.cli.screen import (
     counted,
     document,
     facts,
+    headline,
     progress,
     put,
     screen,
@@ -311,7 +312,6 @@ def _check(folder: Path, vkey: Path | None, *, as_json: bool) -> int:
 
 
 def _print_check(folder: Path, found: "Checked") -> None:
-    from rich.text import Text
 
     icon, style = {
         "verified": (ALLOWED.icon, ALLOWED.style),
@@ -319,10 +319,7 @@ def _print_check(folder: Path, found: "Checked") -> None:
         "unvouched": ("!", "yellow"),
     }[found.state]
     console = screen()
-    word, colon, rest = found.sentence.partition(":")
-    said = Text.assemble((f"{word}{colon}", f"bold {style}"), inert(rest))
-    put(console, beside(console, Text(f"{icon} ", style), said))
-    console.print()
+    headline(console, icon, style, found.sentence)
     rows = [("archive", inert(str(folder)))]
     if found.state == "changed":
         whole = counted(found.segments, "whole segment")

@@ -21,6 +21,7 @@ from saferun.cli.screen import (
     counted,
     document,
     facts,
+    headline,
     progress,
     put,
     screen,
@@ -301,10 +302,7 @@ def _print(
         "unanchored": ("!", "yellow"),
     }[report.state]
     console = screen()
-    word, colon, rest = report.summary.partition(":")
-    said = Text.assemble((f"{inert(word)}{colon}", f"bold {style}"), inert(rest))
-    put(console, beside(console, Text(f"{icon} ", style), said))
-    console.print()
+    headline(console, icon, style, report.summary)
     facts(console, *_rows(report, reader, vouching, witnesses))
     if report.state == "unanchored":
         console.print()

@@ -9,7 +9,7 @@ from saferun.store.work.admit import Admit, Admitted, Recorded, Watched, run_of
 from saferun.store.work.append import Append, Blob, Import, Opening, Seal
 from saferun.store.work.ask import Answer, Ask
 from saferun.store.work.find_out import BY_CHECK, Cleared, FindOut, Known
-from saferun.store.work.look import Look, PastOf
+from saferun.store.work.look import PastOf
 from saferun.store.work.recover import Recover
 from saferun.store.work.settle import Fared, Settle
 from saferun.store.work.succeed import Restart, Rotate
@@ -48,7 +48,6 @@ __all__ = [
     "Import",
     "Issue",
     "Known",
-    "Look",
     "Note",
     "Once",
     "Opening",
