@@ -18,7 +18,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks import backtest, crowd, decision, disk, guarded, memory, peer, startup, table, work
+from benchmarks import (
+    backtest,
+    crowd,
+    decision,
+    disk,
+    guarded,
+    memory,
+    peer,
+    recording,
+    startup,
+    table,
+    work,
+)
 from benchmarks.measure import Case, Figure, Round, Single, figure
 from benchmarks.targets import BACKTEST_S, GROWTH_BYTES, IMPORT_MS, TARGETS, VERIFY_US
 from saferun.ledger import verify
@@ -87,6 +99,7 @@ def _measured(folder: Path, effort: Effort, *, quick: bool) -> table.Results:
                 *((case, effort.process) for each in others for case in each.deciding()),
                 *((case, effort.loads) for case in decision.loading()),
                 *((case, _calls(case.name, effort)) for case in alone),
+                *((case, effort.process) for case in recording.cases(folder / "recording")),
                 *((case, effort.peer) for each in others for case in each.guarding()),
                 *((case, effort.crowd) for case in many),
             ],

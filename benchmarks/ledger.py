@@ -152,7 +152,7 @@ def verified(path: Path, processes: int | None) -> float:
         assert signer is not None
         known = Known(
             external=tuple(kept_checkpoints(reader)),
-            trusted=Verifier(signer.vkey()),
+            trusted=(Verifier(signer.vkey()),),
         )
         began = time.perf_counter()
         report = verify(reader, reader.head(), known, processes=processes)

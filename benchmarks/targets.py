@@ -32,6 +32,7 @@ class Target(NamedTuple):
 
 
 _DECISION = (Target("p50", 5),)
+_TURN = (Target("p50", 50),)
 _CROWD_P99 = Target("p99", 40_000)
 
 TARGETS: dict[str, tuple[Target, ...]] = {
@@ -48,6 +49,9 @@ TARGETS: dict[str, tuple[Target, ...]] = {
     "guard: process, own, a limit per run": (Target("p50", 100), Target("p99", 300)),
     "guard: process, ride": (Target("p50", 70), Target("p99", 300)),
     "guard: full, own": (Target("p50", 300, syncs=2), Target("p99", 1_500)),
+    "model turn: output alone": _TURN,
+    "model turn: 40 messages, 2 new": _TURN,
+    "model turn: watched client, 40 messages, 2 new": _TURN,
     "32 tasks: process": (Target("rate", 20_000),),
     "32 tasks: full": (Target("rate", 12_000),),
     "8 x 16 threads, one file: process": (Target("rate", 8_000), _CROWD_P99),

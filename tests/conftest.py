@@ -47,7 +47,13 @@ def _own_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     world.mkdir()
     (world / "saferun.toml").write_text(WORLD, encoding="utf-8")
     monkeypatch.chdir(world)
+    _forget()
     yield
+    _forget()
+
+
+def _forget() -> None:
+    """Nothing that this process knows by heart is of another world than the test's own."""
     from saferun import gate
     from saferun.store import shared
 

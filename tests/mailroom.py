@@ -1,5 +1,6 @@
 """A real mail server on loopback, what it took, and the people who read it."""
 
+import asyncio
 import email
 import queue
 import re
@@ -42,13 +43,17 @@ class Letter(NamedTuple):
 
 
 class MailRoom:
-    """Takes letters; `refuses` are recipients that it does not, for as many times as it says."""
+    """Takes letters; `refuses` are recipients that it does not, for as many times as it says.
+
+    One that is `mute` never says that a password is wrong.
+    """
 
     def __init__(self) -> None:
         self.letters: queue.Queue[Letter] = queue.Queue()
         self.refuses: dict[str, int] = {}
         self.refused = threading.Event()
         self.port = 0
+        self.mute = False
         self.logins: list[tuple[str, str]] = []
 
     async def handle_RCPT(self, server, session, envelope, address, options) -> str:
@@ -67,7 +72,7 @@ class MailRoom:
 
     def authenticate(self, server, session, envelope, mechanism, data) -> AuthResult:
         self.logins.append((data.login.decode(), data.password.decode()))
-        return AuthResult(success=data.password == b"hush")
+        return AuthResult(success=data.password == b"hush", handled=self.mute)
 
     def next(self) -> Letter:
         return self.letters.get(timeout=PATIENCE)
@@ -80,6 +85,7 @@ class MailRoom:
 def mail_room(tls: ssl.SSLContext | None = None, **options: Any) -> Iterator[MailRoom]:
     """A server for as long as the block lasts, on a port that nobody else can have."""
     room = MailRoom()
+    served: list[SMTP] = []
 
     class OnSocket(Controller):
         def _create_server(self) -> Any:
@@ -88,7 +94,17 @@ def mail_room(tls: ssl.SSLContext | None = None, **options: Any) -> Iterator[Mai
             )
 
         def factory(self) -> SMTP:
-            return SMTP(room, hostname="mail.test", authenticator=room.authenticate, **options)
+            served.append(
+                SMTP(room, hostname="mail.test", authenticator=room.authenticate, **options)
+            )
+            return served[-1]
+
+    async def hang_up() -> None:
+        # The server leaves open what a client has not closed yet.
+        for each in served:
+            if each.transport is not None:
+                each.transport.abort()
+        await asyncio.sleep(0)
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
         room.port = listening.getsockname()[1]
@@ -97,4 +113,5 @@ def mail_room(tls: ssl.SSLContext | None = None, **options: Any) -> Iterator[Mai
         try:
             yield room
         finally:
+            asyncio.run_coroutine_threadsafe(hang_up(), server.loop).result(PATIENCE)
             server.stop()

@@ -387,7 +387,7 @@ def _check_input(element: dict[str, Any]) -> None:
         case "number_input":
             if "is_decimal_allowed" not in element:
                 raise Limit("invalid_arguments")
-        case "static_select":
+        case "static_select" | "multi_static_select":
             if not 0 < len(element["options"]) <= 100:
                 raise Limit("invalid_arguments")
             for each in element["options"]:
@@ -422,11 +422,13 @@ def text_of_block(block: dict[str, Any]) -> str:
 
 
 def buttons(card: dict[str, Any]) -> list[str]:
+    return [each["action_id"] for each in pressed(card)]
+
+
+def pressed(card: dict[str, Any]) -> list[dict[str, Any]]:
+    """The buttons of a card, as they come."""
     return [
-        each["action_id"]
-        for block in card["blocks"]
-        if block["type"] == "actions"
-        for each in block["elements"]
+        each for block in card["blocks"] if block["type"] == "actions" for each in block["elements"]
     ]
 
 
@@ -444,6 +446,10 @@ def filled(view: dict[str, Any], typed: dict[str, str]) -> dict[str, Any]:
                     each for each in element["options"] if each["text"]["text"] == typed[label]
                 )
             value: dict[str, Any] = {"type": "static_select", "selected_option": chosen}
+        elif element["type"] == "multi_static_select":
+            names = typed.get(label, "").split()
+            several = [each for each in element["options"] if each["text"]["text"] in names]
+            value = {"type": "multi_static_select", "selected_options": several}
         else:
             text = typed.get(label, element.get("initial_value")) or None
             assert text is not None or block.get("optional"), f"{label} has to be filled in"

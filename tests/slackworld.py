@@ -135,8 +135,12 @@ def world(
     approvals: int = 1,
     text: str = POLICY,
     more: str = "",
+    glass: str = "",
 ) -> Iterator[World]:
-    """A world whose clicks come by HTTP, or with `socket` by a websocket."""
+    """A world whose clicks come by HTTP, or with `socket` by a websocket.
+
+    `glass` is somebody who may break it.
+    """
     monkeypatch.setenv("TEST_BOT_TOKEN", TOKEN)
     monkeypatch.setenv("TEST_APP_TOKEN", APP_TOKEN)
     monkeypatch.setenv("TEST_SIGNING_SECRET", SECRET)
@@ -147,6 +151,8 @@ def world(
     )
     with FakeSlack() as slack:
         told = f'{CONFIG}{by}\napi_url = "{slack.url}"\n{more}'
+        if glass:
+            told = told.replace("[approval]\n", f'[approval]\nbreak_glass = ["{glass}"]\n')
         Path("saferun.toml").write_text(told, encoding="utf-8")
         found = World(slack, approvals, text)
         try:

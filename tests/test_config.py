@@ -118,6 +118,49 @@ def test_a_mistake_is_told_with_its_file_and_without_secrets(
     assert "secret" not in str(wrong.value)
 
 
+@pytest.mark.parametrize(
+    ("said", "origin"),
+    [
+        ("https://saferun.example", "https://saferun.example"),
+        ("https://SafeRun.Example:443/", "https://saferun.example"),
+        ("https://saferun.example:8443", "https://saferun.example:8443"),
+        ("https://bücher.example", "https://xn--bcher-kva.example"),
+        ("http://127.0.0.1:7391", "http://127.0.0.1:7391"),
+        ("http://[::1]:80/", "http://[::1]"),
+    ],
+)
+def test_the_address_of_the_console_is_kept_as_browsers_write_it(
+    tmp_path: Path, said: str, origin: str
+) -> None:
+    write(tmp_path, f"[approval]\nurl = '{said}'")
+    assert config.load(tmp_path, {}).approval.url == origin
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "http://saferun.example",
+        "https://saferun.example/console",
+        "https://dana:secret@saferun.example",
+        "https://saferun.example?a=b",
+        "https://saferun.example#a",
+        "https://saferun.example:99999",
+        "https://",
+        "saferun.example",
+        "javascript:alert(1)",
+        "https://saferun.example\\\\@evil.example",
+        "https://a b.example",
+        "https://[::1",
+        "",
+    ],
+)
+def test_an_address_of_the_console_that_is_more_or_other_is_told(tmp_path: Path, said: str) -> None:
+    write(tmp_path, f'[approval]\nurl = "{said}"')
+    with pytest.raises(ConfigError, match=r"\[approval\] url is") as wrong:
+        config.load(tmp_path, {})
+    assert "dana:secret" not in str(wrong.value)
+
+
 def test_a_file_that_is_a_pipe_is_read_and_not_waited_for_without_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

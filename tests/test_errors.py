@@ -109,3 +109,12 @@ def test_an_allowed_decision_says_so() -> None:
     assert Decision(verdict="allow", tool="refund", args={}).for_model == "refund was allowed."
     shadow = Decision(verdict="deny", tool="refund", args={}, mode="shadow")
     assert shadow.allowed
+
+
+def test_what_several_rules_say_in_the_same_words_is_said_once() -> None:
+    reasons = tuple(
+        Reason(id=name, effect="deny", source="rule", message=message)
+        for name, message in (("a", "Not now."), ("b", "Never."), ("c", "Not now."))
+    )
+    decision = Decision(tool="refund", args={}, verdict="deny", reasons=reasons)
+    assert decision.for_model == "refund was not run: Not now (rules a, c); Never (rule b)."

@@ -235,3 +235,13 @@ def test_large_arguments_are_kept_beside_the_ledger():
     gate.store.flush()
     report = audit(gate.store.path)
     assert (report.problem, report.blobs_missing) == (None, 0)
+
+
+@pytest.mark.parametrize("args", [{"text": "half \ud800"}, {"name \udfff": 1}])
+def test_what_is_no_text_is_denied_and_said_to_be_none(args: dict[str, object]) -> None:
+    decision = observing().check(Call(tool="tool", args=args))
+    assert (decision.verdict, decision.starts) == ("deny", False)
+    [reason] = decision.reasons
+    assert reason.message == (
+        "it holds half of a surrogate pair, which is no text, so it cannot be recorded"
+    )

@@ -19,7 +19,7 @@ def test_imports_only_lean_down_the_house() -> None:
 
 
 def test_importing_saferun_loads_neither_frameworks_nor_what_only_commands_need() -> None:
-    heavy = ("rich", "typer", "cryptography", "ruamel", "pydantic", "aiosmtpd")
+    heavy = ("rich", "typer", "cryptography", "ruamel", "pydantic", "aiosmtpd", "opentelemetry")
     script = f"import sys, saferun; print([name for name in {heavy!r} if name in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, check=True, text=True

@@ -144,3 +144,20 @@ def test_the_list_is_read_only_when_it_is_needed_and_nothing_is_fetched():
         [sys.executable, "-c", WATCHED], capture_output=True, check=True, text=True, timeout=60
     )
     assert watched.stdout == "[] []\n"
+
+
+@pytest.mark.parametrize("tokens", [(812, 96), (300_000, 7), (0, 5), (None, 9), (1_000, None)])
+def test_a_remembered_price_is_what_the_list_says_for_every_model_and_length(tokens):
+    from genai_prices import Usage, calc_price
+    from genai_prices.data_snapshot import get_snapshot
+
+    held = dict(zip(("input_tokens", "output_tokens"), tokens, strict=True))
+    for provider in get_snapshot().providers:
+        for model in provider.models:
+            name = f"{provider.id}/{model.id}"
+            try:
+                with localcontext(Context(prec=50)):
+                    listed = calc_price(Usage(**held), name, provider_id="litellm").total_price
+            except (LookupError, ValueError):
+                listed = None
+            assert prices.cost(name, *tokens) == listed

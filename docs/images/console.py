@@ -1,8 +1,8 @@
 """Draw the picture of the console anew: `python docs/images/console.py`.
 
 Has an agent ask, in a folder that is thrown away, opens the console in the Chromium of the system
-and writes `console.png` beside this file. With a folder as its argument, it writes further ones
-there, to be looked at: dark, on a phone, and the inbox.
+and writes `console.png` and `replay.png` beside this file. With a folder as its argument, it writes
+every page there, light, dark and narrow, to be looked at.
 """  # noqa: INP001 - a script, run by its path
 
 import contextlib
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from saferun import Call, Gate, config
+from saferun import ApprovalPending, Call, Gate, config, guard
 from saferun.console import Console, Server, Who
 from saferun.policy import loads
 from saferun.store import Enrol
@@ -70,6 +70,7 @@ def main() -> int:
         Path("saferun.toml").write_text(WORLD, encoding="utf-8")
         gate = Gate(policy=loads(POLICY), settings=config.load())
         request = _asked(gate)
+        _ran(gate)
         credential = gate.store.credential("dana", "a picture")
         gate.store.commit(Enrol("dana", credential))
         console = Console(gate.store, gate.config)
@@ -112,6 +113,42 @@ def _asked(gate: Gate) -> str:
         )
 
 
+def _ran(gate: Gate) -> None:
+    """Two runs to look at: in the second one, more is asked for than policy lets through."""
+
+    @guard(gate=gate)
+    def find_orders(user: str) -> list[dict[str, object]]:
+        return [{"id": "A-4471", "user": user, "charges": 2}]
+
+    @guard(gate=gate, on_deny="return", on_ask="suspend")
+    def refund(order_id: str, amount: int, currency: str, note: str) -> dict[str, object]:
+        return {"order_id": order_id, "refunded": amount, "currency": currency, "note": note}
+
+    for run_id, amounts in (("ticket-30", (4_000,)), ("ticket-31", (4_000, 450_000, 25_000))):
+        with gate.run(
+            agent="support-agent",
+            user="maria@acme.example",
+            prompt="Refund the duplicate charge on order A-4471.",
+            run_id=run_id,
+        ) as run:
+            said = {"model": "a-model", "input_tokens": 812, "output_tokens": 96}
+            run.model("I will look the order up first.", latency=0.8, cost_usd=0.0041, **said)
+            find_orders(user="maria")
+            for amount, words in zip(
+                amounts,
+                (
+                    "Charged twice. I will refund the duplicate.",
+                    "The customer asks for the full amount back, so I will refund the whole order.",
+                    "Then a partial refund, which somebody has to approve.",
+                ),
+                strict=False,
+            ):
+                run.model(words, latency=1.1, cost_usd=0.0033, **said)
+                with contextlib.suppress(ApprovalPending):
+                    refund(order_id="A-4471", amount=amount, currency="USD", note="Charged twice.")
+    gate.store.flush()
+
+
 def _ask(gate: Gate, run: object, tool: str, **args: object) -> str:
     decision = gate.check(Call(tool=tool, args=args, run=run.ref), leaves=True)  # type: ignore[attr-defined]
     return str(decision.approval_id)
@@ -120,14 +157,31 @@ def _ask(gate: Gate, run: object, tool: str, **args: object) -> str:
 def _drawn(
     chromium: str, url: str, console: Console, who: Who, request: str, more: Path | None
 ) -> None:
-    looks = [(HERE / "console.png", f"/requests/{request}", "light", 1180, 900)]
+    looks = [
+        (HERE / "console.png", f"/requests/{request}", "light", 1180, 900),
+        (HERE / "replay.png", "/run?id=ticket-31&frame=6", "light", 1280, 800),
+    ]
+    pages = {
+        "request": f"/requests/{request}",
+        "edit": f"/requests/{request}",
+        "inbox": "/",
+        "settled": "/requests",
+        "grants": "/grants",
+        "runs": "/runs",
+        "replay": "/run?id=ticket-31&frame=6",
+        "asked": "/run?id=ticket-31&frame=8",
+        "diff": "/runs/diff?a=ticket-30&b=ticket-31",
+        "login": "/login",
+    }
     if more is not None:
         looks += [
-            (more / "dark.png", f"/requests/{request}", "dark", 1180, 900),
-            (more / "phone.png", f"/requests/{request}", "light", 390, 1500),
-            (more / "inbox.png", "/", "light", 1180, 600),
-            (more / "inbox-phone.png", "/", "dark", 390, 700),
-            (more / "edit.png", f"/requests/{request}", "light", 1180, 1500),
+            (more / f"{name}-{look}.png", path, scheme, width, height)
+            for name, path in pages.items()
+            for look, scheme, width, height in (
+                ("light", "light", 1280, 900),
+                ("dark", "dark", 1280, 900),
+                ("narrow", "light", 360, 1500),
+            )
         ]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
@@ -139,7 +193,10 @@ def _drawn(
             page.goto(f"{url}/enter#{console.sessions.link(who)}")
             page.wait_for_url(f"{url}/")
             page.goto(f"{url}{path}")
-            if file.stem == "edit":
+            if "/run?" in path:
+                page.locator(".alive .frame h2").wait_for()
+                page.locator(".list b", has_text="refund").first.wait_for()
+            if file.stem.startswith("edit"):
                 for each in page.locator("summary").all():
                     each.click()
             page.screenshot(path=str(file))

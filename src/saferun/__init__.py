@@ -9,6 +9,7 @@ recorded so that it can be looked at frame by frame, and kept in a log that nobo
 quietly edit.
 """
 
+from saferun.adapters import watch
 from saferun.call import Call, Decision, Outcome, Reason
 from saferun.errors import (
     ApprovalExpired,
@@ -64,4 +65,5 @@ __all__ = [
     "recover",
     "resume",
     "run",
+    "watch",
 ]

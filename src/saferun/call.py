@@ -8,7 +8,7 @@ same value.
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -37,7 +37,7 @@ class RunRef(msgspec.Struct, frozen=True, kw_only=True):
     `root` is the run at the top of the family. Limits count there, so that an agent
     cannot start over by spawning a child. `prompt` and `plan` are for people who look at
     the run later; `context` holds what else the policy declares. `lineage` has the runs above
-    with their agents, from the top down.
+    with their agents, from the top down, and `users` those for whom they go.
     """
 
     run_id: str
@@ -50,11 +50,41 @@ class RunRef(msgspec.Struct, frozen=True, kw_only=True):
     plan: Any = None
     context: Mapping[str, Any] = msgspec.field(default_factory=dict)
     lineage: tuple[tuple[str, str | None], ...] = ()
+    users: tuple[str, ...] = ()
 
     @property
     def user_id(self) -> str | None:
         found = self.user.get("id")
         return found if isinstance(found, str) else None
+
+
+Taking: TypeAlias = Literal["place", "any", "rest", "name", "more"]
+"""How a parameter is given: by its place alone, by either, `*rest`, by its name alone, `**more`."""
+
+
+class Parameter(NamedTuple):
+    """One parameter of a function. `needed` says that no call does without it."""
+
+    name: str
+    way: Taking
+    needed: bool
+
+
+class FunctionRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Which function of a program a tool is, by what stays the same when that starts anew.
+
+    `module` and `name` say where it was defined and as what, and `of` the class of the object
+    that it is called on. `takes` are its parameters in their order, None where nobody says.
+    `fixed` is the SHA-256 of what a `functools.partial` has set, and `keeps` are the functions
+    that a tool object was given.
+    """
+
+    module: str
+    name: str
+    of: str | None = None
+    takes: tuple[Parameter, ...] | None = None
+    fixed: str = ""
+    keeps: tuple[str, ...] = ()
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +94,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     `opaque` names those that cannot be taken down (connections, handles); they are
     not in `args` and nothing is decided on them. `problems` says, per argument, why a
     value could not be taken down at all; under a policy, any such call is denied.
+    `function` is what would run, None where whoever calls has not said: a yes is bound to it.
     """
 
     tool: str
@@ -73,6 +104,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     defaulted: frozenset[str] = frozenset()
     opaque: Mapping[str, str] = msgspec.field(default_factory=dict)
     problems: tuple[str, ...] = ()
+    function: FunctionRef | None = None
 
 
 class Past(msgspec.Struct, frozen=True, kw_only=True):
@@ -202,6 +234,11 @@ class Demand(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     edits: tuple[str, ...] = ()
     own: bool = False
 
+    @property
+    def further(self) -> tuple[str, ...]:
+        """All whom it goes to later."""
+        return tuple(name for step in self.escalate for name in step.to)
+
 
 class PolicyRef(msgspec.Struct, frozen=True, kw_only=True):
     """Which version of which policy decided. `version` is the hash of its canonical form."""
@@ -285,10 +322,14 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
         """
         if self.allowed:
             return f"{self.tool} was allowed."
+        # What several rules say in the same words is said once.
+        rules: dict[str, list[str]] = {}
+        for reason in self.reasons:
+            if reason.effect == self.verdict:
+                rules.setdefault(reason.message.rstrip("."), []).append(reason.id)
         said = "; ".join(
-            f"{reason.message.rstrip('.')} (rule {reason.id})"
-            for reason in self.reasons
-            if reason.effect == self.verdict
+            f"{message} ({'rule' if len(ids) == 1 else 'rules'} {', '.join(ids)})"
+            for message, ids in rules.items()
         )
         later = ""
         open_ = all(each.measure is None or not each.measure.hidden for each in self.reasons)

@@ -14,12 +14,14 @@ import stat
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
 
 from saferun import files
 from saferun.errors import ConfigError
+from saferun.keeping import WHOLE, Keeping
 
 Durability = Literal["full", "process"]
 
@@ -110,13 +112,16 @@ class ApprovalTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `default` may name several. `timeout` is how long a question stands, in seconds; unanswered,
     it is a no. `break_glass` are people and groups who may answer for all others, with a reason.
-    `url` is where `saferun serve` is reached from outside, for links.
+    `url` is where `saferun serve` is reached from outside, for links: `https://` and a name. With
+    `bring = "serve"`, that alone brings requests to people, and the process that asks makes nothing
+    that answers them.
     """
 
     default: str | list[str] | None = None
     break_glass: list[str] = []
     url: str | None = None
     timeout: Annotated[float, msgspec.Meta(gt=0, le=MAX_TIMEOUT)] = 900.0
+    bring: Literal["any", "serve"] = "any"
     email: EmailTable | None = None
     webhook: dict[_Name, WebhookTable] = {}
     slack: SlackTable | None = None
@@ -156,6 +161,16 @@ class CommandTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     command: Annotated[list[str], msgspec.Meta(min_length=1, max_length=100)]
     timeout: Annotated[float, msgspec.Meta(gt=0, le=600)] = 30.0
+
+
+class MetricsTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[metrics]`: who may read `/metrics` of `saferun serve` without being logged in.
+
+    `token_env` names the environment variable with the token that a scraper sends as its bearer
+    token. Without one, programs on this machine may.
+    """
+
+    token_env: str | None = None
 
 
 class AnchorTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -201,8 +216,10 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     policy_key: str | None = None
     environment: str | None = None
     sensitive: list[Said] = []
+    record: Keeping = WHOLE
     approval: ApprovalTable = ApprovalTable()
     anchors: AnchorTable = AnchorTable()
+    metrics: MetricsTable = MetricsTable()
     people: dict[str, Person] = {}
     groups: dict[str, list[str]] = {}
     signing: SigningTable = SigningTable()
@@ -211,14 +228,17 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """What is configured, with every path absolute. `file` is None where there is no file.
 
+    `stamp` is by what the file is known to be as it was when it was read.
     `environment` is where this process runs, `production` say, for policies that tell them apart.
     Where the policies are `published`, a policy's name means what was published under it to the
     store, and `policies` is only the folder to publish from. What is `sensitive` is kept encrypted
     under a key of the user's, until it is erased. `policy_key` is the verifier key
     (a C2SP vkey) of whoever signs what is published; without one, nothing has to be signed.
+    `record` is how much is kept of what is said and given.
     """
 
     file: Path | None
+    stamp: tuple[int, ...] | None = None
     store: str
     ledger: str
     durability: Durability
@@ -233,6 +253,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     people: Mapping[str, Person]
     groups: Mapping[str, Sequence[str]]
     signing: SigningTable = SigningTable()
+    record: Keeping = WHOLE
+    metrics: MetricsTable = MetricsTable()
 
     def policy_file(self, named: str | Path) -> Path:
         """The file that a policy's name means; the path of a file means itself."""
@@ -260,7 +282,7 @@ def load(start: Path | None = None, environ: Mapping[str, str] | None = None) ->
     """
     environ = os.environ if environ is None else environ
     start = (start or Path.cwd()).absolute()
-    file, table = _find(start, environ)
+    file, mark, table = _find(start, environ)
     table = dict(table)
     for variable, key in _ENVIRONMENT.items():
         if environ.get(variable):
@@ -280,6 +302,7 @@ def load(start: Path | None = None, environ: Mapping[str, str] | None = None) ->
     published = read.policies == PUBLISHED
     return Config(
         file=file,
+        stamp=mark,
         store=_absolute_store(read.store, base),
         ledger=read.ledger,
         durability=read.durability,
@@ -289,12 +312,40 @@ def load(start: Path | None = None, environ: Mapping[str, str] | None = None) ->
         policy_key=read.policy_key,
         environment=read.environment,
         sensitive=frozenset(read.sensitive),
-        approval=read.approval,
+        record=read.record,
+        approval=_approval(read.approval, file),
         anchors=_anchors(read.anchors, base, file),
         people=read.people,
         groups=read.groups,
         signing=_signing(read.signing, file, base),
+        metrics=read.metrics,
     )
+
+
+class Roll(NamedTuple):
+    """Who somebody is, by one file: its people, its groups, and who may break the glass."""
+
+    people: Mapping[str, Person]
+    groups: Mapping[str, Sequence[str]]
+    break_glass: Sequence[str]
+
+
+def roll(file: Path) -> Roll:
+    """Who the people of a file are by now. Raises ConfigError where that cannot be read."""
+    try:
+        read = msgspec.convert(_section(file, _read(file)), _File)
+    except msgspec.ValidationError as problem:
+        raise ConfigError(_explained(str(problem), file, {})) from None
+    return Roll(read.people, read.groups, read.approval.break_glass)
+
+
+def stamp(file: Path) -> tuple[int, ...] | None:
+    """What a file is like without reading it, None where it is not there: it changes if it does."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino)
 
 
 def signing(file: Path) -> SigningTable:
@@ -305,6 +356,43 @@ def signing(file: Path) -> SigningTable:
     except msgspec.ValidationError as problem:
         raise ConfigError(_explained(str(problem), file, {})) from None
     return _signing(read.signing, file, file.parent)
+
+
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+_PORTS = {"https": 443, "http": 80}
+
+
+def _approval(table: ApprovalTable, file: Path | None) -> ApprovalTable:
+    """The table with its `url` as browsers write an origin. Raises ConfigError where it is none."""
+    if table.url is None:
+        return table
+    origin = _origin(table.url)
+    if origin is None:
+        raise ConfigError(
+            f"{file}: [approval] url is {_without_password(table.url)[:200]!r}; write the address "
+            'of the console and nothing behind it, as "https://approvals.example.com", or with '
+            "http on this machine alone"
+        )
+    return msgspec.structs.replace(table, url=origin)
+
+
+def _origin(url: str) -> str | None:
+    """The origin that a URL is, as RFC 6454 writes it, and None where it is more or other."""
+    try:
+        parts = urlsplit(url.strip())
+        host, port = (parts.hostname or "").encode("idna").decode(), parts.port
+    except ValueError:
+        return None
+    more = (parts.path.strip("/"), parts.query, parts.fragment, "@" in parts.netloc)
+    six = ":" in host
+    known = re.fullmatch(r"[0-9a-f:.]+" if six else r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", host)
+    if parts.scheme not in _PORTS or known is None or any(more) or set(url) & set("\\?#"):
+        return None
+    if parts.scheme == "http" and host not in _LOOPBACK:
+        return None
+    shown = f"[{host}]" if six else host
+    return f"{parts.scheme}://{shown}{'' if port in (None, _PORTS[parts.scheme]) else f':{port}'}"
 
 
 def _signing(table: SigningTable, file: Path | None, base: Path) -> SigningTable:
@@ -389,19 +477,24 @@ def _without_password(url: str) -> str:
     return re.sub(r"://[^/@]*@", "://…@", url)
 
 
-def _find(start: Path, environ: Mapping[str, str]) -> tuple[Path | None, dict[str, Any]]:
+def _find(
+    start: Path, environ: Mapping[str, str]
+) -> tuple[Path | None, tuple[int, ...] | None, dict[str, Any]]:
     named = environ.get("SAFERUN_CONFIG")
     if named:
         file = (start / named).absolute()
-        return file, _section(file, _read(file))
+        # What it is like is looked at first: a change in between is seen as one later.
+        mark = stamp(file)
+        return file, mark, _section(file, _read(file))
     for folder in (start, *start.parents):
         for name in ("saferun.toml", "pyproject.toml"):
             file = folder / name
             if file.is_file():
+                mark = stamp(file)
                 table = _read(file)
                 if name == "saferun.toml" or "saferun" in _tools(table):
-                    return file, _section(file, table)
-    return None, {}
+                    return file, mark, _section(file, table)
+    return None, None, {}
 
 
 def _section(file: Path, table: dict[str, Any]) -> dict[str, Any]:
@@ -447,5 +540,5 @@ def _explained(problem: str, file: Path | None, environ: Mapping[str, str]) -> s
 
 _TABLES = (
     *(_File, ApprovalTable, SlackTable, EmailTable, WebhookTable, SigningTable, Person),
-    *(AnchorTable, WitnessTable, FolderTable, CommandTable),
+    *(AnchorTable, WitnessTable, FolderTable, CommandTable, MetricsTable),
 )

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from saferun import asking, record, redact
-from saferun.approval import Edited, Grant, People, Question, Request, Vote
+from saferun import asking, function, record, redact
+from saferun.approval import Edited, Grant, People, Permit, Question, Request, Vote
 from saferun.approval import grant as grants
 from saferun.asking import Way
-from saferun.call import Call, Facts, canonical
+from saferun.call import Facts, canonical
 from saferun.config import Config
 from saferun.control import Groups
 from saferun.errors import SafeRunError, StoreError
@@ -25,6 +25,7 @@ from saferun.ledger import ApprovalEntry
 from saferun.plain import NotPlainError, take_down
 from saferun.policy import Policy
 from saferun.record import Asked
+from saferun.roster import Roster
 from saferun.ruling import changed, ruled, still_asked
 from saferun.store import (
     Cast,
@@ -34,6 +35,7 @@ from saferun.store import (
     PastOf,
     Requests,
     Revoke,
+    Revoked,
     Store,
     Voted,
 )
@@ -54,26 +56,18 @@ class Answered(NamedTuple):
     grant: str | None = None
 
 
-class Permit(NamedTuple):
-    """How far a yes goes beyond the one call: for how many microseconds, and for which calls.
-
-    `run` says that it is for the run of the call alone. `by` are the arguments whose values a
-    further call has to share; with none, it has to be the same in all of them.
-    """
-
-    span: int
-    run: bool = True
-    by: tuple[str, ...] = ()
-
-
 class Desk:
     """The desk of one store, with the people of one configuration."""
 
     def __init__(self, store: Store, settings: Config) -> None:
         self.store = store
-        self.people = People(settings.people, settings.groups)
+        self.roster = Roster(settings)
         self._settings = settings
-        self._breakers = self.people.meant(settings.approval.break_glass)
+
+    @property
+    def people(self) -> People:
+        """Who is known, as the configuration has it by now."""
+        return self.roster.now().people
 
     def stands(self, request: str) -> Request | None:
         with Requests(self.store.path) as requests:
@@ -81,12 +75,20 @@ class Desk:
 
     def open(self) -> list[Request]:
         """Those that people have before them, what ends first before the others."""
+        self.store.lapse()
         with Requests(self.store.path) as requests:
-            return requests.open()
+            return requests.open(self.store.now())
 
     def asked(self, request: Request) -> frozenset[str] | None:
-        """Who is to be shown a request by now, None where anybody may answer it."""
+        """Who is to be shown a request by now, None where it is put to nobody by name."""
         return self.people.asked(request.question, self.store.now())
+
+    def alarmed(self, request: Request) -> frozenset[str]:
+        """Who is to hear that somebody has broken the glass; nobody where nobody has."""
+        glass = request.glass
+        if glass is None:
+            return frozenset()
+        return self.people.alarmed(request.question, glass.by)
 
     def vote(
         self,
@@ -106,7 +108,7 @@ class Desk:
         `revision` is the one that they have seen. With `permit`, further calls run by this yes.
         Raises StoreError where the store cannot be used.
         """
-        stands = self._known(request)
+        stands, known = self._known(request), self.roster.now()
         # What a channel says of its people goes into the ledger like anything else.
         by, reason = redact.text(by)[:200], _reason(reason)
         grant, problem = None, None
@@ -121,12 +123,11 @@ class Desk:
                 question=stands.question,
                 revision=revision,
                 vote=Vote(by=by, approved=approved, reason=reason, channel=channel, glass=glass),
-                people=self.people,
+                people=known.people,
                 entry=msgspec.structs.replace(
                     self._entry(stands, by, channel), reason=reason, approved=approved, glass=glass
                 ),
                 credential=credential,
-                breakers=self._breakers,
                 grant=grant if approved else None,
             )
         )
@@ -166,10 +167,13 @@ class Desk:
         )
         return self._answered(stands, self.store.commit(work))
 
-    def revoke(self, grant: str, *, by: str, credential: bytes | None = None) -> Grant | None:
-        """Take a grant back; None where there is none that still holds. Raises StoreError."""
+    def revoke(self, grant: str, *, by: str, credential: bytes | None = None) -> Revoked:
+        """Take a grant back, for whoever has given it, or is an admin. Raises StoreError."""
+        by = redact.text(by)[:200]
         entry = ApprovalEntry(id=grant, event="revoked", by=by, grant=grant)
-        return self.store.commit(Revoke(id=grant, entry=entry, credential=credential))
+        return self.store.commit(
+            Revoke(id=grant, entry=entry, people=self.people, credential=credential)
+        )
 
     def refused(self, channel: str, why: str) -> None:
         """Have the ledger know of something from outside that was no answer at all."""
@@ -187,7 +191,8 @@ class Desk:
         now = self.stands(before.id) or before
         if now.state in ("rejected", "expired", "cancelled"):
             # Whoever waits has the call in hand, and nobody is to read it any more.
-            self.store.envelope(before.id).destroy()
+            for request in (before.id, *voted.joined):
+                self.store.envelope(request).destroy()
             now = msgspec.structs.replace(now, question=before.question)
         return Answered(voted.counted, voted.why, now, voted.grant)
 
@@ -214,24 +219,31 @@ class Desk:
         question, run = stands.question, stands.question.run
         problem = grants.objection(question.effect, permit.span)
         now = self.store.now()
-        alone = all(
-            each.approvals == 1 and self.people.objection(by, question, now, (each,)) is None
+        answers = self.people.objection(by, question, now) is None
+        # Whoever may not answer at all is told so by the vote.
+        several = any(
+            each.approvals > 1
+            or (answers and self.people.objection(by, question, now, (each,)) is not None)
             for each in question.demands
         )
-        if problem is None and not alone:
+        if problem is None and several:
             problem = "what takes several people is asked about each time"
         if problem is None and permit.run and run is None:
             problem = "the call belongs to no run, so the grant has to be for a time"
         unknown = [name for name in permit.by if name not in question.parts]
         if problem is None and (unknown or set(permit.by) & set(question.hidden)):
             problem = f"there is no argument {unknown[0]!r}" if unknown else "it is not shown whole"
+            if unknown and unknown[0] in question.args:
+                most = len(question.parts)
+                problem = (
+                    f"a grant goes by the first {most} arguments, and {unknown[0]!r} is not one"
+                )
         if problem is not None:
             return None, problem
-        call = Call(tool=question.tool, args=question.args, run=run)
         return Grant(
             id=f"g-{secrets.token_hex(10)}",
             tool=question.tool,
-            whose=asking.grantee(call, self.store),
+            whose=asking.grantee(question.tool, question.function, run, self.store, question.known),
             run=run.root if permit.run and run is not None else None,
             digest=None if permit.by else question.digest,
             parts={name: question.parts[name] for name in permit.by},
@@ -280,6 +292,10 @@ class Desk:
         if ruling.verdict == "deny":
             said = "; ".join(each.message for each in ruling.reasons if each.effect == "deny")
             return _Revision(question=question, refused=f"policy denies it: {said}")
+        if call.function is not None:
+            problem = function.unfit(call.function, (*ruling.args, *call.opaque))
+            if problem is not None:
+                return _Revision(question=question, refused=problem)
         ruling = still_asked(ruling, held.reasons, held.demands)
         again = Asked(question.id, held.key)
         groups = Groups(self.store.group)
@@ -287,8 +303,16 @@ class Desk:
             call, ruling, facts, self.store, None, groups=groups, again=again
         ).admit.entry
         way = Way(channels=question.channels)
-        asked = asking.ask(call, ruling, entry, self.store, groups, way, again)
+        asked = asking.ask(call, ruling, facts, entry, self.store, groups, way, self.people, again)
         new = msgspec.structs.replace(asked.question, asked=question.asked)
+        if question.known is not None and question.known.digest != self.people.digest:
+            # Whom these names mean here, the gate that has asked may never have heard of.
+            if not question.known.covers(new.demands):
+                return _Revision(
+                    question=question,
+                    refused="policy would ask others then, who are known only where it was asked",
+                )
+            new = msgspec.structs.replace(new, known=question.known)
         envelope = self.store.envelope(question.id)
         return _Revision(
             question=new,

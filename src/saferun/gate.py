@@ -14,6 +14,7 @@ store or a question for people. `check` waits by blocking and `acheck` by awaiti
 import contextlib
 import functools
 import logging
+import secrets
 import time
 from collections.abc import Generator, Sequence
 from functools import partial
@@ -22,7 +23,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
-from saferun import config, inquiry, record
+from saferun import config, function, inquiry, record
 from saferun import policy as policies
 from saferun.approval import Channel, refusal
 from saferun.asking import Way, ask
@@ -58,6 +59,7 @@ from saferun.store import (
     Settle,
     Store,
 )
+from saferun.store.locks import boots
 from saferun.store.shared import shared_store
 from saferun.waiting import OverdueError, aside
 
@@ -77,7 +79,17 @@ class Wait(NamedTuple):
     seconds: float
 
 
-Step: TypeAlias = Admit | Answer | PastOf | Wait | Followed | Inquiry | FindOut
+class Brought(NamedTuple):
+    """Wait until people have been told of a request that nobody waits for, within a bound."""
+
+    courier: Courier
+    request: str
+
+    def wait(self) -> None:
+        self.courier.tried(self.request)
+
+
+Step: TypeAlias = Admit | Answer | PastOf | Wait | Brought | Followed | Inquiry | FindOut
 Deciding: TypeAlias = Generator[Step, Any, Decision]
 
 Ways: TypeAlias = str | Channel | Sequence[str | Channel] | None
@@ -115,6 +127,9 @@ class Gate:
     ) -> None:
         self.config = settings or config.load()
         self._channels = _channels(approvals, self.config)
+        # What is left to `saferun serve` is not to be had here, its secrets among it.
+        here = self.config.approval.bring == "any"
+        self._brings = tuple(each for each in self._channels if here or _stays(each))
         self._courier: Courier | None = None
         self._given = store
         self._store = store if isinstance(store, Store) else None
@@ -158,7 +173,8 @@ class Gate:
 
         With `leaves`, nobody waits for people here: where they have to be asked, the decision
         is `ask`, and `approval_id` the request that they have now. The call is made later, with
-        that id as `resumes`.
+        that id as `resumes`, and denied where its `function` is another one by then: that uses
+        up no approval.
         """
         return self._waiting(self._path(call, verify, leaves, resumes))
 
@@ -285,6 +301,9 @@ class Gate:
                 try:
                     if isinstance(step, Wait):
                         done: Any = self.store.feed.wait(*step)
+                    elif isinstance(step, Brought):
+                        step.wait()
+                        done = None
                     elif isinstance(step, Inquiry):
                         done = step.ask()
                     elif isinstance(step, Followed):
@@ -310,6 +329,8 @@ class Gate:
                         done: Any = await self.store.acommit(step, unwanted)
                     elif isinstance(step, Wait):
                         done = await self.store.feed.await_(*step)
+                    elif isinstance(step, Brought):
+                        done = await aside(step.wait)
                     elif isinstance(step, Inquiry):
                         done = await step.aask()
                     elif isinstance(step, Followed):
@@ -330,7 +351,9 @@ class Gate:
         self, call: Call, verify: Check | None, leaves: bool, resumes: str | None
     ) -> Deciding:
         debt: Debt | None = None
-        way = Way(tuple(each.name for each in self._channels), self.config.approval.timeout, leaves)
+        began = time.perf_counter_ns()
+        names = tuple(each.name for each in self._channels)
+        way = Way(names, self.config.approval.timeout, leaves)
         try:
             debt = self.recorder.debt(call)
             decision = yield from self._decided(call, debt, way, resumes)
@@ -342,12 +365,14 @@ class Gate:
             ):
                 decision = yield from self._decided(call, debt, way, resumes)
         except Exception as problem:  # noqa: BLE001 - the gate never becomes the incident
-            log.error("saferun could not decide on %s: %s", call.tool, problem)
-            decision = _unavailable(call, self.policy)
+            tool = call.tool.encode(errors="backslashreplace").decode()
+            log.error("saferun could not decide on %s: %s", tool, problem)
+            unwritten = isinstance(problem, UnicodeEncodeError)
+            decision = (_no_text if unwritten else _unavailable)(call, self.policy)
         if debt is not None:
             # A call that was decided before counts nothing, and neither does one that failed.
             debt.give_back()
-        tell(decision)
+        tell(decision, time.perf_counter_ns() - began)
         return decision
 
     def _decided(self, call: Call, debt: Debt | None, way: Way, resumes: str | None) -> Deciding:
@@ -357,7 +382,9 @@ class Gate:
             if resumes is not None:
                 talk.resumed = True
                 with Requests(store.path) as requests:
-                    talk.take_up(resumes, requests.held(resumes))
+                    held = requests.held(resumes)
+                talk.take_up(resumes, held)
+                talk.differs = function.difference(held.call.function, call.function)
             decision = yield from self._talked(talk, debt, way)
         finally:
             talk.end(store)
@@ -381,6 +408,13 @@ class Gate:
                     if talk.resumed:
                         ruling = self._stricter(call, facts, choice, ruling)
                     ruling = still_asked(ruling, talk.reasons, talk.demands)
+                again = talk.asked
+                asks = again is not None or _asks(ruling)
+                unfit = talk.unfit(ruling) if asks else None
+                if unfit is not None:
+                    ruling = _denied(ruling, unfit)
+                    # Not as the call that people were asked about: that may still be made.
+                    again = None if again is None else again._replace(key=None)
                 admit, sign = record.admission(
                     call,
                     ruling,
@@ -388,7 +422,7 @@ class Gate:
                     store,
                     opening,
                     groups=groups,
-                    again=talk.asked,
+                    again=again,
                     given=talk.given,
                     owes=self.recorder.owed(call, debt, groups),
                     followed=followed,
@@ -397,8 +431,8 @@ class Gate:
                     pin=choice.pin if choice is not None else None,
                 )
                 # What was answered is for this call, whoever would ask about it by now.
-                if talk.asked is not None or _asks(ruling):
-                    admit = self._asking(call, ruling, admit, way, talk)
+                if asks and unfit is None:
+                    admit = self._asking(call, ruling, facts, admit, way, talk)
             if admit.request is not None:
                 talk.made.add(admit.request.id)
             admitted: Admitted = yield admit
@@ -425,13 +459,13 @@ class Gate:
             if admitted.again == "request":
                 # What people were asked before, if they were, was something else.
                 talk.asked = None
-                admit = self._asking(call, ruling, admit, way, talk)
+                admit = self._asking(call, ruling, facts, admit, way, talk)
                 continue
             if admitted.verdict != "ask" or admitted.mode != "enforce":
                 break
             admit = self._joined(admit, admitted, talk)
             if way.leaves:
-                self._bring(admitted)
+                yield self._bring(admitted)
                 break
             yield from self._waited(admit, admitted, talk)
             if talk.call is not call:
@@ -540,17 +574,25 @@ class Gate:
             idempotent=tool.idempotent,
         )
 
-    def _asking(self, call: Call, ruling: Ruling, admit: Admit, way: Way, talk: "_Talk") -> Admit:
+    def _asking(
+        self, call: Call, ruling: Ruling, facts: Facts, admit: Admit, way: Way, talk: "_Talk"
+    ) -> Admit:
         """The admission with its question: the one that people have before them, if they do."""
         nobody = self._nobody(call, way) if talk.asked is None else None
         if nobody is not None:
             return msgspec.structs.replace(admit, nobody=_unanswerable(nobody))
         _, groups = self.recorder.of(call.run)
-        asked = ask(call, ruling, admit.entry, self.store, groups, way, talk.asked)
+        # Read now: they may be others than a moment ago, and most calls need nobody.
+        people = self._desk.people
+        asked = ask(call, ruling, facts, admit.entry, self.store, groups, way, people, talk.asked)
+        asked = msgspec.structs.replace(asked, caller=talk.caller)
         if talk.asked is not None:
             # Whether anybody may answer was seen to when they were asked.
-            return msgspec.structs.replace(admit, request=asked)
-        nobody = self._desk.people.unanswerable(asked.question)
+            return msgspec.structs.replace(
+                admit, request=msgspec.structs.replace(asked, came=talk.came)
+            )
+        talk.came = asked.binding
+        nobody = people.unanswerable(asked.question)
         if nobody is not None:
             return msgspec.structs.replace(admit, request=asked, nobody=_unanswerable(nobody))
         return msgspec.structs.replace(admit, request=asked)
@@ -585,7 +627,7 @@ class Gate:
             moved = None
         except BaseException:
             # The caller is gone; nobody shall approve a call that nothing waits for.
-            yield Answer(asked, "cancelled", entry)
+            yield Answer(asked, "cancelled", entry, talk.caller, boots(store.path))
             store.feed.poke()
             raise
         if moved is None:
@@ -596,13 +638,15 @@ class Gate:
             with Requests(store.path) as requests:
                 talk.take_up(asked, requests.held(asked))
 
-    def _bring(self, admitted: Admitted) -> None:
+    def _bring(self, admitted: Admitted) -> Brought:
         """Have people see what they are asked."""
         assert admitted.approval_id is not None
         # Asked for anew each time: a forked child has to hire its own.
         self._courier = courier(self.store, self._desk)
-        self._courier.bring(admitted.approval_id, self._channels)
+        if self._brings:
+            self._courier.bring(admitted.approval_id, self._brings, self._desk)
         self.store.feed.poke()
+        return Brought(self._courier, admitted.approval_id)
 
     @functools.cached_property
     def _desk(self) -> Desk:
@@ -658,6 +702,9 @@ class Gate:
         if way.leaves and call.opaque:
             names = ", ".join(sorted(call.opaque))
             return f"nobody could make the call later, with {names} that only this process has"
+        if len(self._brings) < len(self._channels):
+            # Whether people are reached is for whoever serves to find out.
+            return None
         why = [each.unreachable() for each in self._channels]
         return None if None in why else why[0]
 
@@ -669,7 +716,8 @@ class Gate:
             return None
         if decision.approval_id is not None and outcome.status != "not_started":
             self.store.envelope(decision.approval_id).destroy()
-        work, echo = record.settlement(decision, outcome, self.store, pending)
+        keep = self.config.record.results
+        work, echo = record.settlement(decision, outcome, self.store, pending, keep)
         if pending.followed is not None and echo is not None:
             # At once, and not when it is written: the next call is judged by it.
             pending.followed.ended(work.of, echo, self.store.now())
@@ -688,11 +736,14 @@ class Gate:
 
     def _unwanted(self, admit: Admit, admitted: Admitted) -> None:
         """An admission whose task was cancelled before it could do anything about it."""
-        if admitted.told and admitted.approval_id is not None and admit.request is not None:
-            # Nobody waits for it, and nobody knows its id.
-            entry = admit.request.entry
-            self._owe(Answer(admitted.approval_id, "cancelled", entry))
-            self.store.envelope(admitted.approval_id).destroy()
+        asked = admit.request
+        if admitted.verdict == "ask" and admitted.approval_id is not None and asked is not None:
+            # It waits no longer, and nobody else may know of it.
+            request, known = admitted.approval_id, boots(self.store.path)
+            self._owe(Answer(request, "cancelled", asked.entry, asked.caller, known))
+            if admit.key is None:
+                # With others it may go on; what is over by then, the next sweep finds.
+                self.store.envelope(request).destroy()
         if admitted.starts:
             decision = Decision(
                 verdict=admitted.verdict,
@@ -757,11 +808,15 @@ class _Talk:
 
     `call` is as it would run now, and `given` the arguments that it came with, where people have
     changed some. `asked` is the request that stands, and `reasons` and `demands` are those of
-    policy at first. `resumed` says that it was left, and is taken up again. `made` are the
-    requests that were prepared here.
+    policy at first. `resumed` says that it was left, and is taken up again, and `differs` how
+    the function is another one since. `came` is what an answer would hold for had people
+    changed nothing. `made` are the requests that were prepared here.
     """
 
-    __slots__ = ("asked", "call", "demands", "given", "made", "reasons", "resumed")
+    __slots__ = (
+        *("_caller", "asked", "call", "came", "demands", "differs", "given", "made", "reasons"),
+        "resumed",
+    )
 
     def __init__(self, call: Call) -> None:
         self.call = call
@@ -771,6 +826,16 @@ class _Talk:
         self.demands: tuple[Demand, ...] = ()
         self.made: set[str] = set()
         self.resumed = False
+        self.differs: str | None = None
+        self.came: bytes | None = None
+        self._caller: str | None = None
+
+    @property
+    def caller(self) -> str:
+        """Who this is among all who make the same call."""
+        if self._caller is None:
+            self._caller = secrets.token_hex(8)
+        return self._caller
 
     def take_up(self, request: str, held: Held) -> None:
         """Go on with a call as it is kept: by now, with what people have changed of it."""
@@ -779,6 +844,12 @@ class _Talk:
         if held.edited is not None:
             self.given = held.call.args
             self.call = changed(self.call, held.edited)
+
+    def unfit(self, ruling: Ruling) -> str | None:
+        """Why what people are asked about cannot be called here at all; None where it can."""
+        if self.differs is not None or self.call.function is None or ruling.verdict == "deny":
+            return self.differs
+        return function.unfit(self.call.function, (*ruling.args, *self.call.opaque))
 
     def end(self, store: Store) -> None:
         """Destroy what was kept of requests that have their end, or were never made."""
@@ -796,6 +867,14 @@ class _Talk:
 
 def _asks(ruling: Ruling) -> bool:
     return ruling.verdict == "ask" and ruling.mode == "enforce"
+
+
+def _denied(ruling: Ruling, why: str) -> Ruling:
+    """The ruling on a call that cannot be made, in whatever mode its policy is."""
+    reason = Reason(id="approval", effect="deny", source="approval", message=why)
+    return msgspec.structs.replace(
+        ruling, verdict="deny", mode="enforce", reasons=(reason, *ruling.reasons), demands=()
+    )
 
 
 def _unanswerable(nobody: str) -> Reason:
@@ -830,15 +909,25 @@ def _resumed_before(request: str, recorded: Admitted, tool: str) -> Decision:
     )
 
 
+def _stays(channel: Channel) -> bool:
+    """Whether a channel belongs to the process that asks, such as its terminal."""
+    return bool(getattr(channel, "stays", False))
+
+
 def _unavailable(call: Call, policy: Policy | None) -> Decision:
     """A denial in every mode: what is not on record must not happen. Names no cause."""
-    reason = Reason(
-        id="gate",
-        effect="deny",
-        source="gate",
-        message="the gate could not record its decision, so nothing is let through",
-        error="GateUnavailable",
-    )
+    message = "the gate could not record its decision, so nothing is let through"
+    return _undecided(call, policy, message, "GateUnavailable")
+
+
+def _no_text(call: Call, policy: Policy | None) -> Decision:
+    """A denial of what cannot be written down by anybody, in every mode. Says what is wrong."""
+    message = "it holds half of a surrogate pair, which is no text, so it cannot be recorded"
+    return _undecided(call, policy, message, "Denied")
+
+
+def _undecided(call: Call, policy: Policy | None, message: str, error: str) -> Decision:
+    reason = Reason(id="gate", effect="deny", source="gate", message=message, error=error)
     return Decision(
         verdict="deny",
         tool=call.tool,

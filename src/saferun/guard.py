@@ -28,10 +28,10 @@ from weakref import WeakKeyDictionary, WeakSet
 
 import msgspec
 
-from saferun import run
+from saferun import function, run
 from saferun.attempt import Attempt, async_stream, relaying, returned
 from saferun.binding import Binding
-from saferun.call import Call, Decision, Outcome, Reason, canonical
+from saferun.call import Call, Decision, FunctionRef, Outcome, Reason, canonical
 from saferun.errors import ApprovalPending, ConfigError, denial
 from saferun.gate import Gate, Ways, configured, gate_for
 from saferun.inquiry import Check, Recovered
@@ -363,7 +363,8 @@ class _Tool:
     """One raw entry and everything that a call of it needs."""
 
     __slots__ = (
-        *("_on_deny", "_receiver", "binding", "gate", "leaves", "name", "raw", "verify", "wait"),
+        *("_on_deny", "_receiver", "binding", "function", "gate", "leaves", "name", "raw"),
+        *("verify", "wait"),
     )
 
     def __init__(
@@ -379,8 +380,9 @@ class _Tool:
         self.leaves = how.on_ask == "suspend"
         self.name = name
         self.gate = gate
-        self.binding = Binding(raw, receiver=_is_method(raw))
         self._receiver = _is_method(raw)
+        self.binding = Binding(raw, receiver=self._receiver)
+        self.function = function.reference(raw, self.binding.signature, receiver=self._receiver)
         self._on_deny = how.on_deny
 
     @property
@@ -408,8 +410,13 @@ class _Tool:
             defaulted=bound.defaulted,
             opaque=bound.opaque,
             problems=bound.problems,
+            function=self._function(before),
         )
         return _Ready(self, call, (before, args, kwargs), bound.live)
+
+    def _function(self, before: tuple[Any, ...]) -> FunctionRef:
+        """What would run: for a method, on the object that stands before its arguments."""
+        return function.on(self.function, before[0]) if before else self.function
 
     def _again(
         self,
@@ -419,6 +426,11 @@ class _Tool:
         """A call that was taken down before, with its arguments as they were kept."""
         call = resumption.call
         bound = self.binding.bind(given[1], given[2], frozenset())
+        here = self._function(given[0])
+        if here != call.function:
+            # Whatever it takes: the gate denies it, and says why.
+            call = msgspec.structs.replace(call, function=here)
+            return _Ready(self, call, given, bound.live, resumption.request)
         if canonical.encode(bound.plain) != canonical.encode(call.args):
             raise TypeError(
                 f"{self.name} does not take the arguments any more that it was to be called with"
@@ -582,15 +594,16 @@ def _function(tool: _Tool) -> Any:
         _by_name.setdefault(tool.name, WeakSet()).add(wrapper)
     if tool.verify is not None:
         _checked[wrapper] = _Checked(tool.gate, tool.name, tool.verify)
-    _guards[wrapper] = _Guard(tool.gate, tool.name)
+    _guards[wrapper] = _Guard(tool.gate, tool.name, tool.function)
     return wrapper
 
 
 class _Guard(NamedTuple):
-    """The gate that a tool goes through, under which name; and no way to the raw one."""
+    """The gate that a tool goes through, as what; and no way to the raw one."""
 
     gate: Gate
     name: str
+    function: FunctionRef
 
 
 _guards: WeakKeyDictionary[Any, _Guard] = WeakKeyDictionary()
@@ -612,6 +625,10 @@ class _Resumption:
         return True
 
 
+class AwaitedError(TypeError):
+    """A tool is awaited, and was to be called without."""
+
+
 _resuming: ContextVar[_Resumption | None] = ContextVar("saferun_resuming", default=None)
 
 
@@ -630,7 +647,8 @@ def resume(request: str, tool: Any = None) -> Any:
     Raises:
         ApprovalPending: nobody has answered yet.
         Denied: people have said no, nobody has answered in time, what was approved is not what
-            would run, or a control has come to object.
+            would run, the tool is another function than the one that was asked about, or a
+            control has come to object. Of these, the last two do not use up the approval.
         TypeError: there is no such tool here, or it is awaited: see `aresume`.
         StoreError: there is no such request, or the store cannot be used.
 
@@ -639,7 +657,7 @@ def resume(request: str, tool: Any = None) -> Any:
     if isinstance(resumption, Decision):
         return _ended(resumption)
     if _is_awaited(way):
-        raise TypeError(f"{resumption.call.tool} is awaited, so await saferun.aresume(...)")
+        raise AwaitedError(f"{resumption.call.tool} is awaited, so await saferun.aresume(...)")
     token = _resuming.set(resumption)
     try:
         return way(**resumption.call.args)
@@ -662,31 +680,40 @@ async def aresume(request: str, tool: Any = None) -> Any:
 
 def _resumed(request: str, tool: Any) -> tuple[Any, "_Resumption | Decision"]:
     """How a call is made again, and what is known of it; a decision where it has its end."""
-    way = None if tool is None else _way_in(tool)
-    gate = configured() if way is None else _guards[_bare(way)].gate
+    ways = [] if tool is None else _ways_in(tool)
+    gate = _guards[_bare(ways[0])].gate if ways else configured()
     call = gate.taken_up(request)
     if isinstance(call, Decision):
-        return way, call
-    if way is None:
+        return None, call
+    if not ways:
         ways = list(_by_name.get(call.tool, ()))
+        if len(ways) > 1:
+            ways = [way for way in ways if _runs(way) == call.function]
         if len(ways) != 1:
             many = f"{len(ways)} functions" if ways else "No function"
             raise TypeError(
                 f"{many} called {call.tool!r} {'are' if ways else 'is'} guarded in this process;"
                 " name the one that is to run, as saferun.resume(request, tool)."
             )
-        [way] = ways
-    elif _guards[_bare(way)].name != call.tool:
+    elif _guards[_bare(ways[0])].name != call.tool:
         raise TypeError(f"The request is for {call.tool!r}, and not for this tool.")
+    # Of the ways into an object, the one that was asked about; else what the gate will refuse.
+    way = next((way for way in ways if _runs(way) == call.function), ways[0])
     return way, _Resumption(request, call)
 
 
-def _way_in(tool: Any) -> Any:
+def _ways_in(tool: Any) -> list[Any]:
     ways = [tool, *(getattr(tool, name, None) for name in ENTRIES)]
-    found = next((way for way in ways if _bare(way) in _guards), None)
-    if found is None:
+    found = [way for way in ways if _bare(way) in _guards]
+    if not found:
         raise TypeError("resume takes a tool that was guarded with guard(tool)")
     return found
+
+
+def _runs(way: Any) -> FunctionRef:
+    """What runs where a guarded tool is entered so: a method, on the object that it is of."""
+    runs, owner = _guards[_bare(way)].function, getattr(_behind(way), "__self__", None)
+    return runs if owner is None else function.on(runs, owner)
 
 
 def _bare(way: Any) -> Any:

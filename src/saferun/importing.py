@@ -1,5 +1,7 @@
 """Runs of trace files, brought into the ledger to be looked at: they decide and count nothing."""
 
+from typing import NamedTuple
+
 import msgspec
 
 from saferun import plain, redact
@@ -13,15 +15,24 @@ from saferun.store import Blob, Import, Seal, Store
 from saferun.written import MAX_CALL_ID, MAX_TOOL, Sealer, blob_sizes, bounded, brief, placed
 
 
+class Above(NamedTuple):
+    """A run that another was a part of, and the one at the top, by the ids that they have here."""
+
+    run: str
+    root: str
+
+
 def imported(
     run: TracedRun,
     run_id: str,
     file: str,
     store: Store,
     sensitive: frozenset[Said] = frozenset(),
+    above: Above | None = None,
 ) -> Import:
     """A run of a trace file, under an id in the imports' own namespace.
 
+    `above` is the run that it was a part of, if that was brought in with it.
     `file` is the SHA-256 of the file in hex, which stands in the run's first entry.
     """
     sealer = Sealer(sensitive, Sealing())
@@ -30,7 +41,8 @@ def imported(
     about = RunEntry(
         event="start",
         run=run_id,
-        root=run_id,
+        root=run_id if above is None else above.root,
+        parent=None if above is None else above.run,
         agent=brief(run.agent),
         user=user,
         tenant=brief(run.tenant),
@@ -86,6 +98,8 @@ def _said(said: TracedWords, run_id: str, sealer: Sealer) -> tuple[AnyEntry, tup
         run=run_id,
         output=output,
         model=None if said.model is None else redact.text(said.model)[:MAX_TOOL],
+        input_tokens=said.input_tokens,
+        output_tokens=said.output_tokens,
         cost_usd=said.cost_usd,
         blobs=blob_sizes(blobs),
         sealed=sealer.sealing.names,

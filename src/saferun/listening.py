@@ -8,6 +8,7 @@ from saferun.call import Decision
 log = logging.getLogger("saferun")
 
 _listeners: list[Callable[[Decision], None]] = []
+_timing: list[Callable[[Decision, int], None]] = []
 
 
 def on_decision(listen: Callable[[Decision], None]) -> Callable[[Decision], None]:
@@ -24,8 +25,24 @@ def stop_listening(listen: Callable[[Decision], None]) -> None:
     _listeners.remove(listen)
 
 
-def tell(decision: Decision) -> None:
-    """Tell the log and the listeners what was decided. Never raises."""
+def time_decisions(listen: Callable[[Decision, int], None]) -> None:
+    """Have `listen` called with every decision and the nanoseconds that it took.
+
+    They include the time that people took, where they were asked.
+    """
+    _timing.append(listen)
+
+
+def stop_timing(listen: Callable[[Decision, int], None]) -> None:
+    """Tell `listen` nothing more. Raises ValueError where it was not told anything."""
+    _timing.remove(listen)
+
+
+def tell(decision: Decision, spent: int = 0) -> None:
+    """Tell the log and the listeners what was decided. Never raises.
+
+    `spent` is the time that it took, in nanoseconds.
+    """
     if not decision.allowed:
         log.info("saferun: %s", decision.for_people)
     elif decision.verdict != "allow":
@@ -38,3 +55,8 @@ def tell(decision: Decision) -> None:
             listen(decision)
         except Exception:
             log.exception("saferun: a listener of on_decision failed")
+    for listener in tuple(_timing):
+        try:
+            listener(decision, spent)
+        except Exception:
+            log.exception("saferun: a listener to the time of decisions failed")

@@ -3,9 +3,10 @@
 Models, users and applications write all of it, so nothing of it decides anything but costs.
 """
 
+import functools
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -15,18 +16,43 @@ from saferun.call import RunRef, canonical
 from saferun.config import Said
 from saferun.control import Charge
 from saferun.control.amount import MICRO, micro
+from saferun.keeping import WHOLE, Keeping
 from saferun.ledger import ModelEntry, RunEntry, UserEntry, encode
 from saferun.run import ModelTurn
 from saferun.sealing import Sealing
-from saferun.store import Append, Opening, Store
+from saferun.store import Append, Blob, Opening, Store
 from saferun.written import MAX_TOOL, Sealer, blob_sizes, brief, whose
 
 log = logging.getLogger("saferun")
 
 
-def opening(about: RunRef, store: Store, sensitive: frozenset[Said] = frozenset()) -> Opening:
+MAX_GIVEN = 8 * 1024
+"""The most bytes that what a model is given takes of its entry, beside what it says; what is
+longer goes beside the entry."""
+
+MAX_PLAN = 4 * 1024
+"""The same for its plan."""
+
+MAX_ERROR = 500
+"""Characters kept of why a model gave no answer."""
+
+_REPEATED: frozenset[Said] = frozenset(("prompt", "user", "context", "messages", "output"))
+"""What the messages that a model is given repeat."""
+
+
+class Rules(NamedTuple):
+    """What is sealed and how much is kept of what a run says, as settings and policy have it."""
+
+    sensitive: frozenset[Said] = frozenset()
+    keeping: Keeping = WHOLE
+
+    def sealer(self, store: Store) -> Sealer:
+        return Sealer(self.sensitive, Sealing(), self.keeping, store.keys.digest)
+
+
+def opening(about: RunRef, store: Store, rules: Rules) -> Opening:
     """A run's first entry, and whom it is bound to."""
-    sealer = Sealer(sensitive, Sealing())
+    sealer = rules.sealer(store)
     # Before the entry is made, which names what they have sealed.
     user = sealer.brief("user", about.user)
     prompt, plan = sealer.brief("prompt", about.prompt), sealer.brief("plan", about.plan)
@@ -52,6 +78,7 @@ def opening(about: RunRef, store: Store, sensitive: frozenset[Said] = frozenset(
                 plan=plan,
                 context=context,
                 sealed=sealer.sealing.names,
+                unkept=sealer.sealing.unkept,
             )
         ),
         seal=sealer.seal(about.user_id, about.tenant, store),
@@ -66,6 +93,7 @@ def shown(about: RunRef) -> RunRef:
         prompt=brief(about.prompt),
         plan=brief(about.plan),
         context=brief(about.context),
+        users=tuple(map(redact.text, about.users)),
     )
 
 
@@ -76,7 +104,7 @@ def countable(turn: ModelTurn) -> ModelTurn:
     micro-dollars. What is no count and no amount is left out: an entry that cannot be read again
     would stand in the way of all that reads the ledger.
     """
-    model = None if turn.model is None else redact.text(str(turn.model)[: 4 * MAX_TOOL])[:MAX_TOOL]
+    model = None if turn.model is None else _model(str(turn.model)[: 4 * MAX_TOOL])
     tokens = [
         count if type(count) is int and 0 <= count < 1 << 63 else None
         for count in (turn.input_tokens, turn.output_tokens)
@@ -88,6 +116,11 @@ def countable(turn: ModelTurn) -> ModelTurn:
     return msgspec.structs.replace(
         turn, model=model, input_tokens=tokens[0], output_tokens=tokens[1], cost_usd=cost
     )
+
+
+@functools.lru_cache(maxsize=1_024)
+def _model(name: str) -> str:
+    return redact.text(name)[:MAX_TOOL]
 
 
 def _amount(cost: Any) -> float | None:
@@ -110,38 +143,78 @@ def model_turn(
     opening: Opening,
     due: Sequence[Charge],
     store: Store,
-    sensitive: frozenset[Said] = frozenset(),
+    rules: Rules,
+    named: str | None = None,
 ) -> Append:
-    """`due` is what the turn has cost, by the limits that add that up."""
-    sealer = Sealer(sensitive, Sealing())
-    output, blobs = sealer.kept("output", "output", turn.output)
+    """`due` is what the turn has cost, by the limits that add that up.
+
+    `named` is the id that later turns can refer to it by, where they may.
+    """
+    sealer, keeping = rules.sealer(store), rules.keeping
+    sensitive, given = rules.sensitive, turn.given
+    messages, plan, context = None, None, None
+    beside: tuple[Blob, ...] = ()
+    if given is not None:
+        sealed = not sensitive.isdisjoint(_REPEATED)
+        messages, beside = sealer.told(
+            "messages", given.new, keeping.given, MAX_GIVEN, sensitive=sealed
+        )
+    if turn.plan is not None:
+        plan, blobs = sealer.told(
+            "plan", turn.plan, keeping.prompts, MAX_PLAN, sensitive="plan" in sensitive
+        )
+        beside += blobs
+    if turn.context is not None:
+        context, blobs = sealer.told(
+            "context", turn.context, keeping.prompts, MAX_GIVEN, sensitive="context" in sensitive
+        )
+        beside += blobs
+    output, blobs = None, ()
+    if turn.output is not None:
+        output, blobs = sealer.kept("output", "output", turn.output)
+        beside += blobs
+    follows = given is not None and keeping.given != "off"
     entry = ModelEntry(
         **whose(about),
+        turn=named if follows else None,
+        after=given.after if given is not None and follows else None,
+        kept=given.kept if given is not None and follows else 0,
+        messages=messages,
+        plan=plan,
+        context=context,
         output=output,
         model=turn.model,
         input_tokens=turn.input_tokens,
         output_tokens=turn.output_tokens,
         cost_usd=turn.cost_usd,
         latency=turn.latency,
-        blobs=blob_sizes(blobs),
+        error=None if turn.error is None else _why(turn.error),
+        blobs=blob_sizes(beside),
         sealed=sealer.sealing.names,
+        unkept=sealer.sealing.unkept,
     )
     spent = Due(charges=due) if due else NOTHING
     seal = sealer.seal(about.user_id, about.tenant, store)
-    return Append([encode(entry)], store.boot, opening, blobs, spent, seal)
+    return Append([encode(entry)], store.boot, opening, beside, spent, seal)
 
 
-def user_message(
-    about: RunRef,
-    text: str,
-    opening: Opening,
-    store: Store,
-    sensitive: frozenset[Said] = frozenset(),
-) -> Append:
-    sealer = Sealer(sensitive, Sealing())
+def _why(error: Any) -> str:
+    """Why there is no answer. What an exception says may repeat what was sent."""
+    if isinstance(error, BaseException):
+        error = type(error).__name__
+    said = redact.text(str(error)[: 4 * MAX_ERROR])[:MAX_ERROR]
+    return said.encode(errors="replace").decode()
+
+
+def user_message(about: RunRef, text: str, opening: Opening, store: Store, rules: Rules) -> Append:
+    sealer = rules.sealer(store)
     shown, blobs = sealer.kept("messages", "text", text)
     entry = UserEntry(
-        **whose(about), text=shown, blobs=blob_sizes(blobs), sealed=sealer.sealing.names
+        **whose(about),
+        text=shown,
+        blobs=blob_sizes(blobs),
+        sealed=sealer.sealing.names,
+        unkept=sealer.sealing.unkept,
     )
     seal = sealer.seal(about.user_id, about.tenant, store)
     return Append([encode(entry)], store.boot, opening, blobs, seal=seal)

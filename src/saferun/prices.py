@@ -7,9 +7,15 @@ Without the package, no cost is known.
 
 import functools
 import logging
+import time
 from collections.abc import Callable
 from decimal import Context, Decimal, localcontext
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
+
+FRESH = 60.0
+"""Seconds that a model's price is remembered: prices change with the hour and the date."""
+
+_PER = 1_000_000
 
 MAX_NAMED = 1_000
 """Models without a price that are remembered, so that each is logged once."""
@@ -49,6 +55,7 @@ def _prices() -> _List | None:
     """The price list, read at its first use: it takes a good tenth of a second."""
     try:
         from genai_prices import Usage, calc_price
+        from genai_prices.data_snapshot import get_snapshot
     except ImportError:
         log.warning(
             "saferun: what model turns cost is not known and counts towards no budget; "
@@ -59,12 +66,57 @@ def _prices() -> _List | None:
         log.warning("saferun: genai-prices cannot be used, so no cost is known: %s", problem)
         return None
 
+    known: dict[str, _Rate] = {}
+
     def priced(model: str, input_tokens: int | None, output_tokens: int | None) -> Decimal:
+        rate = known.get(model)
+        if rate is None or rate.until < time.monotonic() or rate.snapshot is not get_snapshot():
+            if len(known) >= MAX_NAMED:
+                known.clear()
+            rate = known[model] = _rate(model, whole)
+        if rate.even:
+            return rate.of(input_tokens or 0, output_tokens or 0)
+        told: Decimal = whole(model, input_tokens, output_tokens).total_price
+        return told
+
+    def whole(model: str, input_tokens: int | None, output_tokens: int | None) -> Any:
         tokens = Usage(input_tokens=input_tokens, output_tokens=output_tokens)
         # By the rules for names as LiteLLM has them, which hold for plain names as well.
-        return calc_price(tokens, model, provider_id="litellm").total_price
+        return calc_price(tokens, model, provider_id="litellm")
+
+    def _rate(model: str, ask: Callable[[str, int, int], Any]) -> _Rate:
+        none = ask(model, 0, 0)
+        return _Rate(
+            snapshot=get_snapshot(),
+            until=time.monotonic() + FRESH,
+            even=all(
+                price is None or isinstance(price, Decimal)
+                for price in vars(none.model_price).values()
+            ),
+            none=none.total_price,
+            read=ask(model, _PER, 0).total_price - none.total_price,
+            written=ask(model, 0, _PER).total_price - none.total_price,
+        )
 
     return priced
+
+
+class _Rate(NamedTuple):
+    """What a model costs, in dollars: for a turn, and for a million tokens read and written.
+
+    Asking the list takes a tenth of a millisecond, and each turn waits for it. Where no price
+    depends on the number of tokens (`even`), three questions answer all others.
+    """
+
+    snapshot: object
+    until: float
+    even: bool
+    none: Decimal
+    read: Decimal
+    written: Decimal
+
+    def of(self, read: int, written: int) -> Decimal:
+        return self.none + (self.read * read + self.written * written) / _PER
 
 
 def _tell(model: Any) -> None:

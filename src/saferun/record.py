@@ -14,6 +14,7 @@ from saferun import plain, redact
 from saferun.admission import NOTHING, Due, Hold
 from saferun.call import Call, Decision, Facts, Outcome, Reason, canonical
 from saferun.control import COST, Charge, Echo, Finding, Groups, Sign, echo, sign
+from saferun.keeping import Keep, strictest
 from saferun.ledger import (
     DecisionEntry,
     Other,
@@ -39,7 +40,16 @@ from saferun.store import (
     write_echo,
     write_sign,
 )
-from saferun.written import MAX_CALL_ID, blob_sizes, bounded, omitted, placed, under, whose
+from saferun.written import (
+    MAX_CALL_ID,
+    blob_sizes,
+    bounded,
+    omitted,
+    placed,
+    under,
+    unkept,
+    whose,
+)
 
 MAX_GROUP = 80
 """Characters kept of an argument that a limit counts by, for people who look at the limit."""
@@ -281,10 +291,15 @@ class Pending(NamedTuple):
 
 
 def settlement(
-    decision: Decision, outcome: Outcome, store: Store, pending: Pending | None
+    decision: Decision,
+    outcome: Outcome,
+    store: Store,
+    pending: Pending | None,
+    keep: Keep = "whole",
 ) -> tuple[Settle, Echo | None]:
     """The end of a call that was let start, and how the control of loops compares that.
 
+    `keep` is how much is kept of its result; what policy says may be stricter.
     Never raises: what cannot be told is left out.
     """
     assert decision.seq is not None
@@ -292,7 +307,7 @@ def settlement(
     cost: int | None = None
     sealing = Sealing()
     try:
-        entry, blobs, compared = _outcome(decision, outcome, store, pending, sealing)
+        entry, blobs, compared = _outcome(decision, outcome, store, pending, sealing, keep)
         cost = entry.cost
         rest = encode(entry)
     except Exception:  # noqa: BLE001 - the effect has happened, and its end must be written
@@ -404,9 +419,12 @@ def _outcome(
     store: Store,
     pending: Pending | None,
     sealing: Sealing,
+    keep: Keep,
 ) -> tuple[OutcomeEntry, tuple[Blob, ...], Echo | None]:
     assert decision.seq is not None
     tool = pending.tool if pending is not None else None
+    if tool is not None:
+        keep = strictest(keep, tool.results)
     data: bytes | None = None
     result: msgspec.Raw | None = None
     blobs: tuple[Blob, ...] = ()
@@ -421,12 +439,21 @@ def _outcome(
             kept = sealing.part("result", kept, under(tool.sensitive, "result"))
         else:
             kept = redact.encoded(kept)
-        kept, blobs = placed(kept)
-        result = msgspec.Raw(kept)
+        if keep == "whole":
+            kept, blobs = placed(kept)
+            result = msgspec.Raw(kept)
+        else:
+            _leave_out("result", kept, keep, sealing, store)
     if pending is not None and pending.followed is not None:
         compared = echo(outcome.status, data, outcome.error, store.keys.digest)
     cost = None if pending is None else _cost(pending, outcome, data)
     made = None if pending is None else pending.admit.entry
+    error: str | dict[str, Any] | None = None
+    if outcome.error is not None:
+        error = _failure(outcome.error, tool, sealing)
+        if keep != "whole":
+            _leave_out("error", canonical.encode(error), keep, sealing, store)
+            error = None
     entry = OutcomeEntry(
         of=decision.seq,
         run=decision.run_id,
@@ -437,15 +464,24 @@ def _outcome(
         policy=decision.policy,
         status=outcome.status,
         result=result,
-        error=None if outcome.error is None else _failure(outcome.error, tool, sealing),
+        error=error,
         latency=outcome.latency,
         cost=cost,
         over=() if pending is None or cost is None else _over(pending, cost),
         echo=None if compared is None or decision.run_id is None else write_echo(compared),
         blobs=blob_sizes(blobs),
         sealed=sealing.names,
+        unkept=sealing.unkept,
     )
     return entry, blobs, compared
+
+
+def _leave_out(name: str, data: bytes, keep: Keep, sealing: Sealing, store: Store) -> None:
+    """Have an entry say that it does not hold a value, which is without secrets by now."""
+    # What is to be erased some day must leave nothing that it could be recognised by.
+    digest = None if sealing.values else store.keys.digest
+    sealing.unkept[name] = unkept(data, keep, digest)
+    sealing.values.clear()
 
 
 def _failure(error: str, tool: ToolPolicy | None, sealing: Sealing) -> str | dict[str, Any]:

@@ -4,12 +4,15 @@ import logging
 from collections.abc import Callable
 from typing import NamedTuple
 
-from saferun import narration
+import msgspec
+
+from saferun import conversation, narration, spoken
 from saferun.call import Call, RunRef
 from saferun.choice import Choices
 from saferun.config import Config
 from saferun.control import Charge, Groups
 from saferun.control.amount import micro
+from saferun.narration import Rules
 from saferun.policy import Policy
 from saferun.run import Costs, ModelTurn, Run, current
 from saferun.store import Append, Opening, Store
@@ -77,7 +80,7 @@ class Recording:
             self._runs.clear()
         known = _Known(
             about,
-            narration.opening(about, self._store(), self._settings.sensitive),
+            narration.opening(about, self._store(), self._rules(self._guarding(about))),
             Groups(self._store().group),
         )
         self._runs[about.run_id] = known
@@ -106,20 +109,29 @@ class Recording:
         return [] if policy is None else policy.spent(call.run, debt.amount, groups)
 
     def model_turn(self, of: Run, turn: ModelTurn) -> None:
-        self._write(
+        named = conversation.named() if turn.given is not None else None
+        written = self._write(
             of,
-            lambda opening, groups: self._turned(of, narration.countable(turn), opening, groups),
+            lambda opening, groups: self._turned(
+                of, narration.countable(turn), opening, groups, named
+            ),
         )
+        if written and named is not None and turn.given is not None:
+            of.conversation.remember(named, turn.given)
 
-    def _turned(self, of: Run, turn: ModelTurn, opening: Opening, groups: Groups) -> Append:
+    def _turned(
+        self, of: Run, turn: ModelTurn, opening: Opening, groups: Groups, named: str | None
+    ) -> Append:
         spent: list[Charge] = []
+        policy = self._guarding(of.ref)
         if turn.cost_usd is not None:
             cost = micro(turn.cost_usd)
-            policy = self._guarding(of.ref)
             spent = [] if policy is None else policy.spent(of.ref, cost, groups)
             of.costs.add(cost, self._budgets(policy) if policy is not None and spent else None)
+        if policy is not None and spoken.hides(policy):
+            turn = _quiet(turn, policy, of.conversation.calls)
         return narration.model_turn(
-            of.ref, turn, opening, spent, self._store(), self._settings.sensitive
+            of.ref, turn, opening, spent, self._store(), self._rules(policy), named
         )
 
     def user_message(self, of: Run, text: str) -> None:
@@ -127,9 +139,8 @@ class Recording:
 
     def _told(self, of: Run, text: str, opening: Opening) -> Append:
         self._store().trails.of(of.ref.root).told(self._store().now())
-        return narration.user_message(
-            of.ref, text, opening, self._store(), self._settings.sensitive
-        )
+        rules = self._rules(self._guarding(of.ref))
+        return narration.user_message(of.ref, text, opening, self._store(), rules)
 
     def ended(self, of: Run, error: str | None) -> None:
         # A run in which nothing happened has no beginning in the ledger and needs no end.
@@ -142,11 +153,21 @@ class Recording:
             self._store().trails.over(of.run_id)
         return narration.run_end(of.run_id, error, opening, self._store().boot)
 
-    def _write(self, of: Run, write: Callable[[Opening, Groups], Append]) -> None:
+    def _write(self, of: Run, write: Callable[[Opening, Groups], Append]) -> bool:
+        """Have a frame join the next commit. Returns whether it will."""
         try:
             self._store().ride(write(*self._opened(of.ref)))
         except Exception as problem:  # noqa: BLE001 - recording never breaks the agent
             log.error("saferun could not record a frame of run %s: %s", of.run_id, problem)
+            return False
+        return True
+
+    def _rules(self, policy: Policy | None) -> Rules:
+        """What is kept of what a run says: as much as both settings and policy have kept."""
+        keeping = self._settings.record
+        if policy is not None:
+            keeping = keeping.and_(policy.document.record)
+        return Rules(self._settings.sensitive, keeping)
 
     def _guarding(self, about: RunRef) -> Policy | None:
         """The policy that guards a run, None where only loops, breakers and stops do."""
@@ -155,3 +176,14 @@ class Recording:
     def _budgets(self, policy: Policy) -> str:
         """The counters of a policy in the store, under a name for accounts of costs."""
         return f"{self._store().path} {policy.space}"
+
+
+def _quiet(turn: ModelTurn, policy: Policy, calls: dict[str, str]) -> ModelTurn:
+    """A turn without what the policy keeps out of the ledger of the calls that it speaks of."""
+    given = turn.given
+    if given is not None:
+        # First: an answer comes after what it answers to.
+        given = given._replace(new=spoken.without(given.new, policy, calls))
+    return msgspec.structs.replace(
+        turn, given=given, output=spoken.without(turn.output, policy, calls)
+    )

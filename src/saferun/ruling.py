@@ -44,9 +44,11 @@ def ruled(policy: Policy, call: Call, facts: Facts) -> Ruling:
 def still_asked(ruling: Ruling, reasons: tuple[Reason, ...], demands: tuple[Demand, ...]) -> Ruling:
     """The ruling on a call that people are asked about already: for `reasons`, it was.
 
-    What they have changed may be what policy would not even ask about. It is for them to say.
+    What they have changed may be what policy would not even ask about. It is for them to say,
+    also where what decides by now would only watch: whoever was asked keeps the last word.
     """
-    if ruling.verdict != "allow" or ruling.mode != "enforce":
+    ruling = msgspec.structs.replace(ruling, mode="enforce")
+    if ruling.verdict != "allow":
         return ruling
     return msgspec.structs.replace(ruling, verdict="ask", reasons=reasons, demands=demands)
 

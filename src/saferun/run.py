@@ -22,13 +22,18 @@ from typing import Any, Protocol, Self
 import msgspec
 
 from saferun.call import RunRef
+from saferun.conversation import Conversation, Given
 
 MAX_ID = 200
 """Characters of an id of a run, agent, user or tenant: they are keys, and stand in every entry."""
 
 
 class ModelTurn(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What one request to a model gave. `cost_usd` is in dollars, as the application knows it."""
+    """What one request to a model gave. `cost_usd` is in dollars, as the application knows it.
+
+    `given` are the messages that were sent, `plan` what the agent means to do by now, `context`
+    what was looked up for it, and `error` why there is no answer, or only a part of one.
+    """
 
     output: Any
     model: str | None = None
@@ -36,6 +41,10 @@ class ModelTurn(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     output_tokens: int | None = None
     cost_usd: float | None = None
     latency: int | None = None
+    given: Given | None = None
+    plan: Any = None
+    context: Any = None
+    error: str | BaseException | None = None
 
 
 class Costs:
@@ -149,6 +158,7 @@ class Run:
             root=above.ref.root if above is not None else own,
             parent=above.ref.run_id if above is not None else None,
             lineage=() if above is None else (*above.ref.lineage, _link(above.ref)),
+            users=() if above is None else _users(above.ref),
             agent=agent or (above.ref.agent if above is not None else None),
             user=identity or (above.ref.user if above is not None else {}),
             tenant=tenant or (above.ref.tenant if above is not None else None),
@@ -157,6 +167,7 @@ class Run:
             context=dict(context or {}),
         )
         self.costs: Costs = Costs() if above is None else above.costs
+        self.conversation: Conversation = Conversation()
         self.recorder: Recorder | None = recorder
         # Whether that is only for want of anything that guards the run.
         self.by_default = False
@@ -173,15 +184,24 @@ class Run:
 
     def model(
         self,
-        output: Any,
+        output: Any = None,
         *,
         model: str | None = None,
         input_tokens: int | None = None,
         output_tokens: int | None = None,
         cost_usd: float | None = None,
         latency: float | None = None,
+        messages: Any = None,
+        plan: Any = None,
+        context: Any = None,
+        error: str | BaseException | None = None,
     ) -> None:
         """Record one model turn. `latency` is in seconds, `cost_usd` in dollars.
+
+        `messages` are those that the model was given: all of them, at every turn, of which only
+        what is new is kept. `context` is what was looked up for it, such as documents, and `plan`
+        what the agent means to do by now. `error` says why there is no answer, or no whole one;
+        of an exception, only its type is kept.
 
         Without `cost_usd` its cost is that of `model` and its tokens, where the extra `prices`
         is installed and knows the model; else it is unknown, and counts towards no budget.
@@ -194,8 +214,16 @@ class Run:
             output_tokens=output_tokens,
             cost_usd=cost_usd,
             latency=_microseconds(latency),
+            given=None if messages is None else self.given(messages),
+            plan=plan,
+            context=context,
+            error=error,
         )
         self._recording().model_turn(self, turn)
+
+    def given(self, messages: Any) -> Given:
+        """Take down what a model is given now, for its turn to be recorded later as `messages`."""
+        return messages if isinstance(messages, Given) else self.conversation.take(messages)
 
     def user(self, text: str) -> None:
         """Record a message of the user that came during the run."""
@@ -206,6 +234,8 @@ class Run:
             raise RuntimeError("a run is entered once; start another with saferun.run(...)")
         self.before = current()
         _current.set(self)
+        for listen in _listeners:
+            listen(self)
         return self
 
     def __exit__(
@@ -253,6 +283,13 @@ def _link(above: RunRef) -> tuple[str, str | None]:
     return (above.run_id, above.agent)
 
 
+def _users(above: RunRef) -> tuple[str, ...]:
+    """For whom a run and those above it go, each once."""
+    if above.user_id is None or above.user_id in above.users:
+        return above.users
+    return (*above.users, above.user_id)
+
+
 def _microseconds(seconds: float | None) -> int | None:
     try:
         return None if seconds is None else round(seconds * 1e6)
@@ -272,6 +309,22 @@ def record_by_default(recorder: Callable[[], Recorder]) -> None:
     """Say what records a run that no gate has seen yet. Called once, by the gate."""
     global _by_default  # noqa: PLW0603 - the one seam through which the gate is injected
     _by_default = recorder
+
+
+_listeners: list[Callable[[Run], None]] = []
+
+
+def on_run(listen: Callable[[Run], None]) -> None:
+    """Have `listen` called with every run that is entered, in the place where it is.
+
+    It may not raise: nothing stands between it and the agent.
+    """
+    _listeners.append(listen)
+
+
+def stop_on_run(listen: Callable[[Run], None]) -> None:
+    """Tell `listen` nothing more."""
+    _listeners.remove(listen)
 
 
 _current: ContextVar[Run | None] = ContextVar("saferun_run", default=None)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from saferun.ledger import Opening, commit, sealed
+from saferun.ledger import Opening, Unkept, commit, sealed
 
 MOST = 64
 """Values that are sealed one by one within one value; beyond it, that is sealed whole."""
@@ -43,12 +43,13 @@ class Sealed(NamedTuple):
 
 
 class Sealing:
-    """What one entry seals, collected from its parts."""
+    """What one entry seals, and what it leaves out, collected from its parts."""
 
-    __slots__ = ("values",)
+    __slots__ = ("unkept", "values")
 
     def __init__(self) -> None:
         self.values: list[Sealed] = []
+        self.unkept: dict[str, Unkept] = {}
 
     @property
     def names(self) -> Mapping[str, str]:

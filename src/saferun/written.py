@@ -7,15 +7,16 @@ one too large to be kept at all leaves its size.
 
 import functools
 import secrets
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, TypedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias, TypedDict
 
 import msgspec
 
 from saferun import plain, redact
 from saferun.call import RunRef, canonical
 from saferun.config import Said
-from saferun.ledger import MAX_INLINE, blob_hash, placeholder
+from saferun.keeping import Keep, Keeping
+from saferun.ledger import MAX_INLINE, Unkept, blob_hash, placeholder
 from saferun.sealing import Sealing
 from saferun.store import Blob, Seal, Store
 
@@ -29,9 +30,9 @@ MAX_ABOUT = 8_192
 """Bytes kept of each of a run's prompt, plan, user and context."""
 
 
-def placed(data: bytes) -> tuple[bytes, tuple[Blob, ...]]:
-    """A value as an entry holds it: whole where it is small, else by a salted hash."""
-    if len(data) <= MAX_INLINE:
+def placed(data: bytes, most: int = MAX_INLINE) -> tuple[bytes, tuple[Blob, ...]]:
+    """A value as an entry holds it: whole where it has `most` bytes, else by a salted hash."""
+    if len(data) <= most:
         return data, ()
     salt = secrets.token_bytes(16)
     blob = Blob(blob_hash(salt, data), salt, data)
@@ -92,14 +93,33 @@ def _id(value: str | None) -> str | None:
     return None if value is None else redact.text(value)
 
 
+Digest: TypeAlias = Callable[[bytes], bytes]
+"""The keyed digest of a store."""
+
+
+def unkept(data: bytes, keep: Keep, digest: Digest | None) -> Unkept:
+    """What is known of a value that is not kept; without a `digest`, at most its size."""
+    if keep == "off":
+        return Unkept()
+    return Unkept(bytes=len(data), digest=None if digest is None else digest(data).hex())
+
+
 class Sealer(NamedTuple):
-    """What one entry seals of what a run says of itself, where the configuration has it so."""
+    """What one entry seals and leaves out of what a run says of itself, as the settings have it.
+
+    `digest` is the store's, and needed where anything is to be left out.
+    """
 
     sensitive: frozenset[Said]
     sealing: Sealing
+    keeping: Keeping = Keeping()
+    digest: Digest | None = None
 
     def brief(self, name: Said, value: Any) -> Any:
         """A value as the first entry of a run holds it; see `brief`."""
+        keep = self.keeping.prompts if name in _PROMPTS else "whole"
+        if keep != "whole" and value is not None:
+            return self._unkept(name, value, keep, sensitive=name in self.sensitive)
         if name not in self.sensitive or value is None or value == {}:
             return brief(value)
         data = redact.encoded(bounded(plain.encode_result(value)))
@@ -109,14 +129,31 @@ class Sealer(NamedTuple):
             return msgspec.Raw(self.sealing.part(name, data, paths))
         return msgspec.Raw(self.sealing.whole(name, data))
 
-    def kept(self, kind: Said, name: str, value: Any) -> tuple[msgspec.Raw, tuple[Blob, ...]]:
-        """What somebody said, as an entry holds it under that name."""
+    def kept(self, kind: Said, name: str, value: Any) -> tuple[Any, tuple[Blob, ...]]:
+        """What somebody said, as an entry holds it under that name; None where it does not."""
+        keep = self.keeping.output if kind == "output" else self.keeping.messages
+        return self.told(name, value, keep, MAX_INLINE, sensitive=kind in self.sensitive)
+
+    def told(
+        self, name: str, value: Any, keep: Keep, most: int, *, sensitive: bool
+    ) -> tuple[Any, tuple[Blob, ...]]:
+        """A value under that name, in the entry itself where it has `most` bytes."""
+        if keep != "whole":
+            return self._unkept(name, value, keep, sensitive=sensitive), ()
         data = redact.encoded(bounded(plain.encode_result(value)))
-        if kind in self.sensitive:
+        if sensitive:
             return msgspec.Raw(self.sealing.whole(name, data)), ()
-        kept, blobs = placed(data)
+        kept, blobs = placed(data, most)
         return msgspec.Raw(kept), blobs
+
+    def _unkept(self, name: str, value: Any, keep: Keep, *, sensitive: bool) -> None:
+        data = b"" if keep == "off" else redact.encoded(plain.encode_result(value))
+        # What is to be erased some day must leave nothing that it could be recognised by.
+        self.sealing.unkept[name] = unkept(data, keep, None if sensitive else self.digest)
 
     def seal(self, user: str | None, tenant: str | None, store: Store) -> Seal | None:
         values = self.sealing.values
         return Seal(store.subject(tenant, user or ""), values) if values else None
+
+
+_PROMPTS = frozenset(("prompt", "plan"))

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -12,10 +13,11 @@ import pytest
 
 import saferun
 from guarding import Asked, entries
-from saferun import ApprovalPending, Denied, Gate, Rejected, config, guard
-from saferun.approval import Question, Request, Vote
+from saferun import ApprovalPending, Deferred, Denied, Gate, Rejected, config, guard
+from saferun.approval import People, Permit, Question, Request, Vote, others
+from saferun.call import Demand, RunRef
 from saferun.config import ApprovalTable, Person
-from saferun.desk import Answered, Desk, Permit
+from saferun.desk import Answered, Desk
 from saferun.policy import loads
 from saferun.store import Requests, Store
 
@@ -82,11 +84,15 @@ class Office:
     """A gate, its channel, its desk, and a tool that notes what it is called with."""
 
     def __init__(
-        self, policy: str = POLICY, groups: dict[str, list[str]] = GROUPS, **approval: Any
+        self,
+        policy: str = POLICY,
+        groups: dict[str, list[str]] = GROUPS,
+        people: dict[str, Person] = PEOPLE,
+        **approval: Any,
     ) -> None:
         self.settings = msgspec.structs.replace(
             config.load(),
-            people=PEOPLE,
+            people=people,
             groups=groups,
             approval=ApprovalTable(**{"timeout": 60.0, **approval}),
         )
@@ -210,6 +216,49 @@ def test_the_user_of_the_run_does_not_answer_for_themselves() -> None:
     office.vote(waiting.request.id, by="dana", yes=False)
     with pytest.raises(Rejected):
         waiting.end()
+
+
+ANYBODY = """
+version: 1
+name: p
+tools:
+  refund:
+    effect: write
+    args: any
+    rules: [{id: some, ask: true}]
+    limits: [{id: pace, max: 1, per: run, on_limit: ask}]
+"""
+
+
+def test_where_no_name_is_asked_only_people_of_the_configuration_count() -> None:
+    office = Office(ANYBODY)
+    request = office.left()
+    for by, why in (
+        ("mallory", "nobody whom the configuration knows"),
+        ("vic", "may look and not answer"),
+        ("support", "whoever asks cannot answer"),
+    ):
+        answered = office.vote(request, by=by)
+        assert not answered.counted
+        assert why in (answered.why or "")
+    assert office.vote(request, by="erin").counted
+
+
+def test_where_the_configuration_knows_nobody_whom_a_channel_vouches_for_counts() -> None:
+    office = Office(ANYBODY, {}, people={})
+    request = office.left()
+    assert office.vote(request, by="whoever").counted
+
+
+def test_where_no_name_is_asked_and_nobody_may_answer_the_call_is_denied_at_once() -> None:
+    office = Office(
+        ANYBODY.replace("ask: true", "ask: true, approvals: 2"),
+        {},
+        people={"dana": Person(), "vic": PEOPLE["vic"]},
+    )
+    with pytest.raises(Denied, match="of all who are known, 1 may answer, and it takes 2"):
+        in_run(office)()
+    assert office.channel.seen == []
 
 
 def test_where_a_name_means_nobody_the_call_is_denied_at_once() -> None:
@@ -424,16 +473,61 @@ def test_what_is_kept_of_a_request_lies_in_no_file_of_the_database_and_goes_when
     assert not (folder / "keys" / "requests" / f"{request}.key").exists()
 
 
-def test_the_same_question_twice_in_one_run_is_shown_once_and_answers_both() -> None:
+def test_the_same_question_in_one_run_is_shown_once_and_a_yes_is_for_one_start() -> None:
+    office = Office()
+    requests = [office.left() for _ in range(3)]
+    assert [each.id for each in office.desk.open()] == requests[:1]
+    office.vote(requests[0])
+    assert saferun.resume(requests[0], office.leaving) == "refunded 25000"
+    # The others are asked about again, with one question.
+    [again] = office.desk.open()
+    assert (again.id in requests[1:], again.joined, again.votes) == (True, 1, ())
+    for request in requests[1:]:
+        with pytest.raises(ApprovalPending):
+            saferun.resume(request, office.leaving)
+    assert len(office.ran) == 1
+    office.channel.wait(lambda request: request.id == again.id and request.joined == 1)
+
+
+def test_a_call_that_joins_after_the_question_was_seen_has_no_yes_by_it() -> None:
     office = Office()
     first = office.left()
+    seen = office.channel.wait(lambda request: request.id == first)
     second = office.left()
-    assert first != second
-    assert [each.id for each in office.desk.open()] == [first]
-    office.vote(first)
+    answered = office.desk.vote(
+        first, by="dana", approved=True, channel="test", revision=seen.revision
+    )
+    assert answered.counted
+    with pytest.raises(ApprovalPending):
+        saferun.resume(second, office.leaving)
+
+
+def test_a_yes_for_further_calls_is_one_for_those_that_wait() -> None:
+    office = Office()
+    first, second = office.left(), office.left()
+    office.vote(first, permit=Permit(span=60_000_000))
     for request in (first, second):
         assert saferun.resume(request, office.leaving) == "refunded 25000"
-    assert len(office.ran) == 2
+
+
+def test_a_no_is_for_all_that_wait_and_nothing_is_kept_of_them() -> None:
+    office = Office()
+    requests = [office.left(), office.left()]
+    office.vote(requests[0], yes=False)
+    for request in requests:
+        with pytest.raises(Rejected):
+            saferun.resume(request, office.leaving)
+    keys = office.gate.store.path.parent / "keys" / "requests"
+    assert list(keys.iterdir()) == []
+
+
+def test_every_surface_says_how_many_calls_wait_and_what_a_yes_is_for() -> None:
+    office = Office()
+    office.left()
+    assert others(office.channel.wait(lambda request: request.joined == 0)) is None
+    office.left()
+    said = others(office.channel.wait(lambda request: request.joined == 1))
+    assert said == "1 more call waits for this: a yes lets one of them all run, a no is for all"
 
 
 # Grants.
@@ -472,8 +566,8 @@ def test_a_grant_that_was_taken_back_lets_nothing_run() -> None:
     office = Office()
     grant = office.vote(office.left(), permit=Permit(span=60_000_000)).grant
     assert grant is not None
-    assert office.desk.revoke(grant, by="dana") is not None
-    assert office.desk.revoke(grant, by="dana") is None
+    assert office.desk.revoke(grant, by="dana").grant is not None
+    assert office.desk.revoke(grant, by="dana").grant is None
     office.left()
 
 
@@ -507,6 +601,18 @@ def test_one_person_breaks_the_glass_for_all_with_a_reason() -> None:
     assert stands is not None
     # It is for now, and not for some time tomorrow.
     assert stands.deadline <= office.gate.store.now() + 15 * 60_000_000
+
+
+def test_an_alarm_goes_to_all_others_who_could_have_answered_and_to_admins() -> None:
+    persons = {**PEOPLE, "alma": Person(role="admin"), "noah": Person()}
+    people = People(persons, GROUPS)
+    question = Question(
+        id="a-1", tool="refund", args={}, demands=(Demand(rule="big", of=("finance",)),)
+    )
+    # A viewer could not have, and noah was not asked.
+    assert people.alarmed(question, "erin") == {"dana", "finn", "alma"}
+    lost = msgspec.structs.replace(question, demands=(), lost=True)
+    assert people.alarmed(lost, "erin") == {"dana", "finn", "noah", "alma"}
 
 
 def test_who_is_asked_later_may_answer_later() -> None:
@@ -549,30 +655,48 @@ async def test_many_who_wait_are_each_answered_with_their_own() -> None:
         assert each == n if n % 2 == 0 else isinstance(each, Rejected)
 
 
-def test_a_request_is_resumed_in_another_process(tmp_path: Path) -> None:
+SHOP = """
+from saferun import Gate, guard
+
+ran = []
+gate = Gate(policy="money", approvals="console")
+
+@guard(gate=gate, on_ask="suspend")
+def refund(order_id, amount):
+    ran.append(amount)
+    return f"elsewhere {amount}"
+
+# A program's first file is the same function's as what others import.
+if __name__ == "__main__":
+    try:
+        refund("A-17", 25_000)
+    except Exception as left:
+        print(left.approval_id)
+"""
+
+
+def test_a_request_is_resumed_in_another_process() -> None:
     import subprocess
     import sys
 
-    office = Office()
-    request = office.left()
-    office.vote(request)
-    (Path.cwd() / "shop.py").write_text(
-        "import sys, saferun\nfrom saferun import Gate, guard, config\n"
-        "from saferun.policy import load\n"
-        "gate = Gate(policy='money')\n"
-        "@guard(gate=gate)\n"
-        "def refund(order_id, amount):\n    return f'elsewhere {amount}'\n"
-        "print(saferun.resume(sys.argv[1], refund))\n",
-        encoding="utf-8",
-    )
-    Path("policies").mkdir(exist_ok=True)
+    def run(*command: str) -> str:
+        done = subprocess.run(
+            [sys.executable, *command], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    Path("policies").mkdir()
     Path("policies/money.yaml").write_text(POLICY, encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "shop.py", request], capture_output=True, text=True, check=False
+    Path("shop.py").write_text(SHOP, encoding="utf-8")
+    request = run("shop.py")
+    desk = Desk(Gate(policy="money").store, config.load())
+    desk.vote(request, by="dana", approved=True, channel="test", revision=0)
+    resumes = (
+        f"import saferun, shop; print(saferun.resume({request!r}, shop.refund), len(shop.ran))"
     )
-    assert done.stdout == "elsewhere 25000\n", done.stderr
-    assert saferun.resume(request, office.leaving) == "elsewhere 25000"
-    assert office.ran == []
+    assert run("-c", resumes) == "elsewhere 25000 1"
+    assert run("-c", resumes) == "elsewhere 25000 0"
 
 
 # What an attack on it has found.
@@ -709,6 +833,39 @@ def test_the_agent_above_a_child_answers_no_question_of_the_child() -> None:
         assert answered.why == "whoever asks cannot answer"
 
 
+@pytest.mark.parametrize("depth", [1, 2])
+def test_the_user_of_a_run_above_answers_no_question_of_a_child(depth: int) -> None:
+    office = Office()
+
+    def child() -> Any:
+        with contextlib.ExitStack() as runs:
+            runs.enter_context(office.gate.run(agent="planner", user="u-7"))
+            for number in range(depth):
+                runs.enter_context(office.gate.run(agent="worker", user=f"service-{number}"))
+            return office.refund("A-17", 25_000)
+
+    waiting = office.asked(child)
+    answered = office.vote(waiting.request.id, by="finn")
+    assert "the one for whom it would run" in (answered.why or "")
+    assert office.vote(waiting.request.id, by="dana").counted
+    waiting.end()
+
+
+@pytest.mark.parametrize("user", ["ＤＡＮＡ", "da\u00adna", "dana\ufe0f", "ᴅana".replace("ᴅ", "ⅾ")])
+def test_a_user_is_the_same_person_under_another_form_of_the_name(user: str) -> None:
+    people = People({"dana": Person()}, {})
+    run = RunRef(run_id="r-1", root="r-1", agent="support", user={"id": user})
+    assert people._is_user("dana", Question(id="a-1", tool="t", args={}, demands=(), run=run))
+
+
+def test_an_agent_is_the_same_under_another_form_of_the_name() -> None:
+    people = People({"dana": Person()}, {})
+    for agent in ("ＤＡＮＡ", "dana\ufe0f"):
+        run = RunRef(run_id="r-1", root="r-1", agent=agent)
+        question = Question(id="a-1", tool="t", args={}, demands=(), run=run)
+        assert people._never("dana", question) == "whoever asks cannot answer"
+
+
 def test_a_yes_that_a_limit_lets_nobody_use_is_good_until_its_deadline(tmp_path: Path) -> None:
     clock = [1_000_000_000]
     store = Store(f"sqlite:///{tmp_path}/a.db", durability="process", clock=lambda: clock[0])
@@ -738,6 +895,120 @@ def test_a_yes_that_a_limit_lets_nobody_use_is_good_until_its_deadline(tmp_path:
     saferun.resume(request, refund)
     assert ran == [10, 25_000]
     store.close()
+
+
+PACED = POLICY.replace(
+    "    rules:\n      - id: big",
+    "    limits: [{id: pace, max: 1, per: user, window: 30s, on_limit: defer}]\n"
+    "    rules:\n      - id: big",
+    1,
+)
+
+
+class Paced:
+    """An office whose calls a limit puts off, on a clock of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clock = [1_000_000_000]
+        self.office = Office()
+        self.store = Store(
+            f"sqlite:///{folder}/paced.db", durability="process", clock=lambda: self.clock[0]
+        )
+        settings = self.office.settings
+        self.gate = Gate(
+            policy=loads(PACED),
+            store=self.store,
+            approvals=self.office.channel,
+            settings=settings,
+        )
+        self.desk = Desk(self.store, settings)
+        self.ran: list[int] = []
+
+        def refund(order_id: str, amount: int) -> None:
+            self.ran.append(amount)
+
+        self.refund = guard(refund, gate=self.gate)
+
+    def call(self, amount: int = 25_000, run: str = "r-1") -> None:
+        with self.gate.run(run_id=run, agent="support", user="maria"):
+            self.refund("A-17", amount)
+
+    def later(self, seconds: int) -> None:
+        self.clock[0] += seconds * 1_000_000
+
+    def asked(self, amount: int = 25_000, run: str = "r-1") -> Waiting:
+        """Begin a call that people are asked about anew."""
+        known = {each.id for each in self.office.channel.seen}
+        waiting = Waiting(lambda: self.call(amount, run))
+        waiting.request = self.office.channel.wait(lambda each: each.open and each.id not in known)
+        return waiting
+
+    def put_off(self, **edit: int) -> None:
+        """Have a call approved that a limit has no room for by then."""
+        waiting = self.asked()
+        self.call(10, run="r-2")
+        request = waiting.request.id
+        if edit:
+            edited = self.desk.edit(request, by="dana", args=edit, channel="test", revision=0)
+            assert edited.counted, edited.why
+        self.desk.vote(request, by="dana", approved=True, channel="test", revision=1 if edit else 0)
+        with pytest.raises(Deferred):
+            waiting.end()
+
+
+@pytest.mark.parametrize("edit", [{}, {"amount": 30_000}], ids=["as it came", "edited"])
+def test_an_approved_call_that_a_limit_puts_off_is_asked_about_once(
+    tmp_path: Path, edit: dict[str, int]
+) -> None:
+    paced = Paced(tmp_path)
+    paced.put_off(**edit)
+    with pytest.raises(Deferred):
+        paced.call()
+    paced.later(31)
+    paced.call()
+    assert paced.ran == [10, edit.get("amount", 25_000)]
+    assert len({each.id for each in paced.office.channel.seen}) == 1
+    # It was one yes, for one start.
+    paced.later(31)
+    again = paced.asked()
+    paced.desk.vote(again.request.id, by="dana", approved=False, channel="test", revision=0)
+    with pytest.raises(Rejected):
+        again.end()
+    paced.store.close()
+
+
+def test_what_a_limit_puts_off_while_people_think_is_not_asked_about_again(tmp_path: Path) -> None:
+    paced = Paced(tmp_path)
+    waiting = paced.asked()
+    paced.call(10, run="r-2")
+    request, about = waiting.request.id, {"by": "dana", "channel": "test"}
+    paced.desk.edit(request, args={"amount": 30_000}, revision=0, **about)
+    # The change has it look again, and by now there is no room for it.
+    with pytest.raises(Deferred):
+        waiting.end()
+    paced.desk.vote(request, approved=True, revision=1, **about)
+    paced.later(31)
+    paced.call()
+    assert paced.ran == [10, 30_000]
+    assert {each.id for each in paced.office.channel.seen} == {request}
+    paced.store.close()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "amount", "run"), [(61, 25_000, "r-1"), (31, 25_001, "r-1"), (31, 25_000, "r-3")]
+)
+def test_a_yes_that_was_put_off_is_for_that_call_and_until_its_deadline(
+    tmp_path: Path, seconds: int, amount: int, run: str
+) -> None:
+    paced = Paced(tmp_path)
+    paced.put_off()
+    paced.later(seconds)
+    again = paced.asked(amount, run)
+    paced.desk.vote(again.request.id, by="dana", approved=False, channel="test", revision=0)
+    with pytest.raises(Rejected):
+        again.end()
+    assert paced.ran == [10]
+    paced.store.close()
 
 
 async def test_a_task_that_is_cancelled_as_it_asks_leaves_nothing_for_people_to_answer() -> None:
@@ -794,3 +1065,55 @@ def test_a_stream_waits_for_people_and_does_not_leave() -> None:
 
     with pytest.raises(TypeError, match="is a generator"):
         guard(stream, gate=Office().gate, on_ask="suspend")
+
+
+def test_a_grant_by_an_argument_after_the_first_hundred_is_refused_with_the_reason() -> None:
+    described = ", ".join(f"a{number}: {{type: integer}}" for number in range(150))
+    tool = f"{{effect: write, default: ask, args: {{{described}}}}}"
+    office = Office(f"version: 1\nname: wide\ntools: {{many: {tool}}}\n")
+    many = guard(lambda **args: args, name="many", gate=office.gate, on_ask="suspend")
+    with office.gate.run(run_id="r-1", agent="support"), pytest.raises(ApprovalPending) as pending:
+        many(**{f"a{number}": number for number in range(150)})
+    request = pending.value.approval_id
+    answered = office.vote(request, permit=Permit(60_000_000, by=("a120",)))
+    assert answered.why == "a grant goes by the first 100 arguments, and 'a120' is not one"
+    assert office.vote(request, permit=Permit(60_000_000, by=("a99",))).grant is not None
+
+
+def test_what_nobody_has_seen_to_is_expired_by_whoever_opens_the_store_next(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "store.db"
+    clock = [1_700_000_000_000_000]
+    settings = Office().settings
+
+    def left(order_id: str) -> tuple[Store, str]:
+        store = Store(f"sqlite:///{path}", durability="process", clock=lambda: clock[0])
+        gate = Gate(policy=loads(POLICY), approvals=Silent(), settings=settings, store=store)
+        refund = guard(lambda order_id, amount: 1, name="refund", gate=gate, on_ask="suspend")
+        with gate.run(run_id="r-1", agent="x"), pytest.raises(ApprovalPending) as pending:
+            refund(order_id, 25_000)
+        gate.close()
+        return store, pending.value.approval_id
+
+    _, first = left("A-1")
+    clock[0] += 40_000_000
+    _, second = left("A-2")
+    clock[0] += 40_000_000
+    with Requests(path) as requests:
+        # What is over hides nothing that is open.
+        assert [each.id for each in requests.open(clock[0])] == [second]
+    store = Store(f"sqlite:///{path}", durability="process", clock=lambda: clock[0])
+    with Requests(path) as requests:
+        assert requests.state(first)[0] == "expired"  # type: ignore[index]
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        bodies = [bytes(row[0]) for row in connection.execute("SELECT body FROM entry")]
+    [expired] = [each for each in bodies if b'"expired"' in each]
+    assert first.encode() in expired
+    assert [each.stem for each in (path.parent / "keys/requests").iterdir()] == [second]
+    # And by whoever lists them, while the store stays open.
+    clock[0] += 40_000_000
+    assert Desk(store, settings).open() == []
+    with Requests(path) as requests:
+        assert requests.state(second)[0] == "expired"  # type: ignore[index]
+    store.close()

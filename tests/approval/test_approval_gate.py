@@ -1,6 +1,8 @@
 """Asking through the gate: what was approved is what runs, once, and nothing else does."""
 
 import asyncio
+import contextlib
+import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -10,10 +12,22 @@ import pytest
 
 import saferun
 from guarding import Asked, entries
-from saferun import ApprovalExpired, Call, Denied, Gate, Outcome, Rejected, config, guard
-from saferun.approval import Question, Vote
+from saferun import (
+    ApprovalExpired,
+    ApprovalPending,
+    Call,
+    Decision,
+    Denied,
+    Gate,
+    Outcome,
+    Rejected,
+    config,
+    guard,
+)
+from saferun.approval import Question, Request, Vote
 from saferun.call import RunRef
 from saferun.config import ApprovalTable
+from saferun.desk import Desk
 from saferun.policy import loads
 from saferun.store import Reader
 
@@ -231,6 +245,108 @@ async def test_a_caller_that_is_cancelled_withdraws_its_request() -> None:
     told = approvals(through)
     assert told[:2] == ["requested", "cancelled"]
     assert "approved" not in told
+
+
+class Nobody:
+    """A channel that brings questions to nobody."""
+
+    name = "nobody"
+
+    def unreachable(self) -> str | None:
+        return None
+
+    def bring(self, request: Request, desk: object, receipt: str | None) -> str | None:
+        return receipt or "shown"
+
+
+def waits_for_nobody() -> Gate:
+    return Gate(policy=loads(POLICY), approvals=Nobody())
+
+
+def looked(through: Gate, statement: str) -> list[tuple]:
+    through.store.flush()
+    with Reader(through.store.path) as reader:
+        return list(reader.every(statement))
+
+
+async def waiting(through: Gate, call: Call, callers: int) -> "asyncio.Future[Decision]":
+    """Make a call that people are asked about, as one more of its callers."""
+    made = asyncio.ensure_future(through.acheck(call))
+
+    def there() -> None:
+        while looked(through, "SELECT count(*) FROM waiting") != [(callers,)]:
+            threading.Event().wait(0.01)
+
+    # Its first turn makes the store.
+    await asyncio.sleep(0)
+    await asyncio.to_thread(there)
+    return made
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["the first goes", "the second goes"])
+async def test_of_those_who_make_one_call_the_last_who_waits_withdraws_it(
+    order: tuple[int, int],
+) -> None:
+    through = waits_for_nobody()
+    callers = [await waiting(through, big(call_id="c-1"), number) for number in (1, 2)]
+    for number, state in zip(order, ("pending", "cancelled"), strict=True):
+        callers[number].cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await callers[number]
+        assert looked(through, "SELECT state FROM approval") == [(state,)]
+    assert looked(through, "SELECT * FROM waiting") == []
+
+
+async def test_who_still_waits_for_one_call_gets_the_answer_to_it() -> None:
+    through = waits_for_nobody()
+    gone, stays = [await waiting(through, big(call_id="c-1"), number) for number in (1, 2)]
+    gone.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await gone
+    desk = Desk(through.store, through.config)
+    [request] = desk.open()
+    desk.vote(request.id, by="dana", approved=True, channel="test", revision=0)
+    assert (await stays).starts
+
+
+async def test_who_waits_for_a_call_that_somebody_has_left_does_not_withdraw_it() -> None:
+    through = waits_for_nobody()
+    left = through.check(big(call_id="c-1"), leaves=True)
+    goes = await waiting(through, big(call_id="c-1"), 2)
+    goes.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await goes
+    with pytest.raises(ApprovalPending):
+        through.taken_up(str(left.approval_id))
+
+
+async def test_a_caller_whose_process_is_gone_waits_no_longer() -> None:
+    through = waits_for_nobody()
+    goes = await waiting(through, big(call_id="c-1"), 1)
+    with contextlib.closing(sqlite3.connect(through.store.path)) as store, store:
+        store.execute("INSERT INTO waiting SELECT approval, 'gone', 'a1b2c3' FROM waiting")
+    goes.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await goes
+    assert looked(through, "SELECT state FROM approval") == [("cancelled",)]
+
+
+async def test_a_caller_that_is_cancelled_as_it_joins_withdraws_nothing_of_the_other() -> None:
+    through = waits_for_nobody()
+    stays = await waiting(through, big(call_id="c-1"), 1)
+    for turns in range(6):
+        goes = asyncio.ensure_future(through.acheck(big(call_id="c-1")))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        goes.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await goes
+    through.store.flush()
+    assert looked(through, "SELECT state FROM approval") == [("pending",)]
+    stays.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await stays
+    assert looked(through, "SELECT state FROM approval") == [("cancelled",)]
 
 
 def test_an_answer_that_comes_too_late_changes_nothing(tmp_path: Path) -> None:

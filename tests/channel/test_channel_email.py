@@ -4,19 +4,20 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from html import unescape
 from threading import Thread
 from urllib.parse import urlencode
 
+import msgspec
 import pytest
 
 from answering import POLICY, Caller, settings
 from guarding import entries
-from mailroom import Letter, MailRoom, mail_room
+from mailpage import FORM, form_of, look, post, refusals, send
+from mailroom import MailRoom, mail_room
+from saferun.approval import Question, Request, others
 from saferun.call import Call, RunRef
 from saferun.channel.email import Email
-
-FORM = {"content-type": "application/x-www-form-urlencoded"}
+from saferun.channel.email.card import LETTER, PAGE, Row, card
 
 
 @pytest.fixture
@@ -43,36 +44,6 @@ def calling(room: MailRoom) -> Iterator[Callable[..., Caller]]:
         each.finish()
 
 
-def look(caller: Caller, token: str, method: str = "GET"):
-    return caller.channel.receive(token, {}, b"", desk=caller.desk, method=method)
-
-
-def form_of(page: bytes) -> dict[str, str]:
-    """What a browser would send of a page where nobody has filled in anything."""
-    text = page.decode()
-    fields = dict(re.findall(r'<input type="hidden" name="(\w+)" value="(\w+)">', text))
-    for name, value in re.findall(
-        r'<textarea [^>]*name="([\w.]+)"[^>]*>(.*?)</textarea>', text, re.DOTALL
-    ):
-        fields[name] = unescape(value).removeprefix("\n")
-    return fields
-
-
-def send(caller: Caller, letter: Letter, answer: str = "approve", headers=FORM, **fields):
-    shown = form_of(look(caller, letter.token).body)
-    sent = {**shown, "code": letter.code, "answer": answer, **fields}
-    return post(caller, letter.token, {k: v for k, v in sent.items() if v is not None}, headers)
-
-
-def post(caller: Caller, token: str, fields: dict[str, str], headers=FORM):
-    body = urlencode(fields).encode()
-    return caller.channel.receive(token, headers, body, desk=caller.desk, method="POST")
-
-
-def refusals(caller: Caller) -> list[str]:
-    return [e["why"] for e in entries(caller.gate, "approval") if e["event"] == "refused"]
-
-
 def test_each_person_who_is_asked_gets_a_letter_of_their_own(calling, room) -> None:
     caller = calling()
     caller.refund()
@@ -87,6 +58,10 @@ def test_each_person_who_is_asked_gets_a_letter_of_their_own(calling, room) -> N
         assert part in dana.plain
         assert part in dana.html
     assert dana.code not in dana.message["Subject"]
+    # In the order in which it is looked for; what nobody has checked comes after the way to answer.
+    order = ("what it does", "on behalf of", "What would run", "Why you are asked")
+    places = [dana.html.index(each) for each in (*order, "Look at it and answer", "unchecked")]
+    assert places == sorted(places)
 
 
 def test_who_has_link_and_code_approves_and_the_call_runs(calling, room) -> None:
@@ -460,6 +435,42 @@ def test_a_refused_recipient_is_tried_again_and_nobody_else_is_written_to_twice(
     assert send(caller, lee).status == 200
 
 
+def test_who_was_asked_is_told_of_an_end_once_however_it_goes_on(calling, room) -> None:
+    caller = calling()
+    caller.refund()
+    room.by_person(2)
+    request = caller.request()
+    caller.finish()
+    assert room.next().to == "lee@example.com"
+    receipt, told = None, []
+    for state in ("approved", "executing", "succeeded", "expired", "expired"):
+        now = msgspec.structs.replace(request, state=state, by="dana")
+        receipt = caller.channel.bring(now, caller.desk, receipt)
+    while not room.letters.empty():
+        told.append(room.next().plain)
+    assert len(told) == 2
+    assert "It was approved by dana." in told[0]
+    assert "approved by dana, and not started in time" in told[1]
+
+
+def test_texts_and_numbers_are_told_apart_and_so_are_ends_that_one_does_not_see() -> None:
+    def drawn(value: object) -> Row:
+        question = Question(id="a-1", tool="t", args={"amount": value})
+        [row] = card(Request(question=question, state="pending"), LETTER).args
+        return row
+
+    values = ["1", 1, "null", None, "true", True, "x", "x ", " x", "x\n", '" x"', "a \nb", "a\nb"]
+    assert len({(row.name, row.text) for row in map(drawn, values)}) == len(values)
+    assert drawn("1")[:2] == ("amount (text)", "1")
+
+
+def test_a_letter_and_its_page_say_how_many_calls_wait() -> None:
+    question = Question(id="a-1", tool="t", args={})
+    shown = card(Request(question=question, state="pending", joined=2, revision=1), PAGE)
+    assert Row("also", others(Request(question=question, state="pending", joined=2))) in shown.facts
+    assert Row("edited", "once; this is how it stands now") in shown.facts
+
+
 def test_after_the_end_a_link_says_how_it_was_and_takes_nothing(calling, room) -> None:
     caller = calling()
     said = caller.refund()
@@ -501,6 +512,7 @@ def test_every_page_forbids_all_that_it_does_not_need(calling, room) -> None:
 AGENT = """
 import sys
 from saferun import Gate, config
+from saferun.approval import Question, Request, others
 from saferun.call import Call, RunRef
 from saferun.policy import loads
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from saferun import Rejected
-from slacking import buttons, text_of
+from slacking import buttons, pressed, text_of
 from slackworld import DANA, LEE, MARIA, STRANGER, World, world
 
 
@@ -35,7 +35,7 @@ def test_a_card_says_what_the_agent_wants_for_whom_and_why(at: World) -> None:
     assert f"<@{DANA}>" in text
     # She is the user of the run, so it is not for her to say.
     assert f"<@{MARIA}>" not in text
-    assert buttons(card) == ["approve", "edit", "reject", "open"]
+    assert buttons(card) == ["approve", "edit", "reject", "grant", "open"]
     at.slack.click(card, "reject", DANA)
     at.slack.submit(at.slack.view(), DANA, {"Reason": "no"})
     call.ended()
@@ -176,9 +176,7 @@ def test_a_form_about_what_has_been_edited_since_is_refused_in_it(at: World) -> 
 def test_a_button_with_another_digest_is_refused_and_recorded(at: World) -> None:
     call = at.call()
     card = at.slack.card()
-    (value,) = {
-        each["value"] for each in card["blocks"][-1]["elements"] if each["action_id"] == "approve"
-    }
+    (value,) = {each["value"] for each in pressed(card) if each["action_id"] == "approve"}
     request, revision, _ = value.split(".")
     at.slack.send(at.slack.clicked("approve", f"{request}.{revision}.{'0' * 16}", DANA))
     at.slack.until(lambda: at.slack.whispers)

@@ -9,7 +9,7 @@ import pytest
 
 from saferun.channel.slack import interaction
 from saferun.channel.slack.interaction import MalformedError
-from slacking import SECRET, text_of
+from slacking import SECRET, pressed, text_of
 from slackworld import DANA, World, world
 
 
@@ -68,9 +68,7 @@ def test_what_is_not_signed_by_slack_now_is_refused(
 
 def approving(at: World) -> bytes:
     card = at.slack.card()
-    (value,) = [
-        each["value"] for each in card["blocks"][-1]["elements"] if each["action_id"] == "approve"
-    ]
+    (value,) = [each["value"] for each in pressed(card) if each["action_id"] == "approve"]
     payload = at.slack.clicked("approve", value, DANA)
     return urlencode({"payload": json.dumps(payload)}).encode()
 
@@ -171,7 +169,7 @@ def test_a_button_that_is_about_no_request_is_answered_and_recorded(at: World, v
 def test_an_action_that_there_is_not_is_refused(at: World) -> None:
     call = at.call()
     card = at.slack.card()
-    value = card["blocks"][-1]["elements"][0]["value"]
+    value = pressed(card)[0]["value"]
     at.slack.send(at.slack.clicked("approve_all", value, DANA))
     at.slack.until(lambda: at.slack.whispers)
     assert at.ran == []

@@ -10,8 +10,10 @@ from hypothesis import strategies as some
 
 from saferun.approval import Question, Request, Vote
 from saferun.call import Demand, Measure, Reason, RunRef
+from saferun.channel import storm
 from saferun.channel.slack import modal
-from saferun.channel.slack.card import Card, card, digest, mark, marked, whole
+from saferun.channel.slack.card import Card, card, digest, whole
+from saferun.channel.slack.mark import mark, marked
 from saferun.channel.slack.modal import Field
 from slacking import buttons, check_message, check_view, filled, text_of
 
@@ -183,8 +185,22 @@ def test_a_mark_is_read_back_as_it_was_written() -> None:
     assert mark(None) is None
 
 
+UNSEEN: dict[str, Any] = {"names": frozenset(), "mentions": {}, "url": None}
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_a_digest_lists_what_waits_inert_and_within_limits(text: str) -> None:
+    many = [request({"note": text, text[:50]: 5})] * 40
+    made = digest(storm.digest(many, 10), **UNSEEN)
+    message = {"text": made.text, "blocks": made.blocks}
+    check_message(json.loads(json.dumps(message)))
+    assert text[:20] not in "".join(mrkdwn(message))
+    assert text_of(message).count("refund: ") == 10
+    assert "And: 30 more" in text_of(message)
+
+
 def test_a_digest_without_a_url_says_where_else_the_requests_are() -> None:
-    made = digest(1_000, names=frozenset(), mentions={}, url=None)
+    made = digest(storm.digest([request({"n": 1})] * 1_000, 2), **UNSEEN)
     assert "1,000 requests" in made.blocks[0]["text"]["text"]
     assert "saferun approval list" in made.blocks[0]["text"]["text"]
 

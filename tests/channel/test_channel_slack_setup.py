@@ -16,7 +16,7 @@ from saferun.approval import Vote
 from saferun.channel import channel
 from saferun.channel.slack import Slack, shared
 from saferun.errors import ConfigError
-from slacking import SECRET, buttons, text_of
+from slacking import SECRET, buttons, pressed, text_of
 from slackworld import DANA, World, world
 
 
@@ -93,7 +93,7 @@ def test_a_process_that_does_not_hold_the_secret_takes_no_callback(
     call = at.call()
     card = at.slack.card()
     monkeypatch.delenv("TEST_SIGNING_SECRET")
-    value = card["blocks"][-1]["elements"][0]["value"]
+    value = pressed(card)[0]["value"]
     body = urlencode({"payload": json.dumps(at.slack.clicked("approve", value, DANA))}).encode()
     # Not even what is signed with an empty secret.
     assert at.slack.post(body, secret="")[0] == 503
@@ -126,7 +126,7 @@ def test_what_another_channel_has_decided_stands_on_the_card(at: World) -> None:
         at.slack.card()
         return Vote(approved=True, by="dana")
 
-    at.gate._channels = (*at.gate._channels, Asked(yes))
+    at.gate._brings = at.gate._channels = (*at.gate._channels, Asked(yes))
     assert at.call().ended().result == "refunded"
     card = at.slack.card("Executed: succeeded")
     assert "dana: yes (test)" in text_of(card)
@@ -135,7 +135,8 @@ def test_what_another_channel_has_decided_stands_on_the_card(at: World) -> None:
 
 def test_while_slack_is_down_another_channel_decides(at: World) -> None:
     at.slack.down = True
-    at.gate._channels = (*at.gate._channels, Asked(lambda _: Vote(approved=True, by="dana")))
+    dana = Asked(lambda _: Vote(approved=True, by="dana"))
+    at.gate._brings = at.gate._channels = (*at.gate._channels, dana)
     assert at.call().ended().result == "refunded"
     assert len(at.ran) == 1
 

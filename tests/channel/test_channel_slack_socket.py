@@ -11,7 +11,7 @@ import pytest
 from saferun import Call as ToolCall
 from saferun import Rejected
 from saferun.call import RunRef
-from slacking import text_of
+from slacking import pressed, text_of
 from slackworld import DANA, LEE, STRANGER, World, world
 
 
@@ -57,9 +57,7 @@ def test_a_message_that_slack_sends_twice_counts_once(at: World) -> None:
     call = at.call()
     card = at.slack.card()
     socket = at.slack.socket()
-    value = next(
-        each["value"] for each in card["blocks"][-1]["elements"] if each["action_id"] == "approve"
-    )
+    value = next(each["value"] for each in pressed(card) if each["action_id"] == "approve")
     payload = at.slack.clicked("approve", value, DANA)
     for _ in range(2):
         at.slack.deliver(socket, "the-same-envelope", payload)

@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import select
 import sys
 from pathlib import Path
@@ -126,6 +127,19 @@ def test_an_argument_too_long_to_show_cannot_be_approved() -> None:
     assert "[y/n]" not in shown
 
 
+def test_more_arguments_than_anybody_reads_cannot_be_approved() -> None:
+    shown = talk("ask({f'a{n}': n for n in range(101)})")
+    assert "'approved': False" in shown
+    assert "[y/n]" not in shown
+
+
+def test_a_text_and_a_number_are_asked_about_as_two_things() -> None:
+    shown = talk("ask({'text': '5', 'number': 5, 'none': None, 'word': 'null'})", b"n\n")
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", shown)
+    rows = dict(re.findall(r"(text|number|none|word) +(\S+)", plain))
+    assert rows == {"text": '"5"', "number": "5", "none": "null", "word": '"null"'}
+
+
 def test_hostile_text_cannot_write_to_the_screen() -> None:
     script = (
         "ask({'note': '\\x1b[2J\\x1b[H approved', 'to': '\\u202efdp.exe', 'm': '[bold]x[/bold]'})"
@@ -133,7 +147,7 @@ def test_hostile_text_cannot_write_to_the_screen() -> None:
     shown = talk(script, b"n\n")
     assert "\x1b[2J" not in shown
     assert "\u202e" not in shown
-    assert "\\x1b[2J" in shown
+    assert "\\u001b[2J" in shown
     assert "[bold]x[/bold]" in shown
 
 

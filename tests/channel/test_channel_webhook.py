@@ -1,6 +1,5 @@
 """Webhooks through a real server: what goes out is signed, what comes back is who it says."""
 
-import asyncio
 import base64
 import datetime as dt
 import hashlib
@@ -11,6 +10,7 @@ from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +19,8 @@ from svix.webhooks import Webhook as Verifier
 from answering import Caller, settings
 from guarding import entries
 from hooking import SECRET, Message, Program, program, signed
-from saferun.channel import channel
+from saferun.channel import channel, loop
+from saferun.channel import courier as couriers
 from saferun.channel.webhook import Webhook, post
 from saferun.channel.webhook.post import WebhookError, is_public
 from saferun.errors import ConfigError
@@ -37,9 +38,12 @@ def server() -> Iterator[Program]:
         yield found
 
 
+GLASS = 'break_glass = ["sam", "lee", "dana"]\n'
+
+
 def configured(url: str, more: str = "allow_private = true"):
     return settings(
-        '[approval]\nurl = "https://saferun.example"\n'
+        f'[approval]\nurl = "https://saferun.example"\n{GLASS}'
         f'[approval.webhook.ops]\nurl = "{url}"\nsecret_env = "HOOK_SECRET"\n{more}'
     )
 
@@ -104,6 +108,9 @@ def test_a_request_goes_out_signed_with_a_token_for_each_person(calling, server)
     assert asked["reasons"][0]["id"] == "big"
     assert asked["demands"] == [{"rule": "big", "of": ["finance"], "approvals": 1}]
     assert set(asked["tokens"]) == {"dana", "lee"}
+    assert (asked["may_grant"], asked["glass"]) == (True, None)
+    # A viewer breaks nothing.
+    assert asked["may_break_glass"] == ["dana", "lee"]
     assert asked["url"] == f"https://saferun.example/requests/{asked['request']}"
 
 
@@ -172,6 +179,14 @@ def test_an_address_that_nobody_listens_at_says_nothing_of_the_url() -> None:
     assert "was not reached" in str(raised.value)
 
 
+@pytest.mark.parametrize("level", [logging.INFO, logging.DEBUG])
+def test_where_it_is_posted_to_is_nothing_for_the_log(server, caplog, level) -> None:
+    with caplog.at_level(level):
+        assert post.post(server.url, b"{}", {}, private=True) == 204
+    assert server.next().path == "/hooks?key=hush"
+    assert "hush" not in caplog.text
+
+
 def test_a_program_that_never_answers_is_given_up(server, monkeypatch) -> None:
     server.answers = [0]
     monkeypatch.setattr(post, "ANSWERS_IN", 0.2)
@@ -191,13 +206,17 @@ def test_a_private_address_is_not_posted_to(host) -> None:
         *("10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0"),
         *("224.0.0.1", "255.255.255.255", "::", "::1", "fe80::1", "fc00::1", "ff02::1"),
         *("::ffff:127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "2001:0:1::1"),
+        *("::127.0.0.1", "::ffff:0:127.0.0.1", "64:ff9b:1::7f00:1", "fec0::1"),
+        *("192.0.0.8", "192.88.99.1", "2001:470::5efe:7f00:1", "2001:470::200:5efe:a00:1"),
     ],
 )
 def test_addresses_that_are_not_the_internets(address) -> None:
     assert not is_public(ip_address(address))
 
 
-@pytest.mark.parametrize("address", ["1.1.1.1", "2606:4700::1111", "::ffff:1.1.1.1"])
+@pytest.mark.parametrize(
+    "address", ["1.1.1.1", "2606:4700::1111", "::ffff:1.1.1.1", "64:ff9b::101:101"]
+)
 def test_addresses_of_the_internet(address) -> None:
     assert is_public(ip_address(address))
 
@@ -209,7 +228,7 @@ def test_the_connection_goes_to_the_address_that_was_checked(server, monkeypatch
         asked.append(host)
         return [(2, 1, 6, "", ("127.0.0.1", port))]
 
-    monkeypatch.setattr(asyncio.base_events.BaseEventLoop, "getaddrinfo", once)
+    monkeypatch.setattr(loop._Loop, "getaddrinfo", once)
     url = f"http://rebinding.test:{server.server_port}/x"
     assert post.post(url, b"{}", {}, private=True) == 204
     assert asked[0] == "rebinding.test"
@@ -294,6 +313,30 @@ def test_the_program_hears_how_it_ended(calling, server) -> None:
     assert end.data["tokens"] == {}
 
 
+def test_an_end_is_told_once_and_what_came_of_a_yes_once(calling, server) -> None:
+    caller = calling()
+    caller.refund()
+    answer(caller, server.next(), "dana", "reject")
+    server.next()
+    request = caller.desk.stands(next(iter(entries(caller.gate, "approval")))["id"])
+    receipt, told = "sent", []
+    for state in ("approved", "executing", "executing", "succeeded", "succeeded"):
+        now = msgspec.structs.replace(request, state=state)
+        receipt = caller.channel.bring(now, caller.desk, receipt)
+    while not server.messages.empty():
+        message = server.next()
+        told.append((message.type, message.data["state"]))
+    assert told == [("approval.ended", "approved"), ("approval.outcome", "succeeded")]
+
+
+def test_the_program_hears_how_many_calls_wait(calling, server) -> None:
+    caller = calling()
+    caller.refund()
+    assert server.next().data["joined"] == 0
+    caller.refund()
+    assert server.next().data["joined"] == 1
+
+
 def test_an_edit_by_callback_is_asked_about_anew(calling, server) -> None:
     caller = calling()
     said = caller.refund()
@@ -325,6 +368,81 @@ def test_an_edit_that_cannot_be_is_refused(calling, server, args, why) -> None:
     status, told = answer(caller, server.next(), "dana", "edit", args=args)
     assert (status, told["counted"], told["revision"]) == (409, False, 0)
     assert why in told["why"]
+
+
+def test_a_yes_by_callback_can_be_for_further_calls(calling, server) -> None:
+    caller = calling()
+    said = caller.refund()
+    grant = {"minutes": 30, "by": ["order_id"]}
+    status, told = answer(caller, server.next(), "dana", grant=grant)
+    assert (status, told["counted"]) == (200, True)
+    assert told["grant"].startswith("g-")
+    assert said.result(30).verdict == "allow"
+    assert caller.refund(26_000).result(30).verdict == "allow"
+    events = [e["event"] for e in entries(caller.gate, "approval")]
+    assert (events.count("requested"), events.count("granted")) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("said", "grant", "status"),
+    [
+        ("approve", {"minutes": 61}, 400),
+        ("approve", {"minutes": 0}, 400),
+        ("approve", {"hours": 1}, 400),
+        ("approve", {"by": ["x"] * 101}, 400),
+        ("reject", {"minutes": 30}, 400),
+        ("glass", {"minutes": 30}, 400),
+        ("approve", {"by": ["no such argument"]}, 409),
+    ],
+)
+def test_a_grant_that_cannot_be_is_refused_and_nothing_counts(
+    calling, server, said, grant, status
+) -> None:
+    caller = calling()
+    caller.refund()
+    message = server.next()
+    got, told = answer(caller, message, "dana", said, grant=grant, reason="now")
+    assert (got, told["counted"]) == (status, False)
+    assert caller.request().votes == ()
+
+
+def test_a_glass_broken_by_callback_is_a_message_of_its_own_once(
+    calling, server, monkeypatch
+) -> None:
+    monkeypatch.setattr(couriers, "AGAIN", (0.2,))
+    caller = calling()
+    said = caller.refund()
+    message = server.next()
+    status, told = answer(caller, message, "lee", "glass")
+    assert (status, "has to say why" in told["why"]) == (409, True)
+    server.answers = [503, 204, 503]
+    status, told = back(
+        caller, saying(message, "lee", "glass", reason="the shop burns"), id_="cb_2"
+    )
+    assert (status, told["counted"]) == (200, True)
+    assert said.result(30).verdict == "allow"
+    first, again, ended, later = (server.next() for _ in range(4))
+    assert [each.type for each in (first, again)] == ["approval.glass_broken"] * 2
+    assert first.headers["webhook-id"] == again.headers["webhook-id"]
+    again.verify()
+    glass = again.data["glass"]
+    assert (glass["by"], glass["reason"], glass["tell"]) == ("lee", "the shop burns", ["dana"])
+    # What was taken is not sent again because of what was not.
+    assert [each.type for each in (ended, later)] == ["approval.ended"] * 2
+    caller.gate._courier.close()
+    assert server.messages.empty()
+
+
+def test_who_may_not_break_the_glass_is_refused(calling, server, monkeypatch) -> None:
+    monkeypatch.setattr(f"{__name__}.GLASS", "")
+    caller = calling()
+    caller.refund()
+    message = server.next()
+    assert message.data["may_break_glass"] == []
+    status, told = answer(caller, message, "dana", "glass", reason="I want it")
+    assert (status, told["why"]) == (409, "dana may not break the glass")
+    assert "dana may not break the glass" in refusals(caller)
+    assert caller.request().open
 
 
 def test_a_callback_counts_once(calling, server) -> None:

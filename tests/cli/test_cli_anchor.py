@@ -1,11 +1,13 @@
 """`saferun ledger anchor`, `saferun serve`, and what doctor and verify say of places outside."""
 
+import contextlib
 import json
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -384,9 +386,17 @@ def test_doctor_says_what_is_wrong_with_a_place(saferun, servers) -> None:
 # serve
 
 
-def serving(*options: str) -> "subprocess.Popen[str]":
+@contextlib.contextmanager
+def serving(*options: str) -> Iterator["subprocess.Popen[str]"]:
+    """`saferun serve`, which is over when its block is, whatever has become of that."""
     command = [sys.executable, "-m", "saferun", "serve", "--port", "0", *options]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
@@ -397,14 +407,14 @@ def test_serve_goes_to_all_places_and_once_more_before_it_ends(saferun, servers,
         console, begun, first = (json.loads(process.stdout.readline()) for _ in range(3))
         assert console["url"].startswith("http://127.0.0.1:")
         assert (begun["event"], begun["places"]) == ("begun", ["w1", "w2"])
-        assert (first["event"], first["size"], first["done"]) == ("anchored", 12, True)
+        assert (first["event"], first["size"], first["done"]) == ("anchored", 13, True)
         live("r-later")
         process.send_signal(told)
         out, err = process.communicate(timeout=60)
     last, ended = map(json.loads, out.splitlines())
-    assert (last["event"], last["size"], ended["event"]) == ("anchored", 23, "ended")
+    assert (last["event"], last["size"], ended["event"]) == ("anchored", 24, "ended")
     assert (process.returncode, err) == (0, "")
-    assert servers[0].seen.popitem()[1][0] == 23
+    assert servers[0].seen.popitem()[1][0] == 24
 
 
 def test_serve_goes_on_where_a_place_is_down_and_where_the_store_is_not_well(
@@ -443,7 +453,7 @@ def test_serve_for_people_says_a_line_for_each_event(saferun, servers) -> None:
         process.send_signal(signal.SIGTERM)
         rest, _ = process.communicate(timeout=60)
     assert "serving 1 place, every 1h; Ctrl-C ends it" in begun
-    assert "✓ witness w1 has 12 entries" in first
+    assert "✓ witness w1 has 13 entries" in first
     assert rest.splitlines()[-1].endswith("✓ ended")
 
 

@@ -81,6 +81,8 @@ class Shop:
         def wipe(folder: str) -> str:
             return folder
 
+        # The function of the module from which the calls that it leaves are made.
+        refund.__module__, refund.__qualname__ = "tools", "refund"
         self.refund = guard(refund, gate=self.gate, on_ask="suspend")
         self.wipe = guard(wipe, gate=self.gate, on_ask="suspend")
 
@@ -164,10 +166,42 @@ def test_hostile_text_is_shown_inert_and_whole(saferun, shop) -> None:
     for result in (saferun("approval", "show", request), saferun("approval", "list")):
         assert "\x1b" not in result.stdout
         assert "\u202e" not in result.stdout
-    said = saferun("approval", "show", request).stdout
-    assert "\\x1b[2J\\u202e" in said
-    # Whoever approves has to have seen all of it.
+    said = saferun("approval", "show", request, "--whole").stdout
+    assert "\\u001b[2J\\u202e" in said
     assert said.count("x") >= 50_000
+
+
+def test_a_text_and_a_number_are_shown_as_two_things(saferun, shop) -> None:
+    request = shop.left(order_id="25000")
+    said = saferun("approval", "show", request).stdout.splitlines()
+    assert [line.split() for line in said if "25000" in line] == [
+        ["order_id", '"25000"'],
+        ["amount", "25000"],
+        # Why it is asked.
+        ["args.amount", ">=", "20001:", "25000"],
+    ]
+
+
+@pytest.mark.parametrize("answer", [("approve",), ("approve", "--break-glass", "--reason", "x")])
+def test_what_show_cuts_is_approved_by_the_digest_that_ends_the_whole(
+    saferun, dana, answer
+) -> None:
+    saferun("login", "erin", "--new")
+    request = dana.left(order_id="x" * 4_000)
+    digest = one(saferun, request)["digest"]
+    assert digest not in saferun("approval", "show", request).stdout
+    answer = ("approval", *answer, request, "--as", "erin")
+    unseen = saferun(*answer)
+    assert (unseen.exit_code, "--whole" in unseen.stderr) == (64, True)
+    for wrong in ("", digest[:15], "0" * 64):
+        refused = saferun(*answer, "--seen", wrong)
+        assert (refused.exit_code, one(saferun, request)["state"]) == (64, "pending")
+    assert saferun("approval", "show", request, "--whole").stdout.endswith(f"digest  {digest}\n")
+    assert saferun(*answer, "--seen", digest[:16]).exit_code == 0
+
+
+def test_what_is_cut_can_be_rejected(saferun, dana) -> None:
+    assert saferun("approval", "reject", dana.left(order_id="x" * 4_000)).exit_code == 0
 
 
 def test_any_beginning_of_an_id_that_is_unique_will_do(saferun, shop) -> None:
@@ -233,7 +267,11 @@ def test_a_secret_that_is_not_theirs_exits_1_and_counts_for_nothing(
 ) -> None:
     request = dana.left()
     (tmp_path / "login" / "dana.secret").write_text("guess\n", "ascii")
-    for command in (("approve", request), ("reject", request), ("edit", request, "amount=21000")):
+    for command in (
+        ("approve", request),
+        ("reject", request),
+        ("edit", request, "amount=21000", "--revision", "0"),
+    ):
         result = saferun("approval", *command)
         assert result.exit_code == 1
         assert "secret" in result.stderr
@@ -273,18 +311,66 @@ def test_one_person_breaks_the_glass_with_a_reason(saferun, dana) -> None:
     assert "breaking the glass" in saferun("run", "show", "r-1").stdout
 
 
+# A secret that somebody else may have.
+
+
+def test_a_withdrawn_secret_answers_nothing_and_the_ledger_says_who_withdrew_it(
+    saferun, dana, tmp_path
+) -> None:
+    request, file = dana.left(), tmp_path / "login" / "dana.secret"
+    stolen = file.read_bytes()
+    assert saferun("login", "dana", "--revoke").exit_code == 0
+    assert not file.exists()
+    file.write_bytes(stolen)
+    file.chmod(0o600)
+    assert saferun("approval", "approve", request).exit_code == 1
+    again = saferun("login", "dana", "--new")
+    assert again.exit_code != 0
+    assert "withdrawn" in again.stderr
+    file.unlink()
+    assert saferun("login", "dana", "--new").exit_code == 0
+    assert saferun("approval", "approve", request).exit_code == 0
+    found = saferun("ledger", "search", "--kind", "approval", "--json").stdout
+    assert "the secret of dana" in found
+
+
+def test_only_an_admin_withdraws_the_secret_of_somebody_else(saferun, dana) -> None:
+    saferun("login", "erin", "--new")
+    assert saferun("login", "dana", "--revoke", "--as", "erin").exit_code == 64
+    config = CONFIG.replace("[people.erin]", '[people.erin]\nrole = "admin"')
+    Path("saferun.toml").write_text(config, "utf-8")
+    assert saferun("login", "dana", "--revoke", "--as", "erin").exit_code == 0
+    assert saferun("login", "dana", "--revoke", "--as", "erin").exit_code == 1
+
+
 # Edits.
 
 
 def test_an_edit_is_a_new_revision_that_waits_for_a_yes(saferun, dana) -> None:
     request = dana.left()
-    result = saferun("approval", "edit", request, "amount=21000")
+    result = saferun("approval", "edit", request, "amount=21000", "--revision", "latest")
     assert result.exit_code == 0
     told = one(saferun, request)
     assert (told["revision"], told["state"], told["args"]["amount"]) == (1, "pending", 21_000)
     stale = saferun("approval", "approve", request, "--revision", "0")
     assert stale.exit_code == 1
     assert "changed since it was shown" in stale.stderr
+
+
+def test_an_edit_says_which_revision_it_changes(saferun, dana) -> None:
+    request = dana.left()
+    change = ("approval", "edit", request, "amount=21000")
+    for options in ((), ("--revision", "x"), ("--revision", "-1")):
+        assert saferun(*change, *options).exit_code == 64
+    assert saferun(*change, "--revision", "0").exit_code == 0
+    late = saferun("approval", "edit", request, "amount=22000", "--revision", "0")
+    assert (late.exit_code, "changed since it was shown" in late.stderr) == (1, True)
+
+
+def test_nobody_approves_whatever_is_the_latest(saferun, dana) -> None:
+    request = dana.left()
+    result = saferun("approval", "approve", request, "--revision", "latest")
+    assert (result.exit_code, one(saferun, request)["state"]) == (64, "pending")
 
 
 @pytest.mark.parametrize(
@@ -300,7 +386,7 @@ def test_an_edit_is_a_new_revision_that_waits_for_a_yes(saferun, dana) -> None:
 )
 def test_an_edit_that_cannot_be_is_refused(saferun, dana, change, status, why) -> None:
     request = dana.left()
-    result = saferun("approval", "edit", request, change)
+    result = saferun("approval", "edit", request, change, "--revision", "0")
     assert result.exit_code == status
     assert why in result.stderr
     assert one(saferun, request)["revision"] == 0
@@ -310,7 +396,7 @@ def test_what_ran_is_shown_as_it_ran(saferun, dana) -> None:
     import saferun as library
 
     request = dana.left()
-    saferun("approval", "edit", request, "amount=21000")
+    saferun("approval", "edit", request, "amount=21000", "--revision", "latest")
     unseen = saferun("approval", "approve", request)
     assert (unseen.exit_code, "--revision 1" in unseen.stderr) == (64, True)
     saferun("approval", "approve", request, "--revision", "1")
@@ -414,6 +500,20 @@ def test_a_call_that_was_left_is_made_once(shell, saferun, dana) -> None:
     assert len(starts) == 1
 
 
+def test_a_call_is_not_made_with_another_function_than_the_one_that_was_asked_about(
+    shell, saferun, dana
+) -> None:
+    Path("tools.py").write_text(MODULE, "utf-8")
+    Path("others.py").write_text(MODULE, "utf-8")
+    request = dana.left()
+    saferun("approval", "approve", request)
+    dana.gate.close()
+    result = shell("approval", "resume", request, "others:refund")
+    assert (result.returncode, result.stdout) == (1, b"")
+    assert b"asked about for another function" in result.stderr
+    assert shell("approval", "resume", request, "tools:refund").returncode == 0
+
+
 def test_a_call_that_was_rejected_is_not_made(shell, saferun, dana) -> None:
     Path("tools.py").write_text(MODULE, "utf-8")
     request = dana.left()
@@ -462,7 +562,7 @@ def test_a_call_that_runs_by_a_grant_says_so(saferun, dana) -> None:
 
 def test_a_search_says_who_has_done_what(saferun, dana) -> None:
     request = dana.left()
-    saferun("approval", "edit", request, "amount=100001")
+    saferun("approval", "edit", request, "amount=100001", "--revision", "0")
     saferun("approval", "approve", request, "--also", "run", "--reason", "It is broken.")
     said = " ".join(saferun("ledger", "search", "--kind", "approval").stdout.split())
     for words in ("✓ granted", "✓ approved", "✕ refused", "policy d", "by dana"):
@@ -500,6 +600,16 @@ def test_doctor_warns_where_there_are_too_few(saferun, shop) -> None:
     assert (state, "wants 2 to approve, of 1" in found) == ("warning", True)
 
 
+def test_doctor_warns_where_all_who_are_known_are_too_few(saferun, shop) -> None:
+    policy = Path("policies/shop.yaml")
+    asks = POLICY.replace("ask: [finance]", "ask: true", 1).replace(
+        "ask: true", "ask: true\n        approvals: 3", 1
+    )
+    policy.write_text(asks, "utf-8")
+    [(state, found)] = looked(saferun)["people"]
+    assert (state, "wants 3 to approve, of 2" in found) == ("warning", True)
+
+
 def test_doctor_warns_of_members_of_a_group_whom_nobody_knows(saferun, shop) -> None:
     Path("saferun.toml").write_text(CONFIG.replace('"vic"]', '"zoe"]'), "utf-8")
     [(state, found)] = looked(saferun)["people"]
@@ -524,3 +634,36 @@ def test_doctor_tells_what_could_not_be_brought(saferun, dana) -> None:
     [_, (state, found)] = looked(saferun)["requests"]
     assert state == "warning"
     assert found == f"{request} could not be brought by letters: no such host"
+
+
+# Whose grant it is.
+
+
+def test_a_grant_is_taken_back_by_its_giver_or_an_admin_and_nobody_else(saferun, dana) -> None:
+    Path("saferun.toml").write_text(CONFIG + "[people.alma]\nrole = 'admin'\n", "utf-8")
+    [told] = lines(saferun("approval", "approve", dana.left(), "--also", "30m", "--json"))
+    assert saferun("login", "erin", "--new").exit_code == 0
+    assert saferun("login", "alma", "--new").exit_code == 0
+    refused = saferun("approval", "revoke", told["grant"], "--as", "erin")
+    assert refused.exit_code == 1
+    assert "only who has given a grant, or an admin, takes it back" in refused.stderr
+    assert saferun("approval", "revoke", told["grant"], "--as", "alma").exit_code == 0
+
+
+def test_a_request_is_shown_with_the_conditions_for_which_policy_asks(saferun, dana) -> None:
+    request = dana.left()
+    assert "args.amount >= 20001: 25000" in saferun("approval", "show", request).stdout
+    [each] = one(saferun, request)["because"]
+    assert each == {"rule": "big", "text": "args.amount >= 20001", "saw": "25000"}
+
+
+def test_a_list_that_is_cut_says_how_many_more_there_are(saferun, dana, monkeypatch) -> None:
+    from saferun.store import requests
+
+    for run in ("r-1", "r-2", "r-3"):
+        dana.left(run=run)
+    assert saferun("approval", "list").stderr == ""
+    monkeypatch.setattr(requests, "MOST", 2)
+    told = saferun("approval", "list", "--json")
+    assert len(lines(told)) == 2
+    assert "the first 2 to end; 1 more wait behind them" in told.stderr

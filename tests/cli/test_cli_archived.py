@@ -453,7 +453,7 @@ def test_salvage_has_archived_runs_again_from_the_archive(archived: Run, databas
     result = archived("ledger", "recover", "--salvage", "new.db")
     assert "save again with --archive FOLDER" in " ".join(result.stdout.split())
     saved = ("run", "list", "--store", "sqlite:///new.db", "--archive", "old")
-    assert "r-old" not in archived(*saved).stdout
+    assert "r-old" not in archived(*saved[:4]).stdout
     Path("new.db").unlink()
     result = archived("ledger", "recover", "--salvage", "new.db", "--archive", "old")
     assert (result.exit_code, "--archive" in result.stdout) == (0, False)

@@ -61,7 +61,7 @@ def test_a_rotation_names_the_new_key_and_who_has_done_it(dana: Run, database: P
 def test_a_rotation_is_told_in_a_few_lines(dana: Run) -> None:
     said = dana("ledger", "rotate").stdout
     new = dana("ledger", "vkey").stdout.split("+")[1]
-    first = f"✓ rotated  in entry 12; the old key has signed that key {new} follows\n"
+    first = f"✓ rotated  in entry 13; the old key has signed that key {new} follows\n"
     assert said.startswith(first)
     assert max(map(len, said.splitlines())) <= 80
     assert "saferun ledger vkey --all > FILE" in said
@@ -153,14 +153,14 @@ def test_a_backup_says_what_it_holds_and_that_the_keys_are_not_in_it(dana: Run) 
     said = dana("ledger", "backup", "copy.db").stdout
     assert said.startswith("✓ copied  to copy.db, ")
     assert "not in it; keep .saferun/keys as well, somewhere else" in said
-    assert audit(Path("copy.db")).entries == 12
+    assert audit(Path("copy.db")).entries == 13
 
 
 def test_a_backup_in_json_has_the_checkpoint(dana: Run) -> None:
     done = told(dana("ledger", "backup", "copy.db", "--json"))
     stated = done["checkpoint"]
-    assert (done["entries"], stated["size"]) == (12, 12)
-    assert Checkpoint.parse(stated["note"].partition("\n\n")[0] + "\n").size == 12
+    assert (done["entries"], stated["size"]) == (13, 13)
+    assert Checkpoint.parse(stated["note"].partition("\n\n")[0] + "\n").size == 13
     assert dana("ledger", "checkpoint").stdout == stated["note"]
 
 
@@ -186,7 +186,7 @@ def test_an_old_store_denies_every_call_until_a_person_has_decided(
     assert wrong["name"] == "checkpoint"
     assert "saferun ledger restart" in wrong["found"]
     done = told(dana("ledger", "restart", "--reason", "the disk", "--yes", "--json"))
-    assert (done["by"], done["seq"]) == ("dana", 12)
+    assert (done["by"], done["seq"]) == ("dana", 13)
     gate.configured.cache_clear()
     assert guard(refund, gate=Gate(policy="production"))("A-17", 4_000) == "done"
 

@@ -13,7 +13,8 @@ from rich.console import Console
 
 from cli.project import lines, live
 from saferun import Gate, guard
-from saferun.cli.run import _Page, _Told
+from saferun.cli.run.page import Page
+from saferun.cli.run.told import Told
 from saferun.cli.screen import shown, span
 from saferun.ledger import Entry
 from saferun.policy import loads
@@ -40,10 +41,8 @@ def test_a_list_has_the_newest_run_first_with_its_counts(saferun, history) -> No
     assert second.split()[-6:-2] == ["✕", "1", "?", "1"]
 
 
-def test_a_list_without_runs_says_so(saferun, history, database) -> None:
-    with sqlite3.connect(database) as connection:
-        connection.execute("DELETE FROM run")
-    connection.close()
+def test_a_list_without_runs_says_so(saferun, policy) -> None:
+    Gate(policy="production").store.close()
     result = saferun("run", "list")
     assert (result.exit_code, result.stdout.startswith("No runs yet.")) == (0, True)
 
@@ -249,7 +248,7 @@ def decision(**about: object) -> Entry:
 
 def drawn(*entries: Entry, full: bool = False) -> str:
     console = Console(file=io.StringIO(), width=80, highlight=False, markup=False, emoji=False)
-    _Page(console, _Told(story("r-1", entries), []), full=full).print()
+    Page(console, Told(story("r-1", entries), []), full=full).print()
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 

@@ -172,6 +172,20 @@ def test_one_person_breaks_the_glass_with_a_reason(gate: Gate, console: Console)
     assert (entry["event"], entry["glass"], entry["by"]) == ("approved", True, "alma")
 
 
+def test_the_inbox_tells_everybody_that_the_glass_was_broken(
+    gate: Gate, console: Console, dana: Browser
+) -> None:
+    request = ask(gate)
+    assert "broke the glass" not in dana.get("/").text
+    Browser(console, enrolled(gate, "alma")).answer(request, "glass", reason="<b>fire</b>")
+    for path in ("/", "/inbox", f"/requests/{request.id}"):
+        text = dana.get(path).text
+        assert "alma broke the glass: refund" in text
+        assert "&lt;b&gt;fire&lt;/b&gt;" in text
+    page = dana.get(f"/requests/{request.id}").text
+    assert "alma broke the glass and answered for everybody else" in page
+
+
 def test_nobody_else_breaks_the_glass(gate: Gate, dana: Browser) -> None:
     request = ask(gate)
     assert "Break the glass" not in dana.get(f"/requests/{request.id}").text
@@ -198,7 +212,7 @@ def test_a_yes_can_hold_for_further_calls_and_be_taken_back(
     dana.post("/grants", {**dana.form("/"), "grant": grant.id})
     assert "Taken back" in dana.get("/grants").text
     dana.post("/grants", {**dana.form("/"), "grant": grant.id})
-    assert "does not hold any more" in dana.get("/grants").text
+    assert "no such grant that still holds" in dana.get("/grants").text
 
 
 def test_an_admin_takes_back_what_others_have_granted(
@@ -251,3 +265,18 @@ def test_a_form_that_has_seen_another_revision_counts_for_nothing(
     request = ask(gate)
     assert dana.answer(request, "approve", revision=revision).status_code == 409
     assert stands(gate, request).state == "pending"
+
+
+def test_a_page_says_which_condition_asks_and_what_it_saw(gate: Gate, dana: Browser) -> None:
+    assert "args.amount &gt;= 20001: 25000" in dana.get(f"/requests/{ask(gate).id}").text
+
+
+def test_an_inbox_that_is_cut_says_how_many_more_there_are(
+    gate: Gate, dana: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        ask(gate, run=f"r-{number}")
+    assert "more wait" not in dana.get("/").text
+    monkeypatch.setattr("saferun.console.app.LISTED", 1)
+    for path in ("/", "/inbox"):
+        assert "2 more wait" in dana.get(path).text

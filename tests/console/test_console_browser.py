@@ -1,90 +1,18 @@
-"""The console in a real browser: what people see, do and cannot be made to do.
+"""The console in a real browser: what people see, do and cannot be made to do."""
 
-Where no Chromium is installed these are skipped, and say so; with SAFERUN_BROWSER=required, as in
-`.ci/run`, that is a failure.
-"""
-
-import os
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
-from console.asking import ask, console, enrolled, stands
-from console.serving import serving
+from console.asking import ask, stands
+from console.browsing import PHONE, WIDE, needs_browser
 from saferun import Gate
-from saferun.console import NOBODY, Console, Server
+from saferun.console import Server
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-REQUIRED = os.environ.get("SAFERUN_BROWSER") == "required"
-
-if CHROMIUM is None and REQUIRED:
-    raise RuntimeError("SAFERUN_BROWSER is `required`, and there is no Chromium on PATH.")
-
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no Chromium on PATH: the console is not tried in a browser"
-)
-
-PHONE = {"width": 360, "height": 740}
-WIDE = {"width": 1280, "height": 900}
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"]
-        )
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def made(gate: Gate) -> Console:
-    return console(gate)
-
-
-@pytest.fixture
-def server(made: Console) -> Iterator[Server]:
-    with serving(made) as server:
-        yield server
-
-
-@pytest.fixture
-def opened(chromium: Browser, server: Server, made: Console, gate: Gate) -> Iterator[Any]:
-    """A page of somebody who came in by a one-time link. What it complains of is a failure."""
-    contexts, complaints = [], []
-
-    def open_(person: str | None = "dana", **about: Any) -> Page:
-        context = chromium.new_context(viewport=about.pop("viewport", WIDE), **about)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("dialog", lambda dialog: (complaints.append("a dialog"), dialog.dismiss()))
-        page.on(
-            "console",
-            lambda said: (
-                complaints.append(said.text)
-                if "Content Security" in said.text or "Trusted" in said.text
-                else None
-            ),
-        )
-        who = NOBODY if person is None else enrolled(gate, person)
-        code = made.sessions.link(who)
-        page.goto(f"{server.url}/enter#{code}")
-        if about.get("java_script_enabled") is False:
-            page.get_by_label("The code").fill(code)
-            page.get_by_role("button", name="Come in").click()
-        page.wait_for_url(f"{server.url}/")
-        return page
-
-    yield open_
-    for each in contexts:
-        each.close()
-    assert complaints == []
+pytestmark = needs_browser
 
 
 def test_a_link_leads_in_and_leaves_nothing_in_the_address(

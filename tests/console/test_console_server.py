@@ -1,8 +1,10 @@
 """The console as a server: many people at once, events, and a process that is killed."""
 
+import asyncio
 import http.client
 import json
 import os
+import pty
 import signal
 import socket
 import subprocess
@@ -16,6 +18,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 import pytest
+from starlette.requests import Request as Asked
 from typer.testing import CliRunner
 
 from console.asking import WORLD, ask, console, enrolled, stands
@@ -127,6 +130,22 @@ def test_more_live_pages_than_fit_are_told_so(gate: Gate, monkeypatch: pytest.Mo
                 assert another.status == 503
 
 
+def test_of_many_pages_that_open_at_once_no_more_are_live_than_fit(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("saferun.console.app.STREAMS", 3)
+    made = console(gate)
+    asked = Asked({"type": "http", "headers": [], "path": "/live", "query_string": b""})
+    monkeypatch.setattr(made, "session", lambda _: object())
+    monkeypatch.setattr("saferun.console.app._cookie", lambda _: "session")
+    monkeypatch.setattr(Asked, "cookies", {"session": "x"})
+
+    async def all_at_once() -> list[int]:
+        return [(await made._live(asked)).status_code for _ in range(5)]
+
+    assert asyncio.run(all_at_once()) == [200, 200, 200, 503, 503]
+
+
 @contextmanager
 def served(*options: str, **about: Any) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
     """`saferun serve` as a process of its own: it, its address, and the code of its link."""
@@ -141,6 +160,39 @@ def served(*options: str, **about: Any) -> Iterator[tuple[subprocess.Popen[str],
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
                 process.wait(60)
+
+
+def said(*options: str, **about: Any) -> str:
+    """What `saferun serve` says for people before it has answered anybody, and is told to end."""
+    command = [sys.executable, "-m", "saferun", "serve", "--port", "0", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **about) as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        return first + process.stdout.read()
+
+
+def test_a_link_that_logs_in_goes_into_no_log_unless_it_is_asked_for(gate: Gate) -> None:
+    gate.store.flush()
+    assert "/enter" not in said()
+    assert "--print-link" in " ".join(said().split())
+    assert "/enter#" in said("--print-link")
+
+
+def test_in_a_terminal_the_link_is_printed_and_leads_where_people_reach_it(gate: Gate) -> None:
+    gate.store.flush()
+    outside = WORLD.replace("[approval]", '[approval]\nurl = "https://Console.Test:443"')
+    Path("saferun.toml").write_text(outside, encoding="utf-8")
+    above, below = pty.openpty()
+    command = [sys.executable, "-m", "saferun", "serve", "--port", "0"]
+    with subprocess.Popen(command, stdout=below) as process:
+        os.close(below)
+        shown = b""
+        while b"/enter#" not in shown:
+            shown += os.read(above, 4_096)
+        process.send_signal(signal.SIGTERM)
+    os.close(above)
+    assert b"https://console.test/enter#" in shown
 
 
 @pytest.fixture
@@ -227,7 +279,7 @@ def test_a_port_that_is_taken_is_told_in_a_sentence(gate: Gate) -> None:
     assert "name another port with --port" in result.stderr
 
 
-@pytest.mark.parametrize("url", ["", 'url = "http://console.test"\n'])
+@pytest.mark.parametrize("url", ["", 'url = "http://127.0.0.1:9"\n'])
 def test_off_this_machine_it_takes_an_address_with_tls(gate: Gate, url: str) -> None:
     ask(gate)
     Path("saferun.toml").write_text(WORLD + url, encoding="utf-8")

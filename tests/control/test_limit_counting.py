@@ -85,7 +85,7 @@ def test_a_denial_by_the_policy_moves_no_limit():
 
 @pytest.mark.parametrize(
     ("answer", "sent"),
-    [(None, 0), (lambda _: None, 0), (lambda _: Vote(approved=False, by="d"), 0)],
+    [(None, 0), (lambda _: None, 0), (lambda _: Vote(approved=False, by="dana"), 0)],
     ids=["nobody", "no answer", "no"],
 )
 def test_a_question_without_a_yes_moves_no_limit(answer, sent):

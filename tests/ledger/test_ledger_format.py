@@ -39,7 +39,7 @@ BODIES = [line.encode() for block in blocks("json") for line in block.splitlines
 [NOTE] = blocks("note")
 [FRONTIER] = blocks("frontier")
 VERIFIER = Verifier(VKEY.strip())
-OF_EVERY_KIND = {"host", "boot", "blobs", "sealed"}
+OF_EVERY_KIND = {"host", "boot", "blobs", "sealed", "unkept"}
 
 
 @pytest.mark.parametrize("body", BODIES, ids=lambda body: body[:60].decode())

@@ -49,7 +49,7 @@ def test_a_finding_is_what_it_says():
             code="unknown-key",
             message=(
                 "`tool` is not a key here, but one of version, name, default, mode, urgent, "
-                "include, inputs, definitions, limits, loops, breaker, tools, scopes "
+                "include, inputs, definitions, limits, loops, breaker, record, tools, scopes "
                 "is; did you mean `tools`?"
             ),
             path="p.yaml",

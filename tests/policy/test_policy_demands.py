@@ -233,3 +233,7 @@ def test_what_is_opaque_may_not_be_changed():
     assert "is not an argument" in refused(
         "ask: true, edits: [session]", REFUND + "opaque: [session]\n"
     )
+
+
+def test_an_empty_list_of_people_is_called_that() -> None:
+    assert "found an empty list" in refused("ask: []")

@@ -40,6 +40,7 @@ limits:
 loops: {same_result: 4, spaced_result: off, same_error: 3, transient_error: 6, masked: 10, cycle: 3,
   barren: 12, lifetime: 40, changing: 50, poll_burst: 10, poll_for: 1h, retries: 0, denials: 3,
   asks: 2}
+record: {prompts: hashed, output: whole, messages: whole, results: off}
 breaker: {failure_rate: 0.5, slow_rate: 1, slow_after: 10s, min_calls: 20, open_for: 30s,
   open_max: 10min, jitter: 0, probes: 2, successes: 3, lease: 1min, spike: off, spike_floor: 2.5,
   retry_share: 0.1, retry_min: 0}
@@ -129,6 +130,7 @@ KEYWORDS = {*schema._ABOUT, *form.FORMS, "unit", "use"} - {"written"}
         (at("$defs", "clamp"), rule._CLAMP),
         (at("$defs", "loops"), setting.LOOPS),
         (at("$defs", "breaker"), setting.BREAKER),
+        (at("properties", "record"), setting.RECORD),
         (at("$defs", "tool", "properties", "cost"), cost._COST),
         (at("$defs", "schema"), KEYWORDS),
         (at("$defs", "fragment"), KEYWORDS),
@@ -147,6 +149,7 @@ KEYWORDS = {*schema._ABOUT, *form.FORMS, "unit", "use"} - {"written"}
         "clamp",
         "loops",
         "breaker",
+        "record",
         "cost",
         "schema",
         "fragment",

@@ -146,6 +146,42 @@ def test_forking_while_threads_write_loses_nothing(
     assert kinds(file).count("decision") == len(written) + 10
 
 
+def test_a_child_that_is_forked_while_threads_read_is_not_stuck(
+    open_store: Callable[..., Store], file: Path
+) -> None:
+    store = open_store()
+    store.commit(admit(store))
+    over = threading.Event()
+
+    def read_on() -> None:
+        while not over.is_set():
+            with Reader(file) as reader:
+                assert reader.head().size
+
+    threads = [threading.Thread(target=read_on) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    children = []
+    for _ in range(30):
+        child = os.fork()
+        if child == 0:  # pragma: no cover - the child's own process
+            # One that waits for a lock which a thread of the parent's held waits for good.
+            signal.alarm(30)
+            code = 1
+            try:
+                seq = store.commit(admit(store)).seq
+                store.commit(settle(store, seq))
+                code = 0
+            finally:
+                os._exit(code)
+        children.append(child)
+    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    over.set()
+    for thread in threads:
+        thread.join()
+    assert codes == [0] * 30
+
+
 def test_a_spawned_worker_of_multiprocessing_shares_the_store(
     open_store: Callable[..., Store], file: Path
 ) -> None:

@@ -57,6 +57,8 @@ def test_five_wrong_codes_end_it_however_many_come_at_once(store, clock) -> None
     with ThreadPoolExecutor(16) as many:
         opened = list(many.map(lambda _: store.commit(shown(b"wrong")), range(64)))
     assert not any(opened)
+    # Each of them is told how many there are after it.
+    assert sorted(each.left for each in opened)[-5:] == [0, 1, 2, 3, 4]
     assert not store.commit(shown(CODE))
     with Requests(store.path) as requests:
         assert requests.ticket(b"t").tries == 5

@@ -184,3 +184,8 @@ def caught(problem: Denied, policy: Policy) -> None:
     assert_type(problem.decision, Decision)
     assert_type(problem.for_model, str)
     assert_type(policy.name, str)
+
+
+# A watched client has the type that it had.
+
+assert_type(saferun.watch(Tool()), Tool)

@@ -3,11 +3,13 @@
 Pure: the store moves requests from one state to the next, and channels bring them to people.
 """
 
-from saferun.approval.channel import Answered, Channel, Desk
-from saferun.approval.grant import MAX_GRANT, Grant
+from saferun.approval.channel import Answered, Channel, Desk, UnfinishedError
+from saferun.approval.grant import MAX_GRANT, Grant, Permit
 from saferun.approval.inert import inert
+from saferun.approval.known import Known
 from saferun.approval.people import People, Tally, tally
-from saferun.approval.question import ANYBODY, Edited, Question, Request, State, Vote
+from saferun.approval.question import ANYBODY, Because, Edited, Question, Request, State, Vote
+from saferun.approval.shown import kind, others, spelled, story
 from saferun.approval.state import (
     GLASS_BY,
     NOES,
@@ -28,19 +30,27 @@ __all__ = [
     "RESUME_BY",
     "START_BY",
     "Answered",
+    "Because",
     "Channel",
     "Desk",
     "Edited",
     "Grant",
+    "Known",
     "People",
+    "Permit",
     "Question",
     "Request",
     "State",
     "Tally",
+    "UnfinishedError",
     "Vote",
     "answered",
     "inert",
+    "kind",
+    "others",
     "refusal",
+    "spelled",
     "standing",
+    "story",
     "tally",
 ]

@@ -6,16 +6,47 @@ arguments, and there is none for what cannot be undone.
 """
 
 from collections.abc import Mapping
-from typing import Literal, TypeAlias
+from typing import NamedTuple
 
 import msgspec
 
+from saferun.approval.question import Question
 from saferun.call import Effect
 
 MAX_GRANT = 3_600_000_000
 """Microseconds that a grant can hold: an hour."""
 
-Span: TypeAlias = Literal["run", "time"]
+MINUTES = (10, 30, 60)
+"""How long a grant for a time holds, where people choose among lengths."""
+
+_MANY = 100
+"""Arguments that people can choose among."""
+
+
+class Permit(NamedTuple):
+    """How far a yes goes beyond the one call: for how many microseconds, and for which calls.
+
+    `run` says that it is for the run of the call alone. `by` are the arguments whose values a
+    further call has to share; with none, it has to be the same in all of them.
+    """
+
+    span: int
+    run: bool = True
+    by: tuple[str, ...] = ()
+
+
+def permit(span: str, by: tuple[str, ...] = ()) -> Permit | None:
+    """How far somebody has chosen that a yes goes: `once`, `run`, or one of `MINUTES`.
+
+    None where it is for the one call alone. Raises ValueError for any other span.
+    """
+    if span == "once":
+        return None
+    if span == "run":
+        return Permit(MAX_GRANT, run=True, by=by)
+    if span not in map(str, MINUTES):
+        raise ValueError(span)
+    return Permit(int(span) * 60_000_000, run=False, by=by)
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -65,6 +96,18 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return bool(self.parts) and all(
             parts.get(name) == value for name, value in self.parts.items()
         )
+
+
+def grantable(question: Question) -> bool:
+    """Whether one person's yes to a question can go further than its call."""
+    return objection(question.effect, MAX_GRANT) is None and all(
+        each.approvals == 1 for each in question.demands
+    )
+
+
+def narrowing(question: Question) -> list[str]:
+    """The arguments by which a grant can be narrowed: those that are seen as they are."""
+    return [name for name in question.args if name not in question.hidden][:_MANY]
 
 
 def objection(effect: Effect | None, span: int) -> str | None:

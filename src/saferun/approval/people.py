@@ -1,25 +1,88 @@
 """Who may answer: the people and groups of the configuration, held against what rules demand.
 
-A name means somebody only where the configuration says whom. Whoever asks may not answer: not
-the agent, and not the user whom it works for, unless the rule lets them.
+A name means somebody only where the configuration says whom, and where it knows anybody, nobody
+else may answer. Whoever asks may not: not the agent, and not the user whom it works for, unless
+the rule lets them. Where a question was asked among other people than these, it takes somebody
+who may answer by both.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
+from hashlib import sha256
 from typing import NamedTuple
 
+import msgspec
+
+from saferun.approval.grant import Grant
+from saferun.approval.known import Known
 from saferun.approval.question import Question, Vote
-from saferun.call import Demand
+from saferun.call import Demand, canonical
 from saferun.config import Person
+from saferun.unseen import alike
 
 NOBODY = "nobody is called that"
 
 
 class People:
-    """Everybody who is known, and the groups that they are in."""
+    """Everybody who is known, and the groups that they are in.
 
-    def __init__(self, persons: Mapping[str, Person], groups: Mapping[str, Sequence[str]]) -> None:
+    `glass` are the names of those who may break it, to answer for all others. Where nobody is
+    known, anybody counts for what is asked of nobody by name, unless they are `closed`.
+    """
+
+    def __init__(
+        self,
+        persons: Mapping[str, Person],
+        groups: Mapping[str, Sequence[str]],
+        glass: Sequence[str] = (),
+        *,
+        closed: bool = False,
+    ) -> None:
         self._persons = persons
         self._groups = groups
+        # Who may only look answers nothing, whoever is asked.
+        all_ = frozenset(name for name, who in persons.items() if who.role in ("approver", "admin"))
+        self._all = all_ if persons or closed else None
+        self._glass = tuple(glass)
+        self.breakers = self.meant(glass)
+
+    @cached_property
+    def digest(self) -> str:
+        """What tells these people from others, in hexadecimal."""
+        said = (dict(self._persons), {name: list(self._groups[name]) for name in self._groups})
+        return sha256(canonical.encode((*said, self._glass))).hexdigest()
+
+    def known(self, question: Question) -> Known:
+        """These people, as far as it takes them to say who may answer a question."""
+        names = {*self._glass}
+        for demand in question.demands:
+            names.update(demand.of, demand.further)
+        groups = {name: tuple(self._groups[name]) for name in names if name in self._groups}
+        concerned = names.union(*groups.values())
+        if not all(demand.of for demand in question.demands):
+            # Everybody is asked, and nobody else.
+            concerned.update(self._persons)
+        return Known(
+            digest=self.digest,
+            persons={name: self._persons[name] for name in concerned if name in self._persons},
+            groups=groups,
+            glass=self._glass,
+        )
+
+    def may_revoke(self, by: str | None, grant: Grant) -> bool:
+        """Whether somebody may take a grant back: what they have given, or as an admin any."""
+        known = self._persons.get(by or "")
+        if known is not None and known.role != "approver":
+            return known.role == "admin"
+        return by is not None and by == grant.by
+
+    def _where_asked(self, question: Question) -> "tuple[People, Question] | None":
+        """The people among whom a question was asked, where those are others than these."""
+        known = question.known
+        if known is None or known.digest == self.digest:
+            return None
+        people = People(known.persons, known.groups, known.glass)
+        return people, msgspec.structs.replace(question, known=None)
 
     def __contains__(self, name: object) -> bool:
         return name in self._persons
@@ -39,12 +102,13 @@ class People:
         return frozenset(found)
 
     def whom(self, demand: Demand, waited: int) -> frozenset[str] | None:
-        """Whose yes counts for a demand that has waited so long, None for anybody who is known.
+        """Whose yes counts for a demand that has waited so long, None for anybody at all.
 
-        `waited` is in microseconds: who is asked later may answer later.
+        That is where it names nobody and the configuration knows nobody either: then it is whomever
+        a channel vouches for. `waited` is in microseconds: who is asked later may answer later.
         """
         if not demand.of:
-            return None
+            return self._all
         further = [name for step in demand.escalate if waited >= step.after for name in step.to]
         return self.meant((*demand.of, *further))
 
@@ -52,10 +116,21 @@ class People:
         self, by: str, question: Question, now: int, demands: Sequence[Demand] | None = None
     ) -> str | None:
         """Why somebody may not answer a question, as a sentence; None where they may."""
-        objection = self.never(by, question)
+        objection = self._objection(by, question, now, demands)
+        asked = self._where_asked(question) if objection is None else None
+        if asked is not None:
+            others, question = asked
+            said = others.objection(by, question, now, demands)
+            objection = None if said is None else f"where it was asked, {said}"
+        return objection
+
+    def _objection(
+        self, by: str, question: Question, now: int, demands: Sequence[Demand] | None
+    ) -> str | None:
+        objection = self._never(by, question)
         if objection is not None:
             return objection
-        asks = self.is_user(by, question)
+        asks = self._is_user(by, question)
         for demand in question.demands if demands is None else demands:
             if asks and not demand.own:
                 continue
@@ -63,11 +138,26 @@ class People:
             if whom is None or by in whom:
                 return None
         if asks:
-            return f"{by} is the one for whom it would run, so somebody else has to answer"
+            return _IS_USER.format(by=by)
         names = sorted({name for demand in question.demands for name in demand.of})
+        if not names:
+            return f"{by} is nobody whom the configuration knows"
         return f"{by} is not among those who are asked ({', '.join(names)})"
 
-    def never(self, by: str, question: Question) -> str | None:
+    def glass_objection(self, by: str, question: Question) -> str | None:
+        """Why somebody may not answer for all others, as a sentence; None where they may."""
+        if by not in self.breakers:
+            return f"{by} may not break the glass"
+        objection = self._never(by, question)
+        if objection is None and self._is_user(by, question):
+            objection = _IS_USER.format(by=by)
+        asked = self._where_asked(question) if objection is None else None
+        if asked is not None:
+            others, question = asked
+            objection = others.glass_objection(by, question)
+        return objection
+
+    def _never(self, by: str, question: Question) -> str | None:
         """Why somebody may answer no question like this, whatever is demanded; None if they may."""
         if question.lost:
             return "what it asks about cannot be read any more"
@@ -78,53 +168,70 @@ class People:
         if run is not None:
             # A child asks for those above it as well.
             agents = {run.agent, *(agent for _, agent in run.lineage)} - {None}
-            if by.casefold() in {f"{agent}".casefold() for agent in agents}:
+            if alike(by) in {alike(f"{agent}") for agent in agents}:
                 return "whoever asks cannot answer"
         return None
 
-    def is_user(self, by: str, question: Question) -> bool:
-        """Whether somebody is the user for whom the run goes, by whatever they are known as."""
-        user = question.run.user_id if question.run is not None else None
-        if user is None:
-            return False
+    def _is_user(self, by: str, question: Question) -> bool:
+        """Whether somebody is the user for whom the run goes, by whatever they are known as.
+
+        A child goes for the users of all runs above it as well.
+        """
+        run = question.run
+        users = () if run is None else (run.user_id, *run.users)
         names = {by}
         known = self._persons.get(by)
         if known is not None:
             names.update(known.users)
             names.update(each for each in (known.email, known.slack) if each is not None)
-        return user.casefold() in {name.casefold() for name in names}
+        asking = {alike(user) for user in users if user is not None}
+        return not asking.isdisjoint(alike(name) for name in names)
 
     def asked(self, question: Question, now: int) -> frozenset[str] | None:
-        """Who is to be shown a question by now; None where anybody may answer it."""
+        """Who is to be shown a question by now; None where it is put to nobody by name."""
         found: set[str] = set()
         for demand in question.demands:
             whom = self.whom(demand, now - question.asked)
-            if whom is None:
+            if whom is None or not demand.of:
                 return None
             found.update(whom)
         return frozenset(name for name in found if self.objection(name, question, now) is None)
 
+    def alarmed(self, question: Question, by: str) -> frozenset[str]:
+        """Who is to hear that somebody has broken the glass: who could have answered, and admins.
+
+        Who would have been asked later could have, too. Where it is not known any more who that
+        was, it is everybody who may answer anything.
+        """
+        admins = {name for name, each in self._persons.items() if each.role == "admin"}
+        if question.lost:
+            could = {name for name, each in self._persons.items() if each.role != "viewer"}
+        else:
+            ever = _EVER + question.asked
+            could = {each for each in self._persons if not self.objection(each, question, ever)}
+        return frozenset((admins | could) - {by})
+
     def unanswerable(self, question: Question) -> str | None:
         """Why a question can never be answered, as the end of a sentence; None where it can."""
         for demand in question.demands:
-            if not demand.of:
-                continue
             whom = self.whom(demand, max((step.after for step in demand.escalate), default=0))
-            assert whom is not None
+            if whom is None:
+                continue
             can = [
                 each
                 for each in whom
                 if self.objection(each, question, _EVER + question.asked, (demand,)) is None
             ]
             if len(can) < demand.approvals:
-                names = ", ".join(demand.of)
-                if not self.meant(demand.of):
+                names = ", ".join(demand.of) or "all who are known"
+                if demand.of and not self.meant(demand.of):
                     return f"{names} means nobody here; say who that is under [groups] or [people]"
                 return f"of {names}, {len(can)} may answer, and it takes {demand.approvals}"
         return None
 
 
 _EVER = 1 << 62
+_IS_USER = "{by} is the one for whom it would run, so somebody else has to answer"
 
 
 class Tally(NamedTuple):

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from saferun.approval.known import Known
 from saferun.call import Demand, Effect, PolicyRef, Reason, RunRef
 
 State: TypeAlias = Literal[
@@ -29,6 +30,22 @@ ANYBODY = Demand(rule="approval")
 """What is demanded where no rule says whose answer it takes, as where a control asks."""
 
 
+class Because(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A condition of a rule that asks, and what it saw: as short text, with secrets out.
+
+    One that no longer holds is of a call that was edited since.
+    """
+
+    rule: str
+    text: str
+    saw: str
+    holds: bool = True
+
+    def said(self) -> str:
+        """`args.amount >= 20001: 25000`."""
+        return f"{self.text}: {self.saw}{'' if self.holds else ', so it does not hold'}"
+
+
 class Question(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One request to people, as it may be shown: secrets are out, nothing is left out unsaid.
 
@@ -37,8 +54,10 @@ class Question(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     where the secret would is the model's to choose. `asked` is when, in microseconds since
     1970, UTC. `edits` are the arguments that may be changed, and `schema` the JSON Schema of all
     of them, None where policy checks none. `channels` are the ways by which it goes to people.
-    `parts` are keyed digests of the values of the arguments, by name, for grants. With `lost`,
-    what it asks about cannot be read any more, and nobody can answer it.
+    `because` are the conditions for which rules ask. `parts` are keyed digests of the values of
+    the arguments, by name, for grants, and `function` is that of what would run, where that is
+    known. `known` is who may answer, by the people of the gate that asks. With `lost`, what it
+    asks about cannot be read any more, and nobody can answer it.
     """
 
     id: str
@@ -56,7 +75,14 @@ class Question(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     schema: dict[str, Any] | None = None
     channels: tuple[str, ...] = ()
     parts: Mapping[str, str] = {}
+    because: tuple[Because, ...] = ()
+    known: Known | None = None
+    function: str | None = None
     lost: bool = False
+
+    def why(self, reason: Reason) -> list[str]:
+        """The conditions for which a reason spoke, with what they saw."""
+        return [each.said() for each in self.because if each.rule == reason.id]
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -106,6 +132,11 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     def open(self) -> bool:
         """Whether an answer would still count, as far as its state goes."""
         return self.state == "pending"
+
+    @property
+    def glass(self) -> Vote | None:
+        """The answer by which somebody has broken the glass, which all others are to hear of."""
+        return next((vote for vote in self.votes if vote.glass and vote.approved), None)
 
     @property
     def whole(self) -> bool:

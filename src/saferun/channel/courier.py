@@ -20,10 +20,10 @@ from typing import NamedTuple
 import msgspec
 
 from saferun import redact
-from saferun.approval import Channel, Desk, Question, Request
+from saferun.approval import Channel, Desk, Question, Request, UnfinishedError
 from saferun.errors import SafeRunError
 from saferun.ledger import ApprovalEntry
-from saferun.store import Answer, Delivered, Escalate, Moved, Requests, Store
+from saferun.store import Answer, Delivered, Delivery, Escalate, Moved, Requests, Store
 
 log = logging.getLogger("saferun")
 
@@ -36,11 +36,28 @@ MOST = 1_000
 AGAIN = (1.0, 5.0, 15.0, 60.0, 300.0)
 """Seconds after which a delivery that failed is tried again, the last ones over and over."""
 
+ALARMED = 100
+"""Times that an alarm is tried to be brought: some eight hours, far longer than how it ended."""
+
+HEARD = 86_400_000_000
+"""Microseconds in which an alarm that a process has left behind is brought by the next: a day."""
+
 ELSEWHERE = 2.0
 """Seconds after which it is looked again whether a process still is at a delivery."""
 
+FIRST = 10.0
+"""Seconds that a call which nobody waits for stays until people have been told of it."""
+
 AT_THE_END = 5.0
 """Seconds that a process stays for what it has begun to bring, when it ends."""
+
+ENDS = 16
+"""Times that it is tried to show how a request has ended, an hour in all: what still looks as if
+it could be answered is worth that, and nobody waits for it."""
+
+
+DAY = 86_400_000_000
+"""Microseconds for which an end that nobody was told of is told by whoever takes over."""
 
 
 class _Errand(NamedTuple):
@@ -59,40 +76,78 @@ class Courier:
         self._lock = threading.Condition()
         self._channels: dict[str, Channel] = {}
         self._ways: dict[str, dict[str, Channel]] = {}
+        self._desks: dict[str, Desk] = {}
         self._questions: dict[str, Question] = {}
+        self._joins: dict[str, str] = {}
         self._waiting: dict[str, deque[_Errand]] = {}
         self._hands: dict[str, int] = {}
         self._busy: set[_Errand] = set()
         self._anew: set[_Errand] = set()
         self._later: list[tuple[float, _Errand]] = []
+        self._planned: dict[_Errand, float] = {}
+        self._stranded: list[str] = []
         self._clerk: threading.Thread | None = None
         self._unfollow: Callable[[], None] | None = None
         self._closed = False
 
-    def bring(self, request: str, channels: Sequence[Channel]) -> None:
-        """Have people see a request by these channels, now and whenever it moves."""
-        self._attend(channels)
+    def bring(self, request: str, channels: Sequence[Channel], desk: Desk) -> None:
+        """Have people see a request by these channels, now and whenever it moves.
+
+        `desk` is that of the gate that asks, whose people may be others than this courier's.
+        """
+        self._attend(channels, desk)
         with self._lock:
             self._follow()
+            self._desks[request] = desk
             ways = self._ways.setdefault(request, {})
             ways.update((each.name, each) for each in channels)
             for name in ways:
                 self._send(_Errand(request, name))
+
+    def tried(self, request: str, seconds: float = FIRST) -> None:
+        """Wait until every channel has brought a request or failed to, for so many seconds at most.
+
+        The process of whoever leaves a call may end at once, and nobody else may know of it.
+        """
+        until = time.monotonic() + seconds
+        with self._lock:
+            while not self._closed and any(map(self._is_first, self._under_way(request))):
+                left = until - time.monotonic()
+                if left <= 0:
+                    return
+                self._lock.wait(left)
 
     def take_over(self, channels: Sequence[Channel]) -> None:
         """Have every open request that names one of these channels be brought from here too.
 
         For a process that is there for all agents, such as `saferun serve`.
         """
-        self._attend(channels)
+        self._attend(channels, self._desk)
         with self._lock:
             self._follow()
             self._channels.update((each.name, each) for each in channels)
         with Requests(self._store.path) as requests:
-            for each in requests.open():
+            for each in requests.open(self._store.now()):
                 self._adopt(each)
+            # Where a process has died over it, what has ended may still look open.
+            since = self._store.now() - DAY
+            untold = [
+                _Errand(request, each.name)
+                for each in channels
+                for request in {
+                    *requests.brought(each.name, since),
+                    *requests.unheard(each.name, since),
+                }
+            ]
+        with self._lock:
+            for errand in untold:
+                ways = self._ways.setdefault(errand.request, {})
+                if errand.channel not in ways:
+                    ways[errand.channel] = self._channels[errand.channel]
+                    self._send(errand)
 
-    def _attend(self, channels: Sequence[Channel]) -> None:
+    @staticmethod
+    def _attend(channels: Sequence[Channel], desk: Desk) -> None:
         """Have channels that hear people by themselves hear them, whoever has brought the question.
 
         It may be before them already, brought by a process that is no more.
@@ -100,11 +155,13 @@ class Courier:
         for each in channels:
             attend = getattr(each, "attend", None)
             if attend is not None:
-                attend(self._desk)
+                attend(desk)
 
     def close(self, seconds: float = AT_THE_END) -> None:
         """Bring what is under way, within so many seconds, and then nothing more."""
         until = time.monotonic() + seconds
+        with contextlib.suppress(SafeRunError):
+            self._look_round()
         with self._lock:
             while any(self._waiting.values()) or any(map(self._is_first, self._busy)):
                 left = until - time.monotonic()
@@ -115,6 +172,21 @@ class Courier:
             self._leave()
             self._lock.notify_all()
 
+    def _look_round(self) -> None:
+        """Send for what has moved just now, which the feed may not have told of yet."""
+        with self._lock:
+            names = {name for ways in self._ways.values() for name in ways}
+        if not names or self._closed or self._store.closed:
+            return
+        # How a call has ended may be written with the next one only, and there is none.
+        self._store.flush()
+        with Requests(self._store.path) as requests:
+            moved = [_Errand(each, name) for name in names for each in requests.brought(name)]
+        with self._lock:
+            for errand in moved:
+                if errand.channel in self._ways.get(errand.request, {}):
+                    self._send(errand)
+
     def _is_first(self, errand: _Errand) -> bool:
         # Who waits for an answer at a terminal is not waited for.
         return not getattr(self._channel(errand), "stays", False)
@@ -122,6 +194,10 @@ class Courier:
     def _channel(self, errand: _Errand) -> Channel | None:
         ways = self._ways.get(errand.request, {})
         return ways.get(errand.channel) or self._channels.get(errand.channel)
+
+    def _desk_of(self, request: Request) -> Desk:
+        with self._lock:
+            return self._desks.get(request.id, self._desk)
 
     def _adopt(self, request: Request) -> None:
         with self._lock:
@@ -146,6 +222,12 @@ class Courier:
                     self._adopt(stands)
 
     # Under the lock.
+
+    def _under_way(self, request: str) -> list[_Errand]:
+        # By a joined call, the request that it has joined is brought.
+        with_it = {request, self._joins.get(request, request)}
+        errands = {each for queue in self._waiting.values() for each in queue} | self._busy
+        return [each for each in errands if each.request in with_it]
 
     def _follow(self) -> None:
         if self._unfollow is None:
@@ -173,28 +255,47 @@ class Courier:
         most = MOST if getattr(way, "stays", False) else HANDS
         if self._hands.get(errand.channel, 0) < most:
             self._hands[errand.channel] = self._hands.get(errand.channel, 0) + 1
-            threading.Thread(
+            hand = threading.Thread(
                 target=self._work, args=(errand.channel,), name="saferun-courier", daemon=True
-            ).start()
+            )
+            try:
+                hand.start()
+            except RuntimeError:
+                # Python is ending and begins no more threads; the clerk is there already.
+                self._stranded.append(errand.channel)
         self._lock.notify_all()
 
     def _send_later(self, errand: _Errand, seconds: float) -> None:
-        heapq.heappush(self._later, (time.monotonic() + seconds, errand))
+        at = self._planned[errand] = time.monotonic() + seconds
+        heapq.heappush(self._later, (at, errand))
         if self._clerk is None:
-            self._clerk = threading.Thread(target=self._mind, name="saferun-clerk", daemon=True)
-            self._clerk.start()
+            clerk = threading.Thread(target=self._mind, name="saferun-clerk", daemon=True)
+            # Python that is ending begins no more threads, and there is no later then either.
+            with contextlib.suppress(RuntimeError):
+                clerk.start()
+                self._clerk = clerk
         self._lock.notify_all()
 
     # On threads of its own.
 
     def _mind(self) -> None:
-        """Send what is due later."""
-        with self._lock:
-            while not self._closed:
+        """Send what is due later, and go where no hand can be had."""
+        while True:
+            with self._lock:
+                if self._closed:
+                    return
                 now = time.monotonic()
                 while self._later and self._later[0][0] <= now:
-                    self._send(heapq.heappop(self._later)[1])
-                self._lock.wait(self._later[0][0] - now if self._later else None)
+                    at, errand = heapq.heappop(self._later)
+                    # Of several plans for one errand, the last is made of what was known last.
+                    if self._planned.get(errand) == at:
+                        del self._planned[errand]
+                        self._send(errand)
+                if not self._stranded:
+                    self._lock.wait(self._later[0][0] - now if self._later else None)
+                    continue
+                channel = self._stranded.pop()
+            self._work(channel)
 
     def _work(self, channel: str) -> None:
         while True:
@@ -234,52 +335,81 @@ class Courier:
         if request is None:
             return None
         if request.id != errand.request:
-            # Another request asks the same: people have that before them.
+            self._go_with(request, errand, way)
             return None
         claimed = self._store.claim(errand.request, errand.channel)
         if claimed is None:
-            if _over(request):
-                self._forget(errand)
-                return None
+            # Whoever is at it may die of it, whatever has become of the request.
             return ELSEWHERE
+        if claimed.due_in:
+            return claimed.due_in / 1e6
         if claimed.shown >= request.moved:
             self._done(errand, claimed.shown, claimed.receipt)
             if _over(request):
                 self._forget(errand)
             return self._until_escalation(request)
-        if claimed.shown < 0 and not request.open:
-            # Nobody has seen the question, so nobody has to see its end.
+        if claimed.shown < 0 and not request.open and request.glass is None:
+            # Nobody has seen the question, so nobody has to see its end. An alarm is another thing.
             self._done(errand, request.moved, claimed.receipt)
             self._forget(errand)
             return None
         try:
-            receipt = way.bring(request, self._desk, claimed.receipt)
+            receipt = way.bring(request, self._desk_of(request), claimed.receipt)
         except BaseException as problem:  # noqa: BLE001 - whatever it is, it is tried again
-            pause = AGAIN[min(claimed.tries, len(AGAIN) - 1)]
-            said = type(problem).__name__
-            if isinstance(problem, SafeRunError):
-                # What others say may quote what it was about, and that may be sensitive.
-                said = redact.text(str(problem)[:2_000])
-            log.warning(
-                "saferun could not bring %s by %s: %s", errand.request, errand.channel, said
-            )
-            self._store.commit(
-                Delivered(
-                    request=errand.request,
-                    channel=errand.channel,
-                    shown=claimed.shown,
-                    receipt=claimed.receipt,
-                    failed=said,
-                    again=round(pause * 1e6),
-                )
-            )
+            pause = self._put_off(errand, claimed, problem)
             # How it has ended is worth some tries, and not more.
-            return pause if request.open or claimed.tries < len(AGAIN) else None
+            most = ENDS if request.glass is None else ALARMED
+            return pause if request.open or claimed.tries < most else None
         self._done(errand, request.moved, receipt)
         if _over(request):
             self._forget(errand)
             return None
         return self._until_escalation(request)
+
+    def _put_off(self, errand: _Errand, claimed: Delivery, problem: BaseException) -> float:
+        """Keep what has been brought so far. Seconds until it is tried again."""
+        said = type(problem).__name__
+        if isinstance(problem, SafeRunError):
+            # What others say may quote what it was about, and that may be sensitive.
+            said = redact.text(str(problem)[:2_000])
+        pause, receipt = AGAIN[min(claimed.tries, len(AGAIN) - 1)], claimed.receipt
+        level = logging.WARNING
+        if isinstance(problem, UnfinishedError):
+            receipt = problem.receipt
+            if problem.seconds is not None:
+                pause, level = problem.seconds, logging.DEBUG
+        told = "saferun could not bring %s by %s: %s"
+        log.log(level, told, errand.request, errand.channel, said)
+        self._store.commit(
+            Delivered(
+                request=errand.request,
+                channel=errand.channel,
+                shown=claimed.shown,
+                receipt=receipt,
+                failed=said,
+                again=round(pause * 1e6),
+            )
+        )
+        return pause
+
+    def _go_with(self, lead: Request, errand: _Errand, way: Channel) -> None:
+        """Another request asks the same: have people see that, in case nobody brings it any more.
+
+        It was made by a process that may have died before anybody had seen it.
+        """
+        if not lead.open:
+            # What has joined it was answered with it, or asks by itself by now.
+            with Requests(self._store.path) as requests:
+                found = requests.state(errand.request)
+            if found is None or found[0] != "pending":
+                self._forget(errand)
+            return
+        with self._lock:
+            self._joins[errand.request] = lead.id
+            ways = self._ways.setdefault(lead.id, {})
+            if errand.channel not in ways:
+                ways[errand.channel] = way
+                self._send(_Errand(lead.id, errand.channel))
 
     def _stands(self, request: str) -> Request | None:
         """How a request stands; what was asked is remembered when its key is gone."""
@@ -308,6 +438,7 @@ class Courier:
             # Its caller may be gone, and others may wait for the same answer.
             entry = ApprovalEntry(id=request.id, event="expired", tool=question.tool)
             self._store.commit(Answer(request.id, "expired", entry))
+            self._store.envelope(request.id).destroy()
             self._store.feed.poke()
             return None
         waited = self._store.now() - question.asked
@@ -332,9 +463,12 @@ class Courier:
         with self._lock:
             ways = self._ways.get(errand.request, {})
             ways.pop(errand.channel, None)
+            self._planned.pop(errand, None)
             if not ways:
                 self._ways.pop(errand.request, None)
                 self._questions.pop(errand.request, None)
+                self._desks.pop(errand.request, None)
+                self._joins.pop(errand.request, None)
             if not self._ways and not self._channels:
                 self._leave()
 

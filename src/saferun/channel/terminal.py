@@ -12,13 +12,13 @@ nothing else.
 
 import contextlib
 import getpass
+import json
 import os
 import select
 import termios
 import threading
 from typing import TextIO
 
-import msgspec
 from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
@@ -27,10 +27,12 @@ from rich.text import Text
 from saferun.approval.channel import Desk
 from saferun.approval.inert import inert
 from saferun.approval.question import Request
+from saferun.approval.shown import others
 from saferun.call import Demand
 
 _DEVICE = "/dev/tty"
 _NAME = 80
+_MANY = 100
 _FIGURES = 400
 _LOOK = 0.2
 """Seconds between two looks whether somebody else has answered."""
@@ -146,7 +148,6 @@ def _say_over(request: Request, desk: Desk, screen: TextIO) -> None:
 def _show(console: Console, request: Request) -> bool:
     """Draw the question; whether every argument is shown whole."""
     question = request.question
-    whole = True
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
@@ -156,8 +157,10 @@ def _show(console: Console, request: Request) -> bool:
         table.add_row("agent", Text(inert(who or run.run_id, 200)))
         if run.prompt:
             table.add_row("asked to", Text(inert(run.prompt, 400)))
-    for name, value in question.args.items():
-        text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    whole = len(question.args) <= _MANY
+    for name, value in list(question.args.items())[:_MANY]:
+        # As JSON, so that the text "5" and the number 5 look like two things.
+        text = json.dumps(value, ensure_ascii=False)
         whole = whole and len(text) <= _VALUE and len(name) <= _NAME and name not in question.hidden
         table.add_row(Text(inert(name, _NAME)), Text(inert(text, _VALUE), style="bold"))
     for reason in question.reasons:
@@ -165,9 +168,14 @@ def _show(console: Console, request: Request) -> bool:
         if reason.measure is not None:
             # Whoever lets a call go beyond a limit has to know how far.
             table.add_row("", Text(inert(reason.measure.said(), _FIGURES)))
+        for said in question.why(reason):
+            table.add_row("", Text(inert(said, _FIGURES)))
     for demand in question.demands:
         if demand.of or demand.approvals > 1:
             table.add_row("needs", Text(inert(_demanded(demand), 200)))
+    also = others(request)
+    if also is not None:
+        table.add_row("also", Text(also))
     title = Text(f" {inert(question.tool, 80)} asks for approval ", style="bold yellow")
     console.print()
     console.print(Panel(table, title=title, title_align="left", border_style="yellow"))

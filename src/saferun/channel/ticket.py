@@ -33,6 +33,10 @@ class Desk(approval.Desk, Protocol):
     @property
     def people(self) -> People: ...
 
+    def open(self) -> list[Request]:
+        """Those that people have before them."""
+        ...
+
     def refused(self, channel: str, why: str) -> None:
         """Have the ledger know of something from outside that was no answer at all."""
         ...
@@ -46,10 +50,14 @@ class Printed(NamedTuple):
     code: str
 
 
-def printed(desk: Desk, request: Request, by: str, channel: str, *, coded: bool) -> Printed:
+def fresh() -> str:
+    """A new code."""
+    return "".join(secrets.choice(_LETTERS) for _ in range(CODE))
+
+
+def printed(desk: Desk, request: Request, by: str, channel: str, code: str = "") -> Printed:
     """A new ticket for somebody to answer a request as it is now, with a code or without."""
     token = secrets.token_urlsafe(32)
-    code = "".join(secrets.choice(_LETTERS) for _ in range(CODE)) if coded else ""
     return Printed(
         Ticket(
             token=hashed(token),
@@ -58,7 +66,7 @@ def printed(desk: Desk, request: Request, by: str, channel: str, *, coded: bool)
             by=by,
             channel=channel,
             until=request.deadline,
-            code=code_digest(desk.store, hashed(token), code) if coded else None,
+            code=code_digest(desk.store, hashed(token), code) if code else None,
         ),
         token,
         code,

@@ -191,7 +191,7 @@ def _people(chosen: Config) -> Iterator[Check]:
     """Who is there to be asked, and whether that is enough for what policies want."""
     from saferun.approval import People
 
-    known = People(chosen.people, chosen.groups)
+    known = People(chosen.people, chosen.groups, chosen.approval.break_glass)
     wrong = list(_wanted(chosen, known))
     strays = {
         group: sorted(set(names) - set(chosen.people)) for group, names in chosen.groups.items()
@@ -224,12 +224,14 @@ def _wanted(chosen: Config, known: "People") -> Iterator[Check]:
             names = [*demand.of, *(name for step in demand.escalate for name in step.to)]
             nobody = [name for name in dict.fromkeys(names) if not known.meant([name])]
             where = f"the rule {demand.rule} of {near(file)}"
+            # Where no name stands: all who may, or anybody at all while nobody is known.
+            may = known.whom(demand, max((step.after for step in demand.escalate), default=0))
             if nobody:
                 what = f"{where} asks {', '.join(nobody)}, and that means nobody here"
                 advice = "Say who that is under [groups] or [people]; until then it denies."
                 yield Check("people", "error", inert(what, 400), advice)
-            elif demand.of and len(known.meant(names)) < demand.approvals:
-                what = f"{where} wants {demand.approvals} to approve, of {len(known.meant(names))}"
+            elif may is not None and len(may) < demand.approvals:
+                what = f"{where} wants {demand.approvals} to approve, of {len(may)}"
                 advice = "Add people to its groups, or ask for fewer: until then it denies."
                 yield Check("people", "warning", inert(what, 400), advice)
 
@@ -242,8 +244,9 @@ def _requests(path: Path) -> Iterator[Check]:
         if not requests.kept:
             # The first process that opens the store to write brings it up to date.
             return
-        waiting, failed = requests.open(), requests.undelivered()
-        granted = requests.grants(time.time_ns() // 1000)
+        now = time.time_ns() // 1000
+        waiting, failed = requests.open(now), requests.undelivered()
+        granted = requests.grants(now)
     if waiting:
         oldest = min(each.question.asked for each in waiting)
         age = span(max(0, time.time_ns() // 1000 - oldest))

@@ -59,6 +59,11 @@ def run_id(file: str, own: str, line: int, taken: set[str]) -> str:
     if safe != own or safe in taken:
         # A tilde stands in no id that is kept as it is.
         safe += f"~{line}"
+    # Of several runs on one line, each further one has its own number behind that.
+    further, alone = 1, safe
+    while safe in taken:
+        further += 1
+        safe = f"{alone}~{further}"
     taken.add(safe)
     return f"import/{file[:8]}/{safe}"
 
@@ -81,11 +86,14 @@ def _bring_in(
 
     sha256 = _hash(file)
     taken: set[str] = set()
+    roots: dict[str, importing.Above] = {}
     new = calls = 0
     with progress(f"importing {inert(file.name, 40)}", count) as done:
         for number, run in enumerate(traces(file), 1):
             named = run_id(sha256, run.run_id, run.line, taken)
-            if store.commit(importing.imported(run, named, sha256, store, sensitive)):
+            above = None if run.parent is None else roots.get(run.parent)
+            roots[run.run_id] = importing.Above(named, named if above is None else above.root)
+            if store.commit(importing.imported(run, named, sha256, store, sensitive, above)):
                 new += 1
                 calls += sum(1 for _ in run.calls)
             done(number)

@@ -47,6 +47,7 @@ MODIFIED = Mark("~", "modified", "magenta")
 MODEL = Mark("◇", "model", "dim")
 USER = Mark("○", "user", "dim")
 IMPORTED = Mark("↓", "imported", "cyan")
+CHANGED = Mark("!", "changed", "bold red")
 
 VERDICTS = {"allow": ALLOWED, "ask": ASKED, "deny": DENIED, "defer": DEFERRED}
 

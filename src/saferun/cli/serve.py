@@ -39,6 +39,10 @@ def serve(
     person: Annotated[
         str | None, typer.Option("--as", metavar="PERSON", help="Who the one-time link logs in.")
     ] = None,
+    print_link: Annotated[
+        bool,
+        typer.Option("--print-link", help="Print the one-time link where no terminal shows it."),
+    ] = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> int:
@@ -60,7 +64,7 @@ def serve(
             f"{chosen.file or 'saferun.toml'}, which needs no console."
         )
     leaving = threading.Event()
-    say = _Saying(chosen, as_json=as_json)
+    say = _Saying(chosen, as_json=as_json, link=print_link)
     with _until_told(leaving), contextlib.ExitStack() as open_:
         if lacking is None:
             _open(chosen, say, open_, host=host, port=port, person=person)
@@ -124,7 +128,11 @@ def _open(
     bringing = courier(kept, console.desk)
     until.callback(bringing.close)
     bringing.take_over(channels)
-    say.opened(f"{server.url}/enter#{console.sessions.link(who)}", who.person)
+    where = chosen.approval.url or server.url
+    if say.links:
+        say.opened(f"{where}/enter#{console.sessions.link(who)}", who.person)
+    else:
+        say.open(where)
 
 
 def _safe(chosen: Config) -> bool:
@@ -154,9 +162,18 @@ def _who(kept: "Store", chosen: Config, person: str | None) -> "Who":
 class _Saying:
     """What is told as it happens: a line for people, or a document for programs."""
 
-    def __init__(self, chosen: Config, *, as_json: bool) -> None:
+    def __init__(self, chosen: Config, *, as_json: bool, link: bool) -> None:
         self._anchors = chosen.anchors
         self._as_json = as_json
+        # Whatever is no terminal is a log, and read by others than whoever has started this.
+        self.links = as_json or link or sys.stdout.isatty()
+
+    def open(self, where: str) -> None:
+        """Where the console is. A link that logs in goes into no log."""
+        self._line(
+            "console",
+            f"{where}/login; a link that logs in is printed in a terminal, or with --print-link",
+        )
 
     def opened(self, link: str, person: str | None) -> None:
         """The link goes to whoever has started this, and nowhere else."""

@@ -6,12 +6,13 @@ somebody may answer, or whether an answer still counts. A page reads; only a POS
 
 import asyncio
 import functools
+import logging
 import re
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 import jinja2
 import msgspec
@@ -22,29 +23,39 @@ from starlette.requests import Request as Asked
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
 
-from saferun.approval import MAX_GRANT, Channel, Request
+from saferun.approval import Channel, Permit, Request
+from saferun.approval.grant import narrowing, permit
 from saferun.approval.inert import inert
 from saferun.config import Config
 from saferun.console import form, view
 from saferun.console.before import History
 from saferun.console.login import Login, LoginError, Secret
+from saferun.console.runs import Runs
 from saferun.console.session import LASTS, NOBODY, Session, Sessions, Who
 from saferun.console.shield import Shield, is_loopback
-from saferun.desk import Answered, Desk, Permit
+from saferun.desk import Answered, Desk
 from saferun.errors import SafeRunError
 from saferun.store import Moved, Reader, Requests, Store
 from saferun.store.anchors import anchored
+from saferun.store.versions import is_vouched
+from saferun.telemetry.route import scraping
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from saferun.channel.reply import Called
 
+log = logging.getLogger("saferun")
+
 Fields: TypeAlias = Mapping[str, Sequence[str]]
 
 NAME = "console"
 """The channel that stands in the ledger beside an answer that was given here."""
+
+ALARMED = 86_400_000_000
+"""Microseconds that the inbox goes on telling that somebody has broken the glass: a day."""
 
 LISTED = 200
 """Requests on one page, open or settled."""
@@ -61,8 +72,25 @@ PATIENCE = 15.0
 STREAMS = 64
 """Pages that are live at the same time. More of them work, and are not live."""
 
+STREAMS_EACH = 8
+"""Of these, those of one session."""
+
+LARGE = 2
+"""Pages and texts with everything in them that are made at the same time."""
+
+SLICE = 1_000_000
+"""Characters of a text that are sent at a time."""
+
+LOOK = 2.0
+"""Seconds between two looks whether those whose pages are live are still who they were."""
+
 _ID = re.compile(r"a-[0-9a-f]{20}")
-_INSIDE = re.compile(r"/(requests(/a-[0-9a-f]{20})?|grants)?")
+_ROLES = ("viewer", "approver", "admin")
+
+_INSIDE = re.compile(
+    r"/(requests(/a-[0-9a-f]{20})?|grants|runs|run\?id=[A-Za-z0-9._~%+-]{1,800}(&frame=[0-9]{1,9})?)?"
+)
+"""Where somebody may be sent after they have logged in: our own pages, and nothing else."""
 
 _HERE = Path(__file__).parent
 
@@ -97,16 +125,18 @@ class Console:
         sessions: Sessions | None = None,
     ) -> None:
         self.store = store
+        self._settings = settings
         self.desk = Desk(store, settings)
         self.sessions = sessions or Sessions()
         self.history = History(store.path)
-        self._login = login or Secret(store, settings)
-        self._breakers = self.desk.people.meant(settings.approval.break_glass)
+        self._login = login or Secret(store, self.desk.roster)
         self._called_back: dict[str, Called] = {
             each.name: cast("Called", each) for each in channels if hasattr(each, "receive")
         }
-        self._streams: set[asyncio.Event] = set()
-        self._closed = False
+        self._runs = Runs(store.path, self)
+        self._streams: dict[asyncio.Event, str] = {}
+        self._large = threading.BoundedSemaphore(LARGE)
+        self.closed = False
         self._pages = jinja2.Environment(
             loader=jinja2.FileSystemLoader(_HERE / "pages"),
             autoescape=True,
@@ -119,10 +149,11 @@ class Console:
 
     def close(self) -> None:
         """End what is live, so that nobody waits for it."""
-        self._closed = True
+        self.closed = True
+        self._runs.close()
 
     def _routed(self) -> Starlette:
-        page, act = self._page, self._act
+        page, act = self.page, self._act
         return Starlette(
             routes=[
                 Route("/", page(self._inbox)),
@@ -133,7 +164,9 @@ class Console:
                 Route("/requests/{id}/{part}.txt", page(self._text)),
                 Route("/grants", page(self._grants)),
                 Route("/grants", act(self._revoke), methods=["POST"]),
+                *self._runs.routes(),
                 Route("/live", self._live),
+                Route("/metrics", scraping(self.store, self._settings, self.session)),
                 Route("/logout", act(self._logout), methods=["POST"]),
                 Route("/login", self._login_page, methods=["GET", "POST"]),
                 Route("/enter", self._enter, methods=["GET", "POST"]),
@@ -145,13 +178,13 @@ class Console:
 
     # Who asks, and how they are answered.
 
-    def _page(
+    def page(
         self, show: Callable[[Asked, Session], Response]
     ) -> Callable[[Asked], Awaitable[Response]]:
         """A page for whoever is logged in."""
 
         async def shown(asked: Asked) -> Response:
-            session = self._session(asked)
+            session = await run_in_threadpool(self.session, asked)
             if session is None:
                 return self._outside(asked)
             return await run_in_threadpool(show, asked, session)
@@ -164,9 +197,9 @@ class Console:
         """What a form of one of our pages does, for whoever has been shown that page."""
 
         async def done(asked: Asked) -> Response:
-            session = self._session(asked)
+            session = await run_in_threadpool(self.session, asked)
             if session is None:
-                return RedirectResponse("/login", 303)
+                return RedirectResponse(f"/login{_next(asked.url.path)}", 303)
             fields = await _form(asked)
             if not session.sent(_one(fields, "csrf")):
                 return PlainTextResponse("That form is not of this session; open it again.", 403)
@@ -174,21 +207,44 @@ class Console:
 
         return done
 
-    def _session(self, asked: Asked) -> Session | None:
-        return self.sessions.of(asked.cookies.get(_cookie(asked)))
+    def session(self, asked: Asked) -> Session | None:
+        return self._here(asked.cookies.get(_cookie(asked)))
+
+    def _here(self, token: str | None) -> Session | None:
+        """The session of a token, of somebody who is still who they were. Raises StoreError.
+
+        Whom the configuration knows no more, and whose secret was withdrawn, is here no more. Who
+        may do less than before does less at once, and for more they log in again.
+        """
+        session = self.sessions.of(token)
+        if session is None or session.who.person is None:
+            return session
+        who, known = session.who, self.desk.roster.now()
+        gone = who.person in known.gone
+        if not gone and who.credential is not None:
+            with Reader(self.store.path) as reader:
+                gone = not is_vouched(reader, str(who.person), who.credential)
+        if gone:
+            self.sessions.end(token)
+            return None
+        person = known.people.person(str(who.person))
+        if person is not None and _ROLES.index(person.role) < _ROLES.index(who.role):
+            session.who = who._replace(role=person.role)
+        return session
 
     def _outside(self, asked: Asked) -> Response:
         path = asked.url.path
+        whole = f"{path}?{asked.url.query}" if path == "/run" and asked.url.query else path
+        inside = whole if _INSIDE.fullmatch(whole) else "/"
         if asked.headers.get("sec-fetch-site") == "cross-site" and _cookie(asked):
             # From a link in a chat or a mail, a browser leaves the strict cookie out. A page of
             # our own that opens the same once more has it sent.
-            return self._shown("again.html", None, path=path if _INSIDE.fullmatch(path) else "/")
-        if path in ("/inbox", "/live"):
+            return self.shown("again.html", None, path=inside)
+        if path in ("/inbox", "/live") or path.startswith("/run/"):
             return PlainTextResponse("Log in first.", 401)
-        inside = path if _INSIDE.fullmatch(path) and path != "/" else None
-        return RedirectResponse(f"/login?next={inside}" if inside else "/login", 303)
+        return RedirectResponse(f"/login{_next(whole)}", 303)
 
-    def _shown(
+    def shown(
         self, template: str, session: Session | None, *, status: int = 200, **about: Any
     ) -> Response:
         told = session.told() if session is not None else None
@@ -202,14 +258,24 @@ class Console:
         )
         return HTMLResponse(page, status)
 
+    def part(self, template: str, **about: Any) -> Response:
+        """Part of a page, for one that stands already."""
+        return HTMLResponse(self._pages.get_template(template).render(**about))
+
     def _failed(self, _: Asked, problem: Exception) -> Response:
-        status = 503
         if isinstance(problem, (TooLargeError, UnreadableError)):
             status = 413 if isinstance(problem, TooLargeError) else 400
-        return PlainTextResponse(inert(str(problem), 600), status)
+            return PlainTextResponse(inert(str(problem), 600), status)
+        # What is wrong with it names paths of this machine, which are not for whoever asks.
+        log.error("saferun: the console could not answer: %s", problem)
+        why = "The store cannot be used now; the log of saferun serve says why."
+        return PlainTextResponse(why, 503)
 
     def _missing(self, asked: Asked, _: Exception) -> Response:
-        return self._shown("missing.html", self._session(asked), status=404)
+        try:
+            return self.shown("missing.html", self.session(asked), status=404)
+        except SafeRunError as problem:
+            return self._failed(asked, problem)
 
     def _vouched(self) -> str:
         """How far the ledger is held outside, for the head of every page."""
@@ -221,30 +287,46 @@ class Console:
 
     # Pages.
 
-    def _open(self, who: Who) -> list[view.Row]:
-        now = self.store.now()
-        rows = [view.row(each, self.desk.people, who, now) for each in self.desk.open()[:LISTED]]
+    def _open(self, who: Who) -> dict[str, Any]:
+        """The rows of the inbox, how many more there are, and the alarms above them."""
+        now, people = self.store.now(), self.desk.people
+        # What is over by now is ended by that, and stands in nobody's way.
+        found = self.desk.open()
+        with Requests(self.store.path) as requests:
+            waiting = requests.waiting(now)
+        rows = [view.row(each, people, who, now) for each in found]
         # What waits for the reader stands first; else what ends first does.
-        return sorted(rows, key=lambda each: not each.mine)
+        rows.sort(key=lambda each: not each.mine)
+        more = max(waiting - LISTED, 0)
+        return {"rows": rows[:LISTED], "more": more, "alarms": self._alarms()}
+
+    def _alarms(self) -> list[view.Alarm]:
+        """Where somebody has broken the glass lately, for everybody to see."""
+        now = self.store.now()
+        with Requests(self.store.path) as requests:
+            found = requests.glass(now - ALARMED, view.MANY)
+        return [view.alarm(each, each.glass, now) for each in found if each.glass is not None]
 
     def _inbox(self, _: Asked, session: Session) -> Response:
-        return self._shown("inbox.html", session, rows=self._open(session.who))
+        return self.shown("inbox.html", session, **self._open(session.who))
 
     def _list(self, asked: Asked, session: Session) -> Response:
         current = asked.query_params.get("current", "")[:40]
-        rows = self._open(session.who)
-        page = self._pages.get_template("list.html").render(rows=rows, current=current)
-        return HTMLResponse(page)
+        about = self._open(session.who)
+        return self.part("list.html", **about, current=current)
 
     def _settled(self, _: Asked, session: Session) -> Response:
         now = self.store.now()
         with Requests(self.store.path) as requests:
             found = requests.newest(LISTED)
         rows = [view.row(each, self.desk.people, session.who, now) for each in found]
-        return self._shown("settled.html", session, rows=rows)
+        return self.shown("settled.html", session, rows=rows)
 
     def _request(self, asked: Asked, session: Session) -> Response:
-        return self._one_request(asked, session, whole="whole" in asked.query_params)
+        if "whole" not in asked.query_params:
+            return self._one_request(asked, session)
+        with self._large:
+            return self._one_request(asked, session, whole=True)
 
     def _one_request(
         self,
@@ -264,14 +346,18 @@ class Console:
         seen = _seen(_one(said, "seen")) if said is not None else None
         looked = view.view(request, self.desk.people, who, self.store.now(), whole=whole, seen=seen)
         run = question.run
-        glass = who.answers and who.person in self._breakers and request.open
+        glass = (
+            request.open
+            and who.answers
+            and self.desk.people.glass_objection(f"{who.person}", question) is None
+        )
         entered = {key: values[0] for key, values in (said or {}).items() if values}
-        return self._shown(
+        return self.shown(
             "request.html",
             session,
             status=status,
             it=looked,
-            rows=self._open(who),
+            **self._open(who),
             before=None if run is None else self.history.before(run.run_id, request.id),
             fields=form.fields(
                 question,
@@ -284,22 +370,31 @@ class Console:
             moved=any(each.changed for each in looked.args),
             glass=glass,
             reason=_one(said, "reason")[:2_000] if said is not None else "",
-            names=[name for name in question.args if name not in question.hidden][: view.MANY],
+            names=narrowing(question),
         )
 
     def _text(self, asked: Asked, _: Session) -> Response:
         request = self._named(asked)
-        text = None if request is None else view.whole_text(request, asked.path_params["part"])
+        start = max(_number(asked.query_params.get("from", "0")), 0)
+        with self._large:
+            text = None if request is None else view.whole_text(request, asked.path_params["part"])
         if text is None:
             return PlainTextResponse("There is nothing of that name.", 404)
-        return PlainTextResponse(text)
+        end = start + SLICE
+        more = (
+            f"\n… {len(text) - end:,} characters more at ?from={end}\n" if len(text) > end else ""
+        )
+        return PlainTextResponse(text[start:end] + more)
 
     def _grants(self, _: Asked, session: Session) -> Response:
         now = self.store.now()
         with Requests(self.store.path) as requests:
-            found = requests.grants(now)[:LISTED]
-        grants = [view.granted(each, session.who, now) for each in found]
-        return self._shown("grants.html", session, grants=grants)
+            found = requests.grants(now)
+        grants = [view.granted(each, self.desk.people, session.who, now) for each in found]
+        # What the reader may take back stands first.
+        grants.sort(key=lambda each: not each.mine)
+        left = len(grants[LISTED:])
+        return self.shown("grants.html", session, grants=grants[:LISTED], left=left)
 
     def _named(self, asked: Asked) -> Request | None:
         named = asked.path_params["id"]
@@ -374,18 +469,13 @@ class Console:
         return RedirectResponse(f"/requests/{request.id}", 303)
 
     def _revoke(self, _: Asked, session: Session, said: Fields) -> Response:
-        who, named = session.who, _one(said, "grant")
-        with Requests(self.store.path) as requests:
-            found = next(
-                (each for each in requests.grants(self.store.now()) if each.id == named), None
-            )
-        if found is not None and not view.may_revoke(found, who):
-            session.said = ("bad", "Only who has given a grant, or an admin, takes it back.")
-        elif (
-            found is None
-            or self.desk.revoke(named, by=str(who.person), credential=who.credential) is None
-        ):
-            session.said = ("bad", "That grant does not hold any more.")
+        who, named = session.who, _one(said, "grant")[:100]
+        if who.person is None or not who.answers:
+            session.said = ("bad", "You may look and not answer.")
+            return RedirectResponse("/grants", 303)
+        revoked = self.desk.revoke(named, by=who.person, credential=who.credential)
+        if revoked.grant is None:
+            session.said = ("bad", _sentence(revoked.why))
         else:
             session.said = ("good", "Taken back: the next such call is asked about again.")
         return RedirectResponse("/grants", 303)
@@ -395,14 +485,17 @@ class Console:
     async def _login_page(self, asked: Asked) -> Response:
         if asked.method != "POST":
             inside = asked.query_params.get("next", "")
-            return self._shown("login.html", None, next=inside, person="", refused=None)
+            return self.shown("login.html", None, next=inside, person="", refused=None)
         said = await _form(asked)
         entered = {key: values[0] for key, values in said.items() if values}
         address = asked.client.host if asked.client is not None else ""
         try:
             who = await run_in_threadpool(self._login.identify, entered, address)
         except LoginError as problem:
-            return self._shown(
+            if problem.tried is not None:
+                # Who has tried is worth an entry; what they have tried is nobody's to read.
+                await run_in_threadpool(self.desk.refused, NAME, problem.tried)
+            return self.shown(
                 "login.html",
                 None,
                 status=problem.status,
@@ -415,11 +508,12 @@ class Console:
 
     async def _enter(self, asked: Asked) -> Response:
         if asked.method != "POST":
-            return self._shown("enter.html", None, refused=None)
+            return self.shown("enter.html", None, refused=None)
         who = self.sessions.enter(_one(await _form(asked), "code").strip().rpartition("#")[2])
         if who is None:
             why = "That link has been used, or is too old; start saferun serve again for another."
-            return self._shown("enter.html", None, status=401, refused=why)
+            await run_in_threadpool(self.desk.refused, NAME, "a one-time link that is none by now")
+            return self.shown("enter.html", None, status=401, refused=why)
         return self._begun(asked, who, "/")
 
     def _begun(self, asked: Asked, who: Who, path: str) -> Response:
@@ -450,16 +544,21 @@ class Console:
     # What is live.
 
     async def _live(self, asked: Asked) -> Response:
-        session = self._session(asked)
+        session = await run_in_threadpool(self.session, asked)
         if session is None:
             return self._outside(asked)
-        if len(self._streams) >= STREAMS:
+        token = asked.cookies[_cookie(asked)]
+        own = sum(each == token for each in self._streams.values())
+        if len(self._streams) >= STREAMS or own >= STREAMS_EACH:
             return PlainTextResponse("Too many pages are live; this one works without.", 503)
-        return EventSourceResponse(self._moves(asked.cookies[_cookie(asked)]), ping=15)
+        # Counted at once: many may come together, and each of them begins later.
+        woken = asyncio.Event()
+        self._streams[woken] = token
+        return _Live(self._moves(token, woken), functools.partial(self._streams.pop, woken, None))
 
-    async def _moves(self, token: str) -> AsyncIterator[dict[str, str]]:
+    async def _moves(self, token: str, woken: asyncio.Event) -> AsyncIterator[dict[str, str]]:
         """Tell of each request that moves, as long as the session holds."""
-        loop, woken, moved = asyncio.get_running_loop(), asyncio.Event(), set[str]()
+        loop, moved = asyncio.get_running_loop(), set[str]()
         lock = threading.Lock()
 
         def told(moves: list[Moved]) -> None:
@@ -467,11 +566,14 @@ class Console:
                 moved.update(each.id for each in moves[:LISTED])
             loop.call_soon_threadsafe(woken.set)
 
-        self._streams.add(woken)
         leave = self.store.feed.follow(told)
         try:
-            begun = False
-            while not self._closed and self.sessions.of(token) is not None:
+            begun, looked = False, 0.0
+            while not self.closed and self.sessions.of(token) is not None:
+                if loop.time() - looked > LOOK:
+                    looked = loop.time()
+                    if await run_in_threadpool(self._here, token) is None:
+                        return
                 try:
                     async with asyncio.timeout(0.5):
                         await woken.wait()
@@ -482,13 +584,14 @@ class Console:
                         yield {"event": "live", "data": ""}
                     continue
                 woken.clear()
+                if await run_in_threadpool(self._here, token) is None:
+                    return
                 with lock:
                     names, moved = sorted(moved), set()
                 for name in names[:LISTED]:
                     yield {"event": "moved", "data": name}
         finally:
             leave()
-            self._streams.discard(woken)
 
     # Channels.
 
@@ -508,6 +611,25 @@ class Console:
             method=asked.method,
         )
         return Response(reply.body, reply.status, media_type=reply.kind)
+
+
+def _next(path: str) -> str:
+    """What leads on from the login to where somebody was."""
+    return f"?next={quote(path)}" if _INSIDE.fullmatch(path) and path != "/" else ""
+
+
+class _Live(EventSourceResponse):
+    """What is told as it happens. However it ends, and if it never begins, `over` is called."""
+
+    def __init__(self, moves: AsyncIterator[dict[str, str]], over: Callable[[], object]) -> None:
+        super().__init__(moves, ping=15)
+        self._over = over
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._over()
 
 
 def _broken(_: Asked, __: Exception) -> Response:
@@ -567,16 +689,7 @@ def _number(text: str) -> int:
 
 def _permit(said: Fields) -> Permit | None:
     """How far a yes goes. Raises ValueError where it goes nowhere that is known."""
-    chosen = _one(said, "for") or "once"
-    if chosen == "once":
-        return None
-    by = tuple((said.get("by") or ())[: view.MANY])
-    if chosen == "run":
-        return Permit(MAX_GRANT, run=True, by=by)
-    minutes = int(chosen)
-    if minutes not in (10, 30, 60):
-        raise ValueError(chosen)
-    return Permit(minutes * 60_000_000, run=False, by=by)
+    return permit(_one(said, "for") or "once", tuple((said.get("by") or ())[: view.MANY]))
 
 
 def _seen(text: str) -> dict[str, str] | None:
@@ -587,9 +700,12 @@ def _seen(text: str) -> dict[str, str] | None:
         return None
 
 
+_LOWER = ("it ", "there ", "what ", "whoever ", "policy ", "nothing ", "only ", "where ")
+
+
 def _sentence(why: str | None) -> str:
     text = why or "It did not count."
-    if text.startswith(("it ", "there ", "what ", "whoever ", "policy ", "nothing ")):
+    if text.startswith(_LOWER):
         # Others begin with a name, which stays as it is written.
         text = text[:1].upper() + text[1:]
     return text if text.endswith((".", "!", "?")) else f"{text}."

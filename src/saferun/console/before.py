@@ -13,6 +13,7 @@ from saferun.ledger import ERASED, Entry, EntryError, filled, read
 from saferun.replay import Frame, story
 from saferun.store import Reader
 from saferun.store.index import Index
+from saferun.store.nodes import index_tree
 from saferun.store.openings import Openings
 
 log = logging.getLogger("saferun")
@@ -70,6 +71,8 @@ class History:
         try:
             with Reader(self._path) as reader, Index(reader) as index:
                 index.build()
+            # Or the first frame of a long ledger would wait for its proof.
+            index_tree(self._path)
         except SafeRunError as problem:
             log.warning("saferun could not index the history: %s", problem)
         self._indexed.set()

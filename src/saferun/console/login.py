@@ -6,21 +6,26 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from saferun.config import Config
 from saferun.console.session import Who
 from saferun.errors import SafeRunError
-from saferun.store import Store, Vouch, WrongSecretError
+from saferun.roster import Roster
+from saferun.store import Reader, Store
+from saferun.store.versions import is_vouched
 
 MAX_NAME = 64
 MAX_SECRET = 200
 
 
 class LoginError(SafeRunError):
-    """Nobody is logged in by that: a sentence on why, and the status that says so by HTTP."""
+    """Nobody is logged in by that: a sentence on why, and the status that says so by HTTP.
 
-    def __init__(self, why: str, status: int = 401) -> None:
+    `tried` is what the ledger is to have of it, without what was sent; None for nothing.
+    """
+
+    def __init__(self, why: str, status: int = 401, *, tried: str | None = None) -> None:
         super().__init__(why)
         self.status = status
+        self.tried = tried
 
 
 class Login(Protocol):
@@ -38,8 +43,8 @@ class Login(Protocol):
 class Tries:
     """Logins that have failed of late, by whatever they are counted for. Thread-safe.
 
-    A secret has 256 bits and is not found by trying; this keeps the store from being asked as
-    often as anybody likes.
+    A secret has 256 bits and is not found by trying. So whoever has the right one is let in,
+    whatever others have failed at: nobody locks somebody else out.
     """
 
     WITHIN = 900.0
@@ -64,55 +69,61 @@ class Tries:
     def failed(self, *keys: str) -> None:
         with self._lock:
             for key in keys:
-                times = self._failed.pop(key, deque(maxlen=100))
+                times = self._failed.pop(key, deque(maxlen=1_000))
                 times.append(self._clock())
                 self._failed[key] = times
             while len(self._failed) > self.MOST:
                 del self._failed[next(iter(self._failed))]
 
-    def forget(self, key: str) -> None:
-        with self._lock:
-            self._failed.pop(key, None)
-
 
 class Secret:
     """Login with the secret that `saferun login` has made, which the store knows by its digest."""
 
-    PERSON = 10
-    """Failures of one person from one address, within the time, before they have to wait."""
+    ADDRESS = 20
+    """Failures from one address, within the time, before it has to wait."""
 
-    EVERYWHERE = 100
-    """Failures of one person from anywhere."""
+    ALL = 200
+    """Failures from anywhere, likewise."""
 
-    ADDRESS = 50
-    """Failures from one address, whoever it says to be."""
-
-    def __init__(self, store: Store, settings: Config, tries: Tries | None = None) -> None:
+    def __init__(self, store: Store, roster: Roster, tries: Tries | None = None) -> None:
         self._store = store
-        self._people = settings.people
+        self._roster = roster
         self._tries = tries or Tries()
 
     def identify(self, said: Mapping[str, str], address: str) -> Who:
         name = said.get("person", "").strip()[:MAX_NAME]
         secret = said.get("secret", "").strip()
-        here, everywhere, from_there = f"{name}\0{address}", f"{name}\0", f"\0{address}"
-        waits = (
-            self._tries.wait(here, self.PERSON),
-            self._tries.wait(everywhere, self.EVERYWHERE),
-            self._tries.wait(from_there, self.ADDRESS),
-        )
-        if any(waits):
-            minutes = int(max(waits) // 60) + 1
-            raise LoginError(f"That has failed too often; try again in {minutes} min.", 429)
         if not name or not 0 < len(secret) <= MAX_SECRET:
             raise LoginError("Say who you are, and your secret.")
         credential = self._store.credential(name, secret)
-        try:
-            self._store.commit(Vouch(name, credential))
-        except WrongSecretError:
-            self._tries.failed(here, everywhere, from_there)
-            raise LoginError("That name and secret do not belong together.") from None
-        self._tries.forget(here)
+        # A read: failures take no turn with those who write.
+        with Reader(self._store.path) as reader:
+            right = is_vouched(reader, name, credential)
+        roster = self._roster.now()
+        if not right or name in roster.gone:
+            raise self._refused(address, name if name in roster.people else "somebody")
         # Known to the store alone: they may look, and the configuration says who may answer.
-        known = self._people.get(name)
+        known = roster.people.person(name)
         return Who(name, "viewer" if known is None else known.role, credential)
+
+    def _refused(self, address: str, whom: str) -> LoginError:
+        """What a failure is told. Only failures are counted, and only they have to wait.
+
+        Secrets are entered where a name is expected, too: `whom` is one that is known, or nobody.
+        """
+        waits = (
+            self._tries.wait(f"from {address}", self.ADDRESS),
+            self._tries.wait("all", self.ALL),
+        )
+        if any(waits):
+            minutes = int(max(waits) // 60) + 1
+            return LoginError(
+                f"That has failed too often; try again in {minutes} min.",
+                429,
+                tried=f"a log-in from {address} after too many",
+            )
+        self._tries.failed(f"from {address}", "all")
+        return LoginError(
+            "That name and secret do not belong together.",
+            tried=f"a log-in as {whom} from {address} with another secret",
+        )

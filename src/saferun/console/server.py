@@ -1,11 +1,16 @@
 """The server of the console: its socket, and the thread that answers on it."""
 
+import asyncio
 import contextlib
+import ipaddress
 import socket
 import threading
+from collections import Counter
+from typing import ClassVar
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from saferun.errors import SafeRunError
 
@@ -13,8 +18,66 @@ MOST = 256
 """Connections at the same time; more are told to come again."""
 
 
+PATIENCE = 15.0
+"""Seconds in which the head of a request has to be here whole."""
+
+EACH = 64
+"""Connections of one address. Those of this machine are not counted: a proxy has everybody's."""
+
+
 class PortError(SafeRunError):
     """The address cannot be listened at: it is taken, or not this machine's."""
+
+
+class _Patient(H11Protocol):
+    """HTTP with whoever says what they want soon, and does not take all connections for it."""
+
+    _by: ClassVar[Counter[str]] = Counter()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._from = self.client[0] if self.client is not None else ""
+        self._by[self._from] += 1
+        self._waits: asyncio.TimerHandle | None = None
+        if self._by[self._from] > EACH and not is_loopback_address(self._from):
+            transport.close()
+        self._arm()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._by[self._from] -= 1
+        if self._by[self._from] <= 0:
+            del self._by[self._from]
+        if self._waits is not None:
+            self._waits.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._arm()
+
+    def _arm(self) -> None:
+        if self._waits is not None and not self._idle():
+            self._waits.cancel()
+            self._waits = None
+        elif self._waits is None and self._idle():
+            self._waits = self.loop.call_later(PATIENCE, self._late)
+
+    def _idle(self) -> bool:
+        # There is none before the first request.
+        return bool(getattr(self.cycle, "response_complete", True))
+
+    def _late(self) -> None:
+        self._waits = None
+        if self._idle():
+            self.transport.close()
+
+
+def is_loopback_address(address: str) -> bool:
+    """Whether a peer is on this machine."""
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
 
 
 class Server:
@@ -43,7 +106,7 @@ class Server:
             uvicorn.Config(
                 app,
                 loop="asyncio",
-                http="h11",
+                http=_Patient,
                 ws="none",
                 lifespan="off",
                 interface="asgi3",

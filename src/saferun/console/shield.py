@@ -7,6 +7,7 @@ page of ours. https://owasp.org/www-community/attacks/csrf, and RFC 6454 for wha
 """
 
 import logging
+import re
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
@@ -24,7 +25,7 @@ CHANNELS = "/channels/"
 PAGES = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
     " form-action 'self'; base-uri 'none'; frame-ancestors 'none';"
-    " require-trusted-types-for 'script'; trusted-types console"
+    " require-trusted-types-for 'script'; trusted-types console replay"
 )
 """The policy of our own pages: nothing inline, nothing from elsewhere, in nobody's frame."""
 
@@ -100,11 +101,13 @@ def is_loopback(host: str) -> bool:
     return _name(host) in LOOPBACK
 
 
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9.-]{1,253})(:[0-9]{1,5})?")
+
+
 def _name(host: str) -> str | None:
-    try:
-        return urlsplit(f"//{host}").hostname
-    except ValueError:
-        return None
+    """The name in a Host header, which holds a name and a port and nothing else (RFC 9110, 7.2)."""
+    found = _HOST.fullmatch(host)
+    return None if found is None else found[1].strip("[]").lower()
 
 
 def _dress(headers: MutableHeaders, path: str) -> None:

@@ -9,16 +9,19 @@ from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from saferun.approval import MAX_GRANT, Grant, People, Request, inert, tally
-from saferun.approval.grant import objection
+from saferun.approval import Grant, People, Request, Vote, inert, others, tally
+from saferun.approval.grant import grantable
 from saferun.call import Demand, at, canonical
 from saferun.console.session import Who
 
 CUT = 4_000
 """Characters of one value that a page shows by itself; there is a way to see the whole."""
 
-WHOLE = 1_000_000
-"""Characters of all arguments that a page can show whole: what has more, nobody reads."""
+WHOLE = 500_000
+"""Characters of all arguments, as shown, that a page can show whole: nobody reads more."""
+
+LINES = 5_000
+"""Lines of all arguments, likewise, and how many arguments."""
 
 MANY = 100
 """Arguments, steps of a plan, and the like, that a page shows by itself."""
@@ -76,19 +79,21 @@ class View(NamedTuple):
     more: int
     whole: bool
     shown: bool
+    large: bool
     prompt: str
     prompt_left: int
     plan: tuple[str, ...]
     plan_left: int
-    reasons: tuple[tuple[str, str, int | None, str], ...]
+    reasons: tuple[tuple[str, str, int | None, str, tuple[str, ...]], ...]
     policy: str
     digest: str
     needs: str
     lacking: tuple[str, ...]
     votes: tuple[tuple[str, str, str, str, bool], ...]
-    joined: int
+    also: str | None
     by: str
     reason: str
+    glass: str
     objection: str | None
     seen: str
     grantable: bool
@@ -109,6 +114,28 @@ class Row(NamedTuple):
     votes: str
     by: str
     mine: bool
+
+
+class Alarm(NamedTuple):
+    """Somebody has broken the glass: for what, why, and how many seconds ago."""
+
+    id: str
+    tool: str
+    brief: str
+    by: str
+    reason: str
+    ago: float
+
+
+def alarm(request: Request, glass: Vote, now: int) -> Alarm:
+    return Alarm(
+        id=request.id,
+        tool=inert(request.question.tool, 80),
+        brief=_brief(request.question.args),
+        by=inert(glass.by, 80),
+        reason=inert(glass.reason or "", 300),
+        ago=max(now - glass.at, 0) / 1e6,
+    )
 
 
 def row(request: Request, people: People, who: Who, now: int) -> Row:
@@ -144,8 +171,7 @@ def view(
     `seen` are the digests of the arguments that they have looked at before, by name.
     """
     question, run = request.question, request.question.run
-    total = sum(len(name) + len(_text(value)) for name, value in question.args.items())
-    full = whole and total <= WHOLE
+    full = whole and _fits(question.args)
     args = tuple(_args(request, full=full, seen=seen))
     more = max(len(question.args) - len(args), 0)
     prompt = "" if run is None or run.prompt is None else run.prompt
@@ -168,6 +194,7 @@ def view(
         more=more,
         whole=request.whole,
         shown=not more and not any(each.left for each in args),
+        large=not _fits(question.args),
         prompt=inert(prompt[:CUT]),
         prompt_left=max(len(prompt) - CUT, 0),
         plan=tuple(inert(each, 400) for each in plan[:MANY]),
@@ -178,6 +205,7 @@ def view(
                 inert(each.message, 1_000),
                 each.line,
                 inert(each.measure.said(), 400) if each.measure is not None else "",
+                tuple(inert(said, 500) for said in question.why(each)),
             )
             for each in question.reasons[:MANY]
         ),
@@ -199,13 +227,13 @@ def view(
             )
             for vote in request.votes[:MANY]
         ),
-        joined=request.joined,
+        also=others(request),
         by=inert(request.by or "", 80),
         reason=inert(request.reason or "", 2_000),
+        glass="" if request.glass is None else inert(request.glass.by, 80),
         objection=_objection(request, people, who, now),
         seen=json.dumps(digests(request)),
-        grantable=objection(question.effect, MAX_GRANT) is None
-        and all(each.approvals == 1 for each in question.demands),
+        grantable=grantable(question),
         of_run=run is not None,
         channels=inert(", ".join(question.channels), 200),
     )
@@ -242,7 +270,7 @@ class Granted(NamedTuple):
     mine: bool
 
 
-def granted(grant: Grant, who: Who, now: int) -> Granted:
+def granted(grant: Grant, people: People, who: Who, now: int) -> Granted:
     narrowed = ", ".join(inert(name, 60) for name in grant.parts)
     scope = f"the same {narrowed}" if narrowed else "the very same arguments"
     scope += f", in run {inert(grant.run, 40)}" if grant.run is not None else ", in any run"
@@ -252,13 +280,8 @@ def granted(grant: Grant, who: Who, now: int) -> Granted:
         scope=scope,
         by=inert(grant.by, 80),
         left=max(grant.until - now, 0) / 1e6,
-        mine=may_revoke(grant, who),
+        mine=who.answers and people.may_revoke(who.person, grant),
     )
-
-
-def may_revoke(grant: Grant, who: Who) -> bool:
-    """Whether somebody may take a grant back: what they have given, or as an admin any."""
-    return who.answers and (who.person == grant.by or who.role == "admin")
 
 
 def _objection(request: Request, people: People, who: Who, now: int) -> str | None:
@@ -305,6 +328,16 @@ def _text(value: Any) -> str:
     if isinstance(value, str) and "\n" in value:
         return value
     return json.dumps(value, ensure_ascii=False)
+
+
+def _fits(args: Mapping[str, Any]) -> bool:
+    """Whether a page can show all of them whole. An escape takes up to ten times its room."""
+    texts = [each for name, value in args.items() for each in (name, _text(value))]
+    return (
+        sum(map(len, texts)) <= WHOLE
+        and sum(1 + text.count("\n") for text in texts) <= 2 * LINES
+        and sum(len(inert(text)) for text in texts) <= WHOLE
+    )
 
 
 def _steps(plan: Any) -> list[str]:

@@ -80,7 +80,10 @@ _ACTIVITY_NAMES = {
 _ACTIVITIES = {
     "requested": _CREATE,
     "granted": _CREATE,
+    "invited": _CREATE,
+    "enrolled": _CREATE,
     "revoked": _DELETE,
+    "withdrawn": _DELETE,
     "stopped": _DISABLE,
     "opened": _DISABLE,
     "resumed": _ENABLE,
@@ -246,7 +249,8 @@ def _managed(entry: Entry, left: dict[str, Any]) -> dict[str, Any]:
             # A grant is what is made or taken away, and not the request that it came from.
             granted = act in ("granted", "revoked") and "grant" in left
             uid = left.pop("grant") if granted else left.pop("id")
-            entity |= {"uid": uid or "none", "name": fields.get("tool") or "call"}
+            about = left.pop("person", None) or fields.get("tool") or "call"
+            entity |= {"uid": uid or "none", "name": about}
         case "policy":
             entity |= {"name": left.pop("name"), "version": fields["live"]}
         case "control":

@@ -67,6 +67,7 @@ from saferun.ledger.kind import (
     RecoveryEntry,
     RestartEntry,
     RunEntry,
+    Unkept,
     UserEntry,
 )
 from saferun.ledger.note import NoteError, Signer, Signs, Verifier, open_note, sign, vkey_of
@@ -128,6 +129,7 @@ __all__ = [
     "Signs",
     "Since",
     "TreeError",
+    "Unkept",
     "UserEntry",
     "Verifier",
     "Witness",

@@ -58,6 +58,9 @@ ApprovalEvent: TypeAlias = Literal[
     "stale",
     "granted",
     "revoked",
+    "invited",
+    "enrolled",
+    "withdrawn",
 ]
 
 ControlEvent: TypeAlias = Literal["stopped", "resumed", "opened", "closed"]
@@ -76,12 +79,23 @@ class Other(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     rules: tuple[str, ...] = ()
 
 
+class Unkept(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A value that was there and was not kept, as the settings had it.
+
+    `bytes` is how long its JSON was, and `digest` a keyed digest of that: whoever holds the
+    store's key can tell whether a value is the one.
+    """
+
+    bytes: int | None = None
+    digest: str | None = None
+
+
 class _Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind"):
     """Which host wrote this entry, and which life of which process (`boot`): see `seal`.
 
     `blobs` names the large values that this entry holds by hash: hash in hex to length. `sealed`
     names the values that it holds as commitments: the commitment in hex to the path of the
-    value, such as `args.email`.
+    value, such as `args.email`. `unkept` has the fields whose values were there and are not kept.
 
     A placeholder inside a value counts only if it is named there. What a model or a tool
     says can look like a placeholder; it cannot get into these fields.
@@ -91,6 +105,7 @@ class _Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_
     boot: str | None = None
     blobs: Mapping[str, int] = {}
     sealed: Mapping[str, str] = {}
+    unkept: Mapping[str, Unkept] = {}
 
 
 class _OfRun(_Entry, frozen=True, kw_only=True):
@@ -141,14 +156,27 @@ class RunEntry(_Entry, frozen=True, kw_only=True, tag="run"):
 
 
 class ModelEntry(_OfRun, frozen=True, kw_only=True, tag="model"):
-    """A model turn: what the model said and what that took. `latency` is in microseconds."""
+    """A model turn: what the model was given and said, and what that took.
 
+    `latency` is in microseconds. `turn` is an id among those of the run. The model was given the
+    first `kept` messages of the turn `after`, if that is named, and then `messages`. `context` is
+    what was looked up for it, `plan` what the agent meant to do, and `error` says why there is no
+    answer, or no whole one.
+    """
+
+    turn: str | None = None
+    after: str | None = None
+    kept: int = 0
+    messages: Any = None
+    plan: Any = None
+    context: Any = None
     output: Any = None
     model: str | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
     cost_usd: float | None = None
     latency: int | None = None
+    error: str | None = None
 
 
 class UserEntry(_OfRun, frozen=True, kw_only=True, tag="user"):
@@ -198,9 +226,11 @@ class ApprovalEntry(_OfRun, frozen=True, kw_only=True, tag="approval"):
 
     `deadline` is in microseconds since 1970, UTC. `by` is the person, `reason` their
     words, `reasons` what the request asked them to override, and `demands` whose answers it
-    takes. `revision` counts the edits. `joins` is the request whose answer this one waits for
-    too. `glass` says that one person broke the glass and answered for all. `why` is why an
-    answer was `refused`, and did not count. `grant` is what lets further calls run.
+    takes. `function` is a keyed digest of what would run: see `saferun.function`. `revision`
+    counts the edits. `joins` is the request whose answer this one waits for too. `glass` says that
+    one person broke the glass and answered for all. `why` is why an answer was `refused`, and did
+    not count. `grant` is what lets further calls run. Where somebody is `invited` or `enrolled`,
+    `person` is who, `by` who has invited them, and there is no request.
     """
 
     id: str
@@ -208,6 +238,7 @@ class ApprovalEntry(_OfRun, frozen=True, kw_only=True, tag="approval"):
     call: str | None = None
     tool: str | None = None
     digest: str | None = None
+    function: str | None = None
     by: str | None = None
     reason: str | None = None
     channel: str | None = None
@@ -221,6 +252,7 @@ class ApprovalEntry(_OfRun, frozen=True, kw_only=True, tag="approval"):
     glass: bool = False
     why: str | None = None
     grant: str | None = None
+    person: str | None = None
 
 
 class OutcomeEntry(_OfRun, frozen=True, kw_only=True, tag="outcome"):

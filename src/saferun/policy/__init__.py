@@ -1,7 +1,7 @@
 """May this call happen? A policy file, compiled to a pure function from call to ruling."""
 
 from saferun.policy.check import Finding, check
-from saferun.policy.explain import Explanation, Heard, explain, heard
+from saferun.policy.explain import Explanation, Heard, because, explain, heard
 from saferun.policy.load import load, loads, restore
 from saferun.policy.observe import observed
 from saferun.policy.policy import Policy, Ruling
@@ -14,6 +14,7 @@ __all__ = [
     "Policy",
     "Ruling",
     "ToolPolicy",
+    "because",
     "check",
     "explain",
     "heard",

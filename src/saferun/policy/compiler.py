@@ -69,6 +69,7 @@ def _tool(document: Document, tool: Tool, otherwise: Reason | None) -> ToolPolic
         limits=document.limits + tool.limits,
         redact=tool.redact,
         sensitive=tool.sensitive,
+        results=document.record.results,
         subject=tool.subject,
         idempotent=tool.idempotent,
         loops=tool.loops,

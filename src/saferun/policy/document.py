@@ -8,6 +8,7 @@ import msgspec
 from saferun.call import Call, Demand, Effect
 from saferun.control import Breaker, Limit, Loops
 from saferun.control.amount import micro
+from saferun.keeping import WHOLE, Keeping
 
 if TYPE_CHECKING:
     from saferun.policy.expression import Expression, Quantity
@@ -227,6 +228,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     again anywhere. `inputs` maps what conditions may speak of, as dotted names, to JSON Schemas.
     `tools` has every entry, also those of scopes, in the order of the file. `loops` and
     `breaker` hold for tools that no entry is about, and are None where that control is off.
+    `record` is how much is kept of what the runs say that it guards, and of its tools' results.
     """
 
     name: str
@@ -239,4 +241,5 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     limits: tuple[Limit, ...] = ()
     loops: Loops | None = Loops()
     breaker: Breaker | None = Breaker()
+    record: Keeping = WHOLE
     tools: tuple[Tool, ...] = ()

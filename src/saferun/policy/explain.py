@@ -7,7 +7,7 @@ import msgspec
 
 from saferun.call import Call, Clause, Demand, Facts, PolicyRef, Reason, Verdict
 from saferun.policy.document import Argument
-from saferun.policy.policy import Hearing, Policy
+from saferun.policy.policy import Hearing, Policy, Ruling
 from saferun.policy.reading import floats_in
 from saferun.policy.tool import RulePolicy, Seen, ToolPolicy
 from saferun.policy.wording import clauses, named
@@ -116,6 +116,17 @@ def heard(policy: Policy, call: Call, facts: Facts = _NONE) -> tuple[Heard, ...]
         *(_heard(rule, before[rule.said.id]) for rule in ruling.tool.changes),
         *(_heard(rule, seen) for rule in ruling.tool.rules),
     )
+
+
+def because(ruling: Ruling, call: Call, facts: Facts = _NONE) -> dict[str, tuple[Clause, ...]]:
+    """The conditions of each rule that asks, by the rule's id, with what they saw of a call.
+
+    It is the call that the ruling is on.
+    """
+    seen = Seen(call, ruling.tool.checked(call, ruling.args), facts)
+    asks = {reason.id for reason in ruling.reasons if reason.effect == "ask"}
+    rules = (rule for rule in ruling.tool.rules if rule.said.id in asks)
+    return {rule.said.id: _clauses(rule, seen) for rule in rules}
 
 
 def _before(tool: ToolPolicy, call: Call, facts: Facts) -> dict[str, Seen]:

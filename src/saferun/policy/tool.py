@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from saferun.call import Call, Effect, Facts, Reason
 from saferun.control import Breaker, Limit, Loops
+from saferun.keeping import Keep
 from saferun.policy.document import Cost, Rule, Tool
 from saferun.policy.names import missing, values
 from saferun.policy.reading import floats_in, look, written_alike
@@ -129,10 +130,10 @@ class ToolPolicy(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
     `limits` holds the tool's own and those over all tools. `loops` and `breaker` are None where
     that control is off, `timeout` is in microseconds and None for no end, and `cost` is None for
-    a tool that costs nothing. `redact` and `sensitive` hold paths as
-    tuples of steps, such as `("args", "card_number")`; the step `*` is any key or
-    position. `subject` is the argument that says whose the sensitive values are, None for the
-    user of the run. `opaque` names the arguments that are never taken down or decided on, and
+    a tool that costs nothing. `redact` and `sensitive` hold paths as tuples of steps, such as
+    `("args", "card_number")`; the step `*` is any key or position. `results` is how much is kept
+    of its results. `subject` is the argument that says whose the sensitive values are, None for
+    the user of the run. `opaque` names the arguments that are never taken down or decided on, and
     `paths` those that are paths, or lists of them, to be resolved before they are.
 
     `matchers` has one for each argument, and is None where arguments are not checked.
@@ -151,6 +152,7 @@ class ToolPolicy(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     limits: tuple[Limit, ...] = ()
     redact: tuple[tuple[str, ...], ...] = ()
     sensitive: tuple[tuple[str, ...], ...] = ()
+    results: Keep = "whole"
     subject: str | None = None
     idempotent: bool = False
     loops: Loops | None = Loops()

@@ -160,6 +160,8 @@ def found(value: Any) -> str:
         return f"found `{constant(value)}`"
     if isinstance(value, (int, float)):
         return f"found the number {constant(value)}"
+    if value == []:
+        return "found an empty list"
     return "found a list" if isinstance(value, list) else "found a mapping"
 
 

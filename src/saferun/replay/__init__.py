@@ -1,26 +1,41 @@
 """Reads history back: runs as frames, and calls decided once more. Nothing here can act."""
 
 from saferun.replay.backtest import Backtest, Given, Redecided
+from saferun.replay.conversation import Told, told
+from saferun.replay.difference import Difference, Pair, difference
 from saferun.replay.frames import Frame, RunStory, story
+from saferun.replay.outline import Outline, Row
+from saferun.replay.playback import Closeup, Playback, Slice, Value
 from saferun.replay.tally import LabelTally, RuleTally, RunTally, Summary, Tally
 from saferun.replay.trace import Said, Step, TracedCall, TracedRun, TraceError, traces
 
 __all__ = [
     "Backtest",
+    "Closeup",
+    "Difference",
     "Frame",
     "Given",
     "LabelTally",
+    "Outline",
+    "Pair",
+    "Playback",
     "Redecided",
+    "Row",
     "RuleTally",
     "RunStory",
     "RunTally",
     "Said",
+    "Slice",
     "Step",
     "Summary",
     "Tally",
+    "Told",
     "TraceError",
     "TracedCall",
     "TracedRun",
+    "Value",
+    "difference",
     "story",
+    "told",
     "traces",
 ]

@@ -295,7 +295,7 @@ class _History:
         return {
             name: value
             for name, value in said.items()
-            if not _unread({name: value}) and not large.left(fields, {name: value})
+            if not unread({name: value}) and not large.left(fields, {name: value})
         }
 
     def _turn(self, fields: Mapping[str, Any]) -> Call:
@@ -370,14 +370,14 @@ class _History:
             opaque=fields.get("opaque", {}),
             problems=() if written else ("the arguments are no JSON object",),
         )
-        unread = (
-            _unread(args)
+        lacking = (
+            unread(args)
             or large.named({**fields, key: args}, key) is not None
             or bool(large.left(fields, args))
         )
         if entry.kind == "call":
             ran = fields.get("status") == "ok"
-            return _Taken(call=call, index=index, recorded=None, unread=unread, ran=ran)
+            return _Taken(call=call, index=index, recorded=None, unread=lacking, ran=ran)
         approval = fields.get("approval")
         if approval is not None:
             self._asked[approval] = None
@@ -386,7 +386,7 @@ class _History:
             index=index,
             recorded="ask" if approval is not None else fields["verdict"],
             before=tuple(reason["id"] for reason in fields.get("reasons", ())),
-            unread=unread,
+            unread=lacking,
             ran=fields["verdict"] == "allow" or fields.get("mode", "enforce") != "enforce",
         )
 
@@ -400,7 +400,7 @@ class _History:
         return known or self._given.fill(RunRef(run_id=run_id, root=run_id))
 
 
-def _unread(value: Any) -> bool:
+def unread(value: Any) -> bool:
     """Whether some of a value is not what it was: redacted, or too large to be kept at all.
 
     Whoever wrote the value can have written the marker as well. Their call is then one that

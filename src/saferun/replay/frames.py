@@ -10,14 +10,17 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from saferun.ledger import Entry
+from saferun.store.near import near_misses
 
-Kind: TypeAlias = Literal["model", "user", "call", "control"]
+Kind: TypeAlias = Literal["model", "user", "call", "control", "changed"]
 
 
 class Frame(msgspec.Struct, kw_only=True):
     """One step: a model turn, a message of the user's, or a call with all that came of it.
 
-    Or the run was stopped, or resumed, between two of them: that is of the kind `control`.
+    Or the run was stopped, or resumed, between two of them: that is of the kind `control`. One of
+    the kind `changed` stands where the entry is that a frame began with, which is no longer what
+    was written: nothing is said of it.
 
     `seq` is the ledger entry that it begins with and `at` its time in microseconds since 1970,
     UTC. For a call, `decision` holds the decision's fields, `approvals` what became of a request
@@ -56,6 +59,26 @@ class RunStory(msgspec.Struct, kw_only=True):
     @property
     def deferred(self) -> int:
         return sum(_verdict(frame) == "defer" for frame in self.frames)
+
+    @property
+    def near(self) -> int:
+        """How many of its calls are near misses."""
+        denied: dict[str, str] = {}
+        found = 0
+        for frame in self.frames:
+            if frame.decision is None:
+                continue
+            tool = frame.decision["tool"]
+            found += bool(near_misses(frame.decision, denied.get(tool)))
+            if frame.decision["verdict"] == "deny":
+                denied[tool] = frame.decision.get("digest") or ""
+        return found
+
+    @property
+    def failed(self) -> int:
+        """How many calls ended in an error, ran out of time, or ended nobody knows how."""
+        ends = (frame.outcome.get("status") for frame in self.frames if frame.outcome is not None)
+        return sum(end in ("error", "timeout", "unknown") for end in ends)
 
     @property
     def stopped(self) -> bool:

@@ -4,6 +4,8 @@ A line is `{"run_id", "agent", "user", "prompt", "messages": [...], "labels": {.
 messages are those of OpenAI's chat format, whose assistants make `tool_calls` and whose `tool`
 messages bring the results. docs/reference/trace-files.md has all of it.
 
+A file of OTLP in JSON is one as well, which is seen by what is in it: see `otlp`.
+
 Nothing in such a file is trusted. It is read a line at a time, and a line, what a packed file
 unpacks to and the memory that unpacking takes all have a bound. What a call's arguments hold is
 taken down as the gate takes arguments down.
@@ -15,6 +17,7 @@ import lzma
 import zlib
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TypeAlias
 
@@ -22,9 +25,13 @@ import msgspec
 
 from saferun.errors import SafeRunError
 from saferun.plain import NotPlainError, take_down
+from saferun.replay import otlp
 
 MAX_LINE = 64 * 1024 * 1024
 """Bytes of one run."""
+
+MAX_SPANNED = 256 * 1024 * 1024
+"""Bytes of a file of spans, which are all held until their runs are known."""
 
 MAX_UNPACKED = 1024 * 1024 * 1024
 """Bytes that a packed file may unpack to; one that is not packed has the size that it has."""
@@ -80,6 +87,8 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
     content: Any
     model: str | None = None
     cost_usd: float | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
 
 
 Step: TypeAlias = TracedCall | Said
@@ -88,6 +97,7 @@ Step: TypeAlias = TracedCall | Said
 class TracedRun(msgspec.Struct, frozen=True, kw_only=True):
     """One run, its steps in order.
 
+    `parent` is the id of the run that it was a part of, which comes before it in the file.
     `malicious` has the ids of the calls that are labelled as an attacker's, and `attacked` says
     whether the run was attacked; each is None where there is no such label.
     """
@@ -102,6 +112,7 @@ class TracedRun(msgspec.Struct, frozen=True, kw_only=True):
     steps: tuple[Step, ...]
     malicious: frozenset[str] | None = None
     attacked: bool | None = None
+    parent: str | None = None
 
     @property
     def calls(self) -> Iterator[TracedCall]:
@@ -160,13 +171,110 @@ def traces(path: Path, progress: Callable[[int], None] | None = None) -> Iterato
     """
     try:
         with path.open("rb") as file:
-            for number, text in enumerate(_lines(path, _unpacked(path, file)), 1):
-                if progress is not None:
-                    progress(file.tell() if file.seekable() else 0)
-                if text and not text.isspace():
-                    yield _run(path, number, text)
+            lines = _numbered(path, file, progress)
+            first = next(lines, None)
+            if first is None:
+                return
+            whole = chain((first,), lines)
+            if otlp.looks_like_spans(first[1]):
+                yield from _spanned(path, whole)
+            else:
+                yield from (_run(path, number, text) for number, text in whole)
     except OSError as problem:
         raise TraceError(path, None, f"it cannot be read ({problem.strerror})") from None
+
+
+def _numbered(
+    path: Path, file: io.BufferedReader, progress: Callable[[int], None] | None
+) -> Iterator[tuple[int, bytes]]:
+    """The lines that are not empty, with their numbers."""
+    for number, text in enumerate(_lines(path, _unpacked(path, file)), 1):
+        if progress is not None:
+            progress(file.tell() if file.seekable() else 0)
+        if text and not text.isspace():
+            yield number, text
+
+
+def _spanned(path: Path, lines: Iterator[tuple[int, bytes]]) -> Iterator[TracedRun]:
+    """The runs of a file of OTLP: a document on each line, or one over all of them."""
+    spans: list[otlp.Span] = []
+    for number, text in _documents(path, lines):
+        try:
+            for span in otlp.spans_of(text, number):
+                if len(spans) >= otlp.MAX_SPANS:
+                    raise TraceError(
+                        path, number, f"a file may have {otlp.MAX_SPANS:,} spans, and this has more"
+                    )
+                spans.append(span)
+        except otlp.OtlpError as problem:
+            raise TraceError(path, number, str(problem)) from None
+    for run in otlp.runs(spans):
+        yield TracedRun(
+            line=run.line,
+            run_id=run.run_id,
+            agent=run.agent,
+            user={} if run.user is None else {"id": run.user},
+            tenant=run.tenant,
+            prompt=run.prompt,
+            context=run.context,
+            steps=tuple(_spanned_steps(run.steps)),
+            parent=run.parent,
+        )
+
+
+def _documents(path: Path, lines: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+    size = 0
+    begun: list[bytes] | None = None
+    first = 1
+    for number, text in lines:
+        size += len(text)
+        if size > MAX_SPANNED or (begun is not None and size > MAX_LINE):
+            most = MAX_SPANNED if begun is None else MAX_LINE
+            raise TraceError(path, number, f"spans may have {most:,} bytes, and these have more")
+        if begun is None and first == 1 and size == len(text) and not _is_json(text):
+            # Not whole yet: one document over several lines.
+            begun, first = [], number
+        if begun is None:
+            yield number, text
+        else:
+            begun.append(text)
+    if begun is not None:
+        yield first, b"\n".join(begun)
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        msgspec.json.decode(text, type=msgspec.Raw)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return False
+    return True
+
+
+def _spanned_steps(steps: list[otlp.Turn | otlp.Made]) -> Iterator[Step]:
+    index = 0
+    for step in steps:
+        if isinstance(step, otlp.Turn):
+            yield Said(
+                by="user" if step.by == "user" else "model",
+                content=step.content,
+                model=step.model,
+                cost_usd=step.cost_usd,
+                input_tokens=step.input_tokens,
+                output_tokens=step.output_tokens,
+            )
+            continue
+        args, problems = _taken_down(step.wanted.arguments)
+        yield TracedCall(
+            index=index,
+            call_id=step.wanted.id,
+            tool=step.wanted.tool,
+            args=args,
+            problems=problems,
+            written=step.wanted.arguments if problems else None,
+            result=step.result,
+            cost_usd=step.cost_usd,
+        )
+        index += 1
 
 
 def _lines(path: Path, chunks: Iterator[bytes]) -> Iterator[bytes]:

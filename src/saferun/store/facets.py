@@ -41,7 +41,7 @@ MAX_WORDS = 16_384
 _TURNS = ("stopped", "resumed")
 
 _SAID = (
-    *("prompt", "plan", "context", "user", "text", "output", "model"),
+    *("prompt", "plan", "context", "user", "text", "output", "model", "messages"),
     *("tool", "args", "given", "nudge", "result", "error", "reason", "reasons", "shadow"),
     *("agent", "tenant", "by", "value"),
 )

@@ -208,7 +208,7 @@ class Feed:
     def _looked(self, new: list[str]) -> list[Moved]:
         """What has moved since the last look, and how those stand that were not looked at yet."""
         if self._connection is None:
-            self._connection = sqlite.connect(self._path, "full", write=False)
+            self._connection = sqlite.connect(self._path, "full", write=False, forks_wait=False)
             self._version = -1
         connection = self._connection
         if self._upto < 0:

@@ -36,8 +36,10 @@ from saferun.store.facets import TURN, Facet, exact, facets, plain, words
 from saferun.store.locks import FileLock
 from saferun.store.postings import CHUNK
 from saferun.store.reading import Reader
+from saferun.store.synopsis import SCHEMA as SYNOPSIS
+from saferun.store.synopsis import Choice, Synopses, Synopsis, condition, made, run_of, selected
 
-VERSION = 3
+VERSION = 4
 """Of the file, in `PRAGMA user_version`. One of another version is made anew."""
 
 APPLICATION = 0x5352_4E49
@@ -55,6 +57,11 @@ _VERDICTS = 100_000
 
 BRIEF: tuple[Facet, ...] = ("kind", "agent", "user", "run", "tool", "verdict", "status")
 """What is said of an entry whose bytes are away."""
+
+HITS = 2_000
+"""Entries that are looked through for the runs that have some words."""
+
+_EVERY = Choice()
 
 LATE = ("late", "")
 """What settles a decision that could not be read, since it lay in an archive."""
@@ -86,10 +93,11 @@ _SCHEMA = f"""
 
     -- The times between which some entries were written, and that of each, in eight bytes: none
     -- of one that could not be read. `away` of them lie in an archive that was not at hand.
+    -- `leaves` has the first eight bytes of the leaf of each, as it was then.
     CREATE TABLE span (
         first INTEGER PRIMARY KEY, size INTEGER NOT NULL,
         earliest INTEGER NOT NULL, latest INTEGER NOT NULL, times BLOB NOT NULL,
-        away INTEGER NOT NULL
+        away INTEGER NOT NULL, leaves BLOB NOT NULL
     );
     CREATE INDEX lacking ON span (first) WHERE away > 0;
 
@@ -97,7 +105,7 @@ _SCHEMA = f"""
     CREATE VIRTUAL TABLE said USING fts5(
         text, content = '', columnsize = 0, tokenize = 'unicode61 remove_diacritics 2'
     );
-
+{SYNOPSIS}
     PRAGMA application_id = {APPLICATION};
     PRAGMA user_version = {VERSION};
     COMMIT;
@@ -160,6 +168,7 @@ class Index:
         self._connection: sqlite3.Connection | None = None
         self._state = _State()
         self._held: dict[tuple[Facet, int], list[tuple[str, bytes]]] = {}
+        self._leaves: tuple[int, int, bytes] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -222,6 +231,7 @@ class Index:
                 lock.close()
 
     def _build(self, progress: Callable[[int], None]) -> None:
+        self._leaves = None
         connection = self._opened()
         self._state = _stated(connection)
         head = self.reader.head()
@@ -311,14 +321,83 @@ class Index:
         ]
         return self._found(query, terms, phrases, newest=newest, first=first)
 
-    def frames(self, run_id: str) -> list[int]:
-        """The numbers of a run's entries.
+    def frames(self, run_id: str, first: int = 0) -> list[int]:
+        """The numbers of a run's entries from `first` on.
 
         Under `""`, which is no run's id, are those at which something else than a run was
         stopped or resumed.
         """
         term = ("run", exact(run_id)) if run_id else TURN
-        return list(self._named([[term]], (0, self.size), "", newest=False))
+        return list(self._named([[term]], (first, self.size), "", newest=False))
+
+    def saying(self, run_id: str, text: str) -> list[int]:
+        """The numbers of a run's entries that have some words, as `find` takes them.
+
+        Raises StoreError where those are too many, or none.
+        """
+        terms = [[("run", exact(run_id))]]
+        return list(self._named(terms, (0, self.size), _expression(text), newest=False))
+
+    def synopsis(self, run_id: str) -> Synopsis | None:
+        """What a run came to, None where no entry of it is known."""
+        found = made(self._all(selected("run = ?"), exact(run_id)))
+        return found[0] if found else None
+
+    def children(self, run_id: str, most: int = 1_000) -> list[Synopsis]:
+        """The runs that began right within a run, the first first."""
+        return made(self._all(selected("parent = ? ORDER BY first LIMIT ?"), exact(run_id), most))
+
+    def runs(
+        self, choice: Choice = _EVERY, *, before: int = 1 << 62, limit: int = 20
+    ) -> list[Synopsis]:
+        """The newest runs of a choice that began before entry `before`, the newest first.
+
+        Words are looked for in `HITS` entries at most, the newest that have them: a word that is
+        everywhere finds the newest runs, and not the only one of long ago that fits the rest too.
+        Raises StoreError where there are too many words.
+        """
+        where, values = condition(choice)
+        if not choice.text:
+            order = f"{where} AND first < ? ORDER BY first DESC LIMIT ?"
+            return made(self._all(selected(order), *values, before, limit))
+        found: dict[str, Synopsis] = {}
+        seen: set[str] = set()
+        for hit in islice(self.find(Query(text=choice.text)), HITS):
+            run = None if hit.entry is None else hit.entry.fields.get("run")
+            if not isinstance(run, str) or run in seen:
+                continue
+            seen.add(run)
+            some = self._all(selected(f"run = ? AND {where} AND first < ?"), run, *values, before)
+            found |= {each.run: each for each in made(some)}
+        return sorted(found.values(), key=lambda each: -each.first)[:limit]
+
+    def moved(self, after: int, choice: Choice = _EVERY, limit: int = 1_000) -> list[Synopsis]:
+        """The runs of a choice that have an entry after number `after`, the one moved last last."""
+        where, values = condition(choice)
+        found = selected(f"last > ? AND {where} ORDER BY last LIMIT ?")
+        return made(self._all(found, after, *values, limit))
+
+    def leaf(self, seq: int) -> bytes | None:
+        """The first eight bytes of the leaf that an entry had when it was taken up.
+
+        Whoever changes an entry and its leaf with it leaves everything beside it as it was; this
+        is what tells which entry it was. It rests on the index, and so it proves nothing.
+        """
+        if not 0 <= seq < self.size:
+            return None
+        if self._leaves is None or not self._leaves[0] <= seq < self._leaves[1]:
+            rows = self._all(
+                "SELECT first, size, leaves FROM span WHERE first <= ? ORDER BY first DESC LIMIT 1",
+                seq,
+            )
+            shaped = [row for row in rows if [type(each) for each in row] == [int, int, bytes]]
+            if not shaped:
+                return None
+            [(first, size, leaves)] = shaped
+            self._leaves = (first, first + size, leaves)
+        first, end, leaves = self._leaves
+        found = leaves[8 * (seq - first) : 8 * (seq - first) + 8]
+        return found if seq < end and len(found) == 8 and any(found) else None
 
     def values(self, facet: Facet, most: int = 1_000) -> list[str]:
         """The values of a facet that there are, `most` of them."""
@@ -538,6 +617,7 @@ class _Builder:
         self._state = state
         self._frontier = Frontier.decode(state.frontier)
         self._archived = reader.archived()
+        self._synopses = Synopses(connection)
         self._verdicts: dict[int, str | None] = {}
         self._terms: dict[tuple[str, str], int] = {}
 
@@ -545,11 +625,10 @@ class _Builder:
         """Take up what comes next."""
         for _, _, leaf in rows:
             self._frontier.append(leaf if _is_leaf(leaf) else leaf_hash(b""))
-        first, size = rows[0][0], rows[-1][0] + 1 - rows[0][0]
         with sqlite.transaction(self._connection):
             times = self._take_up(rows)
             away = self._away(rows, times)
-            self._span(first, size, [times.get(seq, 0) for seq, _, _ in rows], away)
+            self._span(rows, [times.get(seq, 0) for seq, _, _ in rows], away)
             self._write(self._stated(rows, len(rows) - len(times), away))
         return self._state
 
@@ -577,7 +656,7 @@ class _Builder:
                 return
             left = self._away(unknown, times)
             all_times = [times.get(seq) or known.get(seq, 0) for seq, _, _ in rows]
-            self._span(first, size, all_times, left)
+            self._span(rows, all_times, left)
             self._settle_late()
             state = self._state
             self._write(
@@ -592,7 +671,13 @@ class _Builder:
         for seq, body, leaf in rows:
             entry = _intact(seq, body, leaf)
             if entry is None:
+                # Of a changed entry nothing is believed. But the run that it names is where whoever
+                # reads that run has to be told that something was changed.
+                claimed = _claimed(body)
+                if claimed is not None:
+                    terms.setdefault(("run", exact(claimed)), []).append(seq)
                 continue
+            self._synopses.take(entry)
             times[seq] = entry.time
             said = self._verdict(entry)
             late = {LATE} if said is None and "of" in entry.fields else set()
@@ -601,6 +686,7 @@ class _Builder:
             texts.append((seq, words(entry)))
         for term, seqs in terms.items():
             self._post(term, seqs)
+        self._synopses.write()
         self._connection.executemany("INSERT INTO said (rowid, text) VALUES (?, ?)", texts)
         return times
 
@@ -610,14 +696,18 @@ class _Builder:
             body == b"" and seq < self._archived and seq not in times for seq, body, _ in rows
         )
 
-    def _span(self, first: int, size: int, times: Sequence[int], away: int) -> None:
+    def _span(
+        self, rows: Sequence[tuple[int, object, object]], times: Sequence[int], away: int
+    ) -> None:
+        first, size = rows[0][0], rows[-1][0] + 1 - rows[0][0]
         known = [time for time in times if time]
         # Nothing is looked for where nothing is known.
         earliest, latest = min(known, default=1 << 62), max(known, default=-1)
         each = b"".join(map(_eight, times))
+        leaves = b"".join(leaf[:8] if _is_leaf(leaf) else bytes(8) for _, _, leaf in rows)
         self._connection.execute(
-            "REPLACE INTO span VALUES (?, ?, ?, ?, ?, ?)",
-            (first, size, earliest, latest, each, away),
+            "REPLACE INTO span VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (first, size, earliest, latest, each, away, leaves),
         )
 
     def _settle_late(self) -> None:
@@ -723,6 +813,14 @@ def _intact(seq: int, body: object, leaf: object) -> Entry | None:
     except EntryError:
         return None
     return entry if entry.seq == seq else None
+
+
+def _claimed(body: object) -> str | None:
+    """The run that a changed entry says it is of."""
+    try:
+        return run_of(read(body)) if isinstance(body, bytes) else None
+    except EntryError:
+        return None
 
 
 def _damage(problem: Exception) -> bool:

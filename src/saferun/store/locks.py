@@ -12,6 +12,7 @@ import contextlib
 import os
 import secrets
 import sys
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,6 +59,14 @@ class FileLock:
             os.close(self._fd)
 
 
+MOST_LIVES = 100
+"""Lives on one store that this process remembers to have been its own."""
+
+_lived: dict[Path, deque[str]] = {}
+# What the parent has written is not the child's.
+os.register_at_fork(after_in_child=_lived.clear)
+
+
 class Boot:
     """One life of one process on one store, alive for as long as its lock file is locked.
 
@@ -68,6 +77,7 @@ class Boot:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
         self.id = secrets.token_hex(8)
+        _lived.setdefault(folder.resolve(), deque(maxlen=MOST_LIVES)).append(self.id)
         self._path = folder / self.id
         while True:
             self._lock = FileLock(self._path)
@@ -87,6 +97,11 @@ class Boot:
     def abandon(self) -> None:
         """In a forked child: close the inherited descriptor, leave the parent's life alone."""
         self._lock.close()
+
+
+def lived_here(folder: Path) -> frozenset[str]:
+    """The ids of the lives that this process has had on a store, by the folder of its boots."""
+    return frozenset(_lived.get(folder.resolve(), ()))
 
 
 def bury_the_rest(folder: Path) -> None:

@@ -64,7 +64,7 @@ class Pruning:
 
     def _pages(self) -> Iterator[list[tuple[int, bytes]]]:
         """What is spent among the next rows, page by page."""
-        connection = sqlite.connect(self._path, "process", write=False)
+        connection = sqlite.connect(self._path, "process", write=False, forks_wait=False)
         try:
             # By the ledger's time and not the host's: no decision is ever made before that, so
             # what is over then is over for good, whatever the host's clock does.

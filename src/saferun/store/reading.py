@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 
 _PAGE = 2_000
 
+_SEVERAL = 500
+"""Entries that are asked for at once by their numbers."""
+
 
 @contextlib.contextmanager
 def undamaged(path: Path) -> Iterator[None]:
@@ -222,6 +225,25 @@ class Reader:
         for seq in seqs:
             row = self.row(seq)
             yield row[0] if row is not None and _intact(seq, *row) else b""
+
+    def several(self, seqs: Sequence[int]) -> Iterator[tuple[int, bytes, bytes]]:
+        """Numbers, bodies and leaves of many entries, in the order of `seqs`.
+
+        Much quicker than one by one. A body that does not give its leaf is empty, as one that is
+        archived or gone. Nothing but that is looked at: what it says is still to be read.
+        """
+        for at in range(0, len(seqs), _SEVERAL):
+            some = seqs[at : at + _SEVERAL]
+            places = ", ".join("?" * len(some))
+            found = self.every(
+                f"SELECT seq, {BODY}, {LEAF} FROM entry WHERE seq IN ({places})",  # noqa: S608
+                *some,
+            )
+            rows = {row[0]: row for row in map(self._completed, found)}
+            for seq in some:
+                _, body, leaf = rows.get(seq, (seq, None, b""))
+                fits = isinstance(body, bytes) and leaf_hash(body) == leaf
+                yield seq, body if fits else b"", leaf
 
     def tree(self, *, kept: bool = True) -> Tree:
         """The roots of perfect subtrees, from those that are kept or from the leaves alone."""

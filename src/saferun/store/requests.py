@@ -58,6 +58,9 @@ class _Row(NamedTuple):
     joined: int
 
 
+_GLASS = "WHERE lead IS NULL AND id IN (SELECT approval FROM vote WHERE glass AND at > ?)"
+
+
 class Requests:
     """The requests of a store. Use as a context manager; raises StoreError where it cannot."""
 
@@ -98,12 +101,23 @@ class Requests:
             ).fetchall()
         return [str(each) for (each,) in rows]
 
-    def open(self) -> list[Request]:
-        """Those that people have before them, the oldest first."""
+    def waiting(self, now: int) -> int:
+        """How many people have before them, more than one look gives too."""
+        with sqlite.explained(self._path):
+            [count] = self._connection.execute(
+                "SELECT count(*) FROM approval"
+                " WHERE state = 'pending' AND lead IS NULL AND deadline >= ?",
+                (now,),
+            ).fetchone()
+        return int(count)
+
+    def open(self, now: int) -> list[Request]:
+        """Those that people have before them and may still answer, what ends first on top."""
         return list(
             self._read(
-                f"{_COLUMNS} WHERE state = 'pending' AND lead IS NULL ORDER BY deadline LIMIT ?",
-                MOST,
+                f"{_COLUMNS} WHERE state = 'pending' AND lead IS NULL AND deadline >= ?"
+                " ORDER BY deadline LIMIT ?",
+                *(now, MOST),
             )
         )
 
@@ -158,13 +172,34 @@ class Requests:
             ).fetchall()
         return msgspec.convert(rows, list[tuple[str, str, str]])
 
-    def brought(self, channel: str) -> dict[str, int]:
-        """How far a channel has brought the requests that it has: the entry shown last, by id."""
+    def glass(self, since: int, limit: int) -> list[Request]:
+        """Those for which somebody has broken the glass since then, the last one first.
+
+        `since` is in microseconds since 1970, UTC.
+        """
+        return list(self._read(f"{_COLUMNS} {_GLASS} ORDER BY moved DESC LIMIT ?", since, limit))
+
+    def unheard(self, channel: str, since: int) -> list[str]:
+        """The ids of those of them of which a channel has not told yet."""
+        with sqlite.explained(self._path):
+            rows = self._connection.execute(
+                f"SELECT id FROM approval {_GLASS} AND id IN (SELECT approval FROM delivery d"  # noqa: S608
+                " WHERE d.channel = ? AND d.shown < approval.moved) LIMIT ?",
+                (since, channel, MOST),
+            ).fetchall()
+        return [str(each) for (each,) in rows]
+
+    def brought(self, channel: str, since: int = 0) -> dict[str, int]:
+        """The requests that have moved since a channel has shown them: the entry shown, by id.
+
+        Without those whose deadline was before `since`.
+        """
         with sqlite.explained(self._path):
             rows = self._connection.execute(
                 "SELECT d.approval, d.shown FROM delivery d JOIN approval a ON a.id = d.approval"
-                " WHERE d.channel = ? AND d.shown < a.moved AND d.shown >= 0 LIMIT ?",
-                (channel, MOST),
+                " WHERE d.channel = ? AND d.shown < a.moved AND d.shown >= 0 AND a.deadline >= ?"
+                " ORDER BY a.moved DESC LIMIT ?",
+                (channel, since, MOST),
             ).fetchall()
         return dict(msgspec.convert(rows, list[tuple[str, int]]))
 
@@ -175,6 +210,16 @@ class Requests:
     def tickets(self, request: str, channel: str) -> list[Ticket]:
         """Those that went out with a request by a channel, the oldest first."""
         return list(self._tickets("approval = ? AND channel = ? ORDER BY id", request, channel))
+
+    def written(self, by: str, channel: str) -> set[tuple[str, int]]:
+        """The requests and their revisions that somebody has been written to about."""
+        with sqlite.explained(self._path):
+            rows = self._connection.execute(
+                "SELECT approval, revision FROM ticket"
+                " WHERE by = ? AND channel = ? AND message IS NOT NULL",
+                (by, channel),
+            ).fetchall()
+        return {(str(request), int(revision)) for request, revision in rows}
 
     def _tickets(self, which: str, *values: object) -> Iterator[Ticket]:
         statement = f"SELECT {COLUMNS} FROM ticket WHERE {which}"  # noqa: S608

@@ -572,7 +572,7 @@ class Checkpoints:
     def _sizes(self) -> tuple[int, int]:
         """How many entries there are, and how many the newest checkpoint vouches for."""
         with self._within(), sqlite.explained(self._path):
-            connection = sqlite.connect(self._path, "full", write=False)
+            connection = sqlite.connect(self._path, "full", write=False, forks_wait=False)
             try:
                 size, newest, self._name = connection.execute(
                     "SELECT size, coalesce((SELECT max(size) FROM checkpoint), 0),"

@@ -4,15 +4,16 @@ import contextlib
 import os
 import sqlite3
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TypeAlias
 
 from saferun.config import Durability
 from saferun.errors import StoreError
+from saferun.store.forks import Reading
 
-VERSION = 5
+VERSION = 6
 """Of the schema, in `PRAGMA user_version`. Migrations below lead up to it one by one."""
 
 APPLICATION = 0x5352_4E31
@@ -245,6 +246,13 @@ _MIGRATIONS: dict[int, str] = {
     CREATE INDEX ticket_approval ON ticket (approval, channel);
     CREATE INDEX ticket_until ON ticket (until);
     """,
+    6: """
+    -- Who waits for the answer to a request about one call, and in which process: the last of them
+    -- withdraws it. One who has left waits in none, and for as long as it stands.
+    CREATE TABLE waiting (
+        approval TEXT NOT NULL, caller TEXT NOT NULL, boot TEXT, PRIMARY KEY (approval, caller)
+    ) WITHOUT ROWID;
+    """,
 }
 
 _REMOTE = frozenset(
@@ -268,8 +276,13 @@ class ChangedError(StoreError):
         return f"{self.path} was changed: {self.what}; run saferun ledger verify."
 
 
-def connect(path: Path, durability: Durability, *, write: bool = True) -> sqlite3.Connection:
+def connect(
+    path: Path, durability: Durability, *, write: bool = True, forks_wait: bool = True
+) -> sqlite3.Connection:
     """A connection set up for this store. `write=False` may look but not touch.
+
+    Forks wait for what only looks, unless with `forks_wait=False` its owner has seen to that.
+    Who writes has locks, which forks take before; to be waited for as well would be a deadlock.
 
     Raises StoreError with one sentence on what is wrong and what to do.
     """
@@ -283,7 +296,11 @@ def connect(path: Path, durability: Durability, *, write: bool = True) -> sqlite
             with contextlib.suppress(FileExistsError):
                 os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         connection = sqlite3.connect(
-            path, timeout=BUSY / 1000, isolation_level=None, check_same_thread=False
+            path,
+            timeout=BUSY / 1000,
+            isolation_level=None,
+            check_same_thread=False,
+            factory=Reading if forks_wait and not write else sqlite3.Connection,
         )
         try:
             _set_up(connection, path, durability, write=write)
@@ -497,3 +514,10 @@ def check_location(path: Path, mounts: str | None = None) -> None:
             f"{path} lies on a network file system ({kind} at {best}), where file locks do not "
             "hold; put the store on a local disk."
         )
+
+
+def overdue(connection: sqlite3.Connection, now: Callable[[], int]) -> bool:
+    """Whether a request to people is pending though its time is over; most stores have none."""
+    found = connection.execute("SELECT min(deadline) FROM approval WHERE state = 'pending'")
+    (first,) = found.fetchone()
+    return first is not None and int(first) < now()

@@ -21,7 +21,7 @@ from saferun.call import canonical
 from saferun.config import Durability, SigningTable, sqlite_path
 from saferun.errors import StoreError
 from saferun.ledger import FORMAT, Frontier, LedgerEntry, Signs, encode, leaf_hash, seal, stamp
-from saferun.store import sqlite
+from saferun.store import forks, sqlite
 from saferun.store.clock import Clock
 from saferun.store.custody import PATIENCE, Custody
 from saferun.store.envelope import Envelope, left
@@ -43,7 +43,7 @@ from saferun.store.signing import (
 )
 from saferun.store.trails import Trails
 from saferun.store.vault import Vault
-from saferun.store.work import Claim, Delivery, Recover
+from saferun.store.work import Claim, Delivery, Lapse, Recover
 from saferun.store.writer import Work, Writer
 
 if TYPE_CHECKING:
@@ -107,6 +107,8 @@ class Store:
         self._numbers: dict[bytes, int] = {}
         _open_stores.add(self)
         self.recovered = 0 if behind else self._recovered()
+        if self._overdue and not behind:
+            self.lapse()
         if self._unfinished and not behind:
             from saferun.store import erasing
 
@@ -216,6 +218,20 @@ class Store:
         self._sweep()
         return self.commit(Recover(self.boot, self._boots))
 
+    def lapse(self) -> None:
+        """Have requests be expired whose time is over, where nobody has seen to it.
+
+        Opening a store does it too.
+        """
+        while True:
+            with self._looking() as connection:
+                if not sqlite.overdue(connection, self.now):
+                    return
+            for request in self.commit(Lapse()):
+                self.envelope(request).destroy()
+            if self._feed is not None:
+                self._feed.poke()
+
     def _sweep(self) -> None:
         """Destroy the keys of requests that have ended, where whoever ended them could not."""
         kept = left(folder_of(self.path))
@@ -310,6 +326,7 @@ class Store:
                     self._left = connection.execute(left).fetchone() is not None
                     due = "SELECT 1 FROM meta WHERE name = 'erasing'"
                     self._unfinished = connection.execute(due).fetchone() is not None
+                    self._overdue = sqlite.overdue(connection, lambda: self._clock.now(0))
                     keys = _founded(connection, self.path, ledger, self.custody, self._clock.now(0))
                     known = ledger_of(connection)
                     self.custody.take_over(known.origin, known.vkey)
@@ -392,7 +409,16 @@ def _founded(
 _open_stores: "weakref.WeakSet[Store]" = weakref.WeakSet()
 
 
+def flush_here(path: Path) -> None:
+    """Commit what rides in this process's stores of that file, for whoever reads it back."""
+    path = path.resolve()
+    for store in list(_open_stores):
+        if store.path.resolve() == path and not store.closed:
+            store.flush()
+
+
 def _before_fork() -> None:
+    forks.before()
     for store in list(_open_stores):
         store._writer.before_fork()  # noqa: SLF001 - the hooks are the store's own
         if store._feed is not None:  # noqa: SLF001
@@ -400,6 +426,7 @@ def _before_fork() -> None:
 
 
 def _after_in_parent() -> None:
+    forks.after_in_parent()
     for store in list(_open_stores):
         store._writer.after_fork_in_parent()  # noqa: SLF001
         if store._feed is not None:  # noqa: SLF001
@@ -407,6 +434,7 @@ def _after_in_parent() -> None:
 
 
 def _after_in_child() -> None:
+    forks.after_in_child()
     for store in list(_open_stores):
         store._writer.after_fork_in_child()  # noqa: SLF001
         store._turns = None  # noqa: SLF001

@@ -12,13 +12,24 @@ from hashlib import sha256
 import msgspec
 
 from saferun.errors import StoreError
-from saferun.ledger import PolicyEntry, encode
+from saferun.ledger import ApprovalEntry, PolicyEntry, encode
 from saferun.policy.assignment import Assignment
 from saferun.store.reading import Reader
 from saferun.store.transaction import Transaction
 
 PIN = 86_400_000_000
 """Microseconds that a run keeps the version that it began with."""
+
+
+INVITED = 86_400_000_000
+"""Microseconds that an invitation is good for."""
+
+_INVITED = "invited "
+"""Before a person's name: what the digests of their invitations stand under."""
+
+
+class NotInvitedError(StoreError):
+    """Somebody would enrol, and no admin has let them, in one sentence."""
 
 
 class WrongSecretError(StoreError):
@@ -129,17 +140,142 @@ class Assign(msgspec.Struct, frozen=True, kw_only=True):
 class Enrol(msgspec.Struct, frozen=True):
     """Have a person be known by a secret, of which only a keyed digest is kept.
 
-    Raises StoreError where the person is known by another one already.
+    As soon as one of the `admins` is known by one, it takes an `invitation`, the digest of a code
+    for that person, and uses it up. `entry` says in the ledger that somebody has enrolled. Raises
+    StoreError where the person is known by another secret already, and NotInvitedError.
     """
 
     person: str
     credential: bytes
+    admins: frozenset[str] = frozenset()
+    invitation: bytes | None = None
+    entry: ApprovalEntry | None = None
 
     def apply(self, tx: Transaction) -> None:
-        if tx.read("SELECT 1 FROM person WHERE name = ?", self.person) is not None:
+        kept = _kept(tx.read(_CREDENTIAL, self.person))
+        if kept[:_DIGEST].strip(b"\0"):
             vouch(tx, self.person, self.credential)
             return
-        tx.write("INSERT INTO person VALUES (?, ?)", self.person, self.credential)
+        if not self._invited(tx) and _has_admin(tx, self.admins):
+            raise NotInvitedError(
+                f"{self.person} is not invited: an admin makes a code with saferun login"
+                f" {self.person} --invite, and it is good once, for a day."
+            )
+        if _own(self.credential) in _withdrawn(kept):
+            raise StoreError(
+                f"That secret of {self.person} was withdrawn; remove the file that it is in, and "
+                f"run saferun login {self.person} --new again."
+            )
+        known = _own(self.credential) + kept[_DIGEST:]
+        tx.write("INSERT OR REPLACE INTO person VALUES (?, ?)", self.person, known)
+        if self.entry is not None:
+            tx.append(encode(self.entry))
+
+    def _invited(self, tx: Transaction) -> bool:
+        """Whether the code is one that was made for them; it is used up by that."""
+        if self.invitation is None:
+            return False
+        at = (f"{_INVITED}{self.person}", self.invitation.hex())
+        row = tx.read("SELECT until FROM callback WHERE channel = ? AND id = ?", *at)
+        tx.write("DELETE FROM callback WHERE channel = ? AND id = ?", *at)
+        return row is not None and msgspec.convert(row[0], int) > tx.now
+
+
+class Invite(msgspec.Struct, frozen=True, kw_only=True):
+    """Let a person enrol, once, by a code of which only a keyed digest is kept.
+
+    The last one for a person is the only one. Raises StoreError where the secret is not that of
+    an admin's, or the person has enrolled already.
+    """
+
+    person: str
+    invitation: bytes
+    by: str
+    credential: bytes
+    admins: frozenset[str]
+    entry: ApprovalEntry
+
+    def apply(self, tx: Transaction) -> None:
+        vouch(tx, self.by, self.credential)
+        if self.by not in self.admins:
+            raise StoreError(
+                f"{self.by} is no admin, and an admin invites; [people.{self.by}] says so by"
+                ' role = "admin".'
+            )
+        if _is_known(tx, self.person):
+            raise StoreError(f"{self.person} has a secret already, and needs no invitation.")
+        channel = f"{_INVITED}{self.person}"
+        tx.write("DELETE FROM callback WHERE channel = ?", channel)
+        tx.write(
+            "INSERT INTO callback VALUES (?, ?, ?)",
+            *(channel, self.invitation.hex(), tx.now + INVITED),
+        )
+        tx.append(encode(self.entry))
+
+
+def _has_admin(tx: Transaction, admins: frozenset[str]) -> bool:
+    return any(_is_known(tx, name) for name in admins)
+
+
+def _is_known(tx: Transaction, person: str) -> bool:
+    """Whether the store knows somebody by a secret that was not withdrawn."""
+    return bool(_kept(tx.read(_CREDENTIAL, person))[:_DIGEST].strip(b"\0"))
+
+
+class Withdraw(msgspec.Struct, frozen=True):
+    """Have a person be known by no secret any more, and never again by the one that they had.
+
+    `by` is who does it, by a secret of their own. Returns whether there was one to withdraw.
+    Raises WrongSecretError where `credential` is not that of `by`.
+    """
+
+    person: str
+    by: str
+    credential: bytes
+
+    def apply(self, tx: Transaction) -> bool:
+        vouch(tx, self.by, self.credential)
+        kept = _kept(tx.read(_CREDENTIAL, self.person))
+        if not kept[:_DIGEST].strip(b"\0"):
+            return False
+        gone = bytes(_DIGEST) + kept[: _DIGEST * _WITHDRAWN]
+        tx.write("INSERT OR REPLACE INTO person VALUES (?, ?)", self.person, gone)
+        entry = ApprovalEntry(
+            id="", event="withdrawn", by=self.by, why=f"the secret of {self.person}"
+        )
+        tx.append(encode(entry))
+        return True
+
+
+_CREDENTIAL = "SELECT credential FROM person WHERE name = ?"
+
+_DIGEST = 16
+"""Bytes of the digest that somebody is known by, which is all zeros where they are by none.
+
+It stands first, and behind it those that were withdrawn, the newest first.
+"""
+
+_WITHDRAWN = 1_000
+"""Secrets of one person that are remembered as withdrawn."""
+
+
+def _kept(row: tuple[object, ...] | None) -> bytes:
+    return b"" if row is None else msgspec.convert(row[0], bytes)
+
+
+def _withdrawn(kept: bytes) -> list[bytes]:
+    return [kept[start : start + _DIGEST] for start in range(_DIGEST, len(kept), _DIGEST)]
+
+
+def _is_known_by(kept: bytes, credential: bytes) -> bool:
+    """Whether it is the secret that somebody is known by, in constant time."""
+    own = _own(credential)
+    return hmac.compare_digest(kept[:_DIGEST].ljust(_DIGEST, b"\0"), own) and bool(own.strip(b"\0"))
+
+
+def _own(credential: bytes) -> bytes:
+    """A credential in the bytes that it is kept in. A store's own digests are that already."""
+    return credential if len(credential) == _DIGEST else sha256(credential).digest()[:_DIGEST]
 
 
 class Vouch(msgspec.Struct, frozen=True):
@@ -157,10 +293,8 @@ def vouch(tx: Transaction, person: str, credential: bytes) -> None:
 
     Raises WrongSecretError where it is another.
     """
-    row = tx.read("SELECT credential FROM person WHERE name = ?", person)
-    kept = b"" if row is None else msgspec.convert(row[0], bytes)
     # Compared in either case: how long it takes does not tell who is known here.
-    if not hmac.compare_digest(kept, credential) or row is None:
+    if not _is_known_by(_kept(tx.read(_CREDENTIAL, person)), credential):
         raise WrongSecretError(
             f"That secret is not {person}'s in this store; run saferun login {person}."
         )
@@ -223,4 +357,9 @@ def pinned_runs(reader: Reader, now: int) -> list[str]:
 
 def is_enrolled(reader: Reader, person: str) -> bool:
     """Whether a person is known by a secret."""
-    return reader.one("SELECT 1 FROM person WHERE name = ?", person) is not None
+    return bool(_kept(reader.one(_CREDENTIAL, person))[:_DIGEST].strip(b"\0"))
+
+
+def is_vouched(reader: Reader, person: str, credential: bytes) -> bool:
+    """Whether a person is known by that secret still."""
+    return _is_known_by(_kept(reader.one(_CREDENTIAL, person)), credential)

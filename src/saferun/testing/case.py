@@ -46,7 +46,9 @@ class Expectation(msgspec.Struct, frozen=True, kw_only=True):
 
     `rules` are the ids of all that spoke, in any order; `args` are some of the final arguments;
     `message` is a part of what one of the reasons says; `missing` names what conditions asked
-    of the run and were not told.
+    of the run and were not told. `ask` are the people and groups who are asked at first, none of
+    them where anybody may answer; `approvals` is the most that one rule takes, `expires` how long
+    the question stands, in microseconds, and `edits` are the arguments that may be changed.
     """
 
     verdict: Expected | None = None
@@ -56,6 +58,16 @@ class Expectation(msgspec.Struct, frozen=True, kw_only=True):
     control: str | None = None
     message: str | None = None
     missing: tuple[str, ...] | None = None
+    ask: tuple[str, ...] | None = None
+    approvals: int | None = None
+    expires: int | None = None
+    edits: tuple[str, ...] | None = None
+
+    @property
+    def asks(self) -> bool:
+        """Whether it says anything of the people who are asked."""
+        said = (self.ask, self.approvals, self.expires, self.edits)
+        return any(each is not None for each in said)
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ from typing import Any
 
 from saferun.call import Outcome
 from saferun.policy.form import parse_duration
+from saferun.policy.parse.demand import MAX_APPROVALS
 from saferun.policy.part import Part
 from saferun.policy.source import MAX_BYTES, Source, TooManyFaultsError, read
 from saferun.policy.wording import found
@@ -38,7 +39,8 @@ _STEP = (
     *("tool", "args", "times", "after", "approve", "cost_usd", "expect"),
     *("result", "error"),
 )
-_EXPECT = ("verdict", "rules", "groups", "args", "control", "message", "missing")
+_ASKED = ("ask", "approvals", "expires", "edits")
+_EXPECT = ("verdict", "rules", "groups", "args", "control", "message", "missing", *_ASKED)
 
 
 def load(path: Path) -> Suite:
@@ -194,6 +196,11 @@ class _Reading:
         expect = Part(self._source, (*part.path, "expect"), said, _EXPECT)
         if said == {}:
             expect.fault((), "value", "an expectation says at least a `verdict`")
+        verdict = said.get("verdict", "ask")
+        for key in _ASKED if verdict in VERDICTS and verdict != "ask" else ():
+            if key in expect:
+                what = f"nobody is asked where the verdict is {verdict!r}, so `{key}` says nothing"
+                expect.fault((key,), "value", what)
         return Expectation(
             verdict=expect.choice("verdict", VERDICTS, "allow") if "verdict" in expect else None,
             rules=_names(expect, "rules"),
@@ -202,6 +209,10 @@ class _Reading:
             control=expect.sentence("control"),
             message=expect.sentence("message"),
             missing=_names(expect, "missing"),
+            ask=_ask(expect),
+            approvals=_approvals(expect),
+            expires=expect.duration("expires"),
+            edits=_names(expect, "edits"),
         )
 
 
@@ -235,6 +246,28 @@ def _after(part: Part) -> int:
     except ValueError as problem:
         part.fault(("after",), "value", str(problem))
         return 0
+
+
+def _ask(part: Part) -> tuple[str, ...] | None:
+    """Who is asked, nobody in particular where it is `true`."""
+    if "ask" not in part or part["ask"] is True:
+        return () if "ask" in part else None
+    if isinstance(part["ask"], list) and part["ask"]:
+        return _names(part, "ask")
+    what = "expected a list of groups or people, or `true` for anyone"
+    part.fault(("ask",), "type", f"{what}; {found(part['ask'])}")
+    return None
+
+
+def _approvals(part: Part) -> int | None:
+    if "approvals" not in part:
+        return None
+    said = part["approvals"]
+    if type(said) is int and 1 <= said <= MAX_APPROVALS:
+        return said
+    what = f"expected how many different people have to approve, 1 to {MAX_APPROVALS}"
+    part.fault(("approvals",), "value", f"{what}; {found(said)}")
+    return None
 
 
 def _names(part: Part, key: str) -> tuple[str, ...] | None:

@@ -5,7 +5,9 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from saferun.approval import ANYBODY
 from saferun.call import Call, Facts, canonical
+from saferun.control.limit import duration
 from saferun.policy import Explanation, Policy, explain
 from saferun.policy.wording import listed
 from saferun.rehearsal import Rehearsal, Rehearsed
@@ -79,6 +81,8 @@ def compare(expect: Expectation, told: Rehearsed) -> Iterator[Difference]:
         yield Difference("rules", _names(expect.rules), _names(told.rules))
     if expect.groups is not None and set(expect.groups) != set(told.ruling.groups):
         yield Difference("groups", _names(expect.groups), _names(told.ruling.groups))
+    if expect.asks:
+        yield from _asked(expect, told)
     for name, value in (expect.args or {}).items():
         if name not in told.args:
             yield Difference(f"args.{name}", _shown(value), "no such argument")
@@ -94,6 +98,32 @@ def compare(expect: Expectation, told: Rehearsed) -> Iterator[Difference]:
             yield Difference("message", f"… {expect.message} …", "; ".join(said) or "none")
     if expect.missing is not None and set(expect.missing) != set(told.missing):
         yield Difference("missing", _names(expect.missing), _names(told.missing))
+
+
+def _asked(expect: Expectation, told: Rehearsed) -> Iterator[Difference]:
+    """What is demanded of people: of several rules that ask, all of it."""
+    if told.verdict != "ask":
+        for about in ("ask", "approvals", "expires", "edits"):
+            if getattr(expect, about) is not None:
+                yield Difference(about, "a question to people", "nobody is asked")
+        return
+    # A control asks anybody, and says nothing else.
+    demands = told.ruling.demands or (ANYBODY,)
+    groups = {name for demand in demands for name in demand.of}
+    if expect.ask is not None and set(expect.ask) != groups:
+        wanted = _names(expect.ask) if expect.ask else "anybody"
+        yield Difference("ask", wanted, _names(sorted(groups)) if groups else "anybody")
+    most = max(demand.approvals for demand in demands)
+    if expect.approvals not in (None, most):
+        yield Difference("approvals", f"{expect.approvals}", f"{most}")
+    within = min((each.within for each in demands if each.within is not None), default=None)
+    if expect.expires not in (None, within):
+        assert expect.expires is not None
+        stands = "as configured" if within is None else duration(within)
+        yield Difference("expires", duration(expect.expires), stands)
+    edits = set(demands[0].edits).intersection(*(each.edits for each in demands))
+    if expect.edits is not None and set(expect.edits) != edits:
+        yield Difference("edits", _names(expect.edits), _names(sorted(edits)))
 
 
 def _verdict(expect: Expectation, told: Rehearsed) -> Iterator[Difference]:

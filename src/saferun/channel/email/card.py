@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from saferun.approval import Request, inert
+from saferun.approval import Request, inert, kind, others, spelled
 from saferun.call import Demand, Effect
 
 _NAME = 80
@@ -64,13 +64,15 @@ def card(request: Request, room: Room) -> Card:
     question = request.question
     run = question.run
     agent = inert(run.agent, _NAME) if run is not None and run.agent else "An agent"
-    facts = [
-        Row("tool", inert(question.tool, _NAME)),
-        Row("what it does", _EFFECTS[question.effect]),
-    ]
+    # What people look for comes first.
+    facts = [Row("what it does", _EFFECTS[question.effect])]
+    if run is not None and run.user_id:
+        facts.append(Row("on behalf of", inert(run.user_id, 200)))
+    if request.open:
+        facts.append(Row("answer until", moment(request.deadline)))
     said: list[Row] = []
     if run is not None:
-        about = (("on behalf of", run.user_id), ("tenant", run.tenant), ("run", run.run_id))
+        about = (("agent", run.agent), ("tenant", run.tenant), ("run", run.run_id))
         facts += [Row(name, inert(text, 200)) for name, text in about if text]
         told = (
             ("prompt", run.prompt),
@@ -78,9 +80,11 @@ def card(request: Request, room: Room) -> Card:
             ("context", run.context or None),
         )
         said = [row(name, value, _SAID) for name, value in told if value is not None]
-    facts.append(Row("answer until", moment(request.deadline)))
     if request.revision:
-        facts.append(Row("edited", f"{request.revision} times; this is how it stands now"))
+        facts.append(Row("edited", f"{_times(request.revision)}; this is how it stands now"))
+    also = others(request)
+    if also is not None:
+        facts.append(Row("also", also))
     args, more = _args(question.args, room)
     return Card(
         title=f"{agent} wants to run {inert(question.tool, _NAME)}",
@@ -122,6 +126,8 @@ def ended(request: Request) -> str:
     """How a request has ended, as a sentence."""
     by = f" by {inert(request.by, _NAME)}" if request.by else ""
     why = f": {inert(request.reason, _LINE)}" if request.reason else ""
+    if request.state == "expired" and by:
+        return f"It was approved{by}{why}, and not started in time. It does not run."
     return {
         "rejected": f"It was rejected{by}{why}. It does not run.",
         "expired": "Nobody approved it in time. It does not run.",
@@ -129,6 +135,10 @@ def ended(request: Request) -> str:
         "stale": "It has changed since it was approved, and does not run.",
         "pending": "It waits for an answer.",
     }.get(request.state, f"It was approved{by}{why}.")
+
+
+def _times(many: int) -> str:
+    return "once" if many == 1 else f"{many} times"
 
 
 def _steps(plan: Any) -> Any:
@@ -145,6 +155,7 @@ def _reasons(request: Request) -> list[str]:
         if reason.measure is not None:
             # Whoever lets a call go beyond a limit has to know how far.
             lines.append(inert(reason.measure.said(), _LINE))
+        lines += [inert(said, _LINE) for said in request.question.why(reason)]
     return lines
 
 
@@ -154,7 +165,9 @@ def _args(args: Mapping[str, Any], room: Room) -> tuple[tuple[Row, ...], int]:
     for name, value in args.items():
         if left <= 0 or len(rows) == _ROWS or len(name) > _NAME:
             break
-        shown = row(name, value, min(room.each, left))
+        # What it is, too: the text "1" and the number 1 are two things.
+        shown = row(name, spelled(value), min(room.each, left))
+        shown = shown._replace(name=f"{shown.name} ({kind(value)})")
         rows.append(shown)
         left -= len(name) + len(shown.text)
     return tuple(rows), len(args) - len(rows)

@@ -4,15 +4,19 @@ import hmac
 import importlib.util
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from email.errors import HeaderParseError
 from email.headerregistry import Address
 from email.message import EmailMessage
 from urllib.parse import parse_qsl, urlsplit
 
+import msgspec
+
 from saferun import approval
-from saferun.approval import Request
+from saferun.approval import Request, UnfinishedError, Vote
+from saferun.approval.grant import narrowing, permit
 from saferun.call import canonical
+from saferun.channel import storm
 from saferun.channel import ticket as tickets
 from saferun.channel.email import letter, page, smtp
 from saferun.channel.email.card import PAGE, card, ended
@@ -23,7 +27,7 @@ from saferun.channel.ticket import Desk, Printed
 from saferun.config import Config
 from saferun.errors import ConfigError, SafeRunError, StoreError
 from saferun.ledger import ApprovalEntry
-from saferun.store import Issue, Present, Requests, Sent, Ticket
+from saferun.store import Fit, Issue, Present, Requests, Sent, Ticket, Wait
 from saferun.store.work.ticket import MAX_TRIES
 
 MAX_BODY = 1 << 20
@@ -31,10 +35,34 @@ MAX_BODY = 1 << 20
 
 MAX_FIELDS = 250
 
+LETTERS, WINDOW = 10, 600_000_000
+"""Questions that one person is written to about by a letter each, within so many microseconds; as
+many further letters may say how one has ended. More than that, nobody reads one by one."""
+
+GATHER = 5_000_000
+"""Microseconds that a request waits for others before they are told of together."""
+
+DIGESTS, LEASE = 120_000_000, 60_000_000
+"""Microseconds between two digests to one person, and those that sending one may take."""
+
+LISTED = 25
+"""Requests that a digest has links for; the inbox has them all."""
+
 _HTML = "text/html; charset=utf-8"
 
 _ADDRESS = re.compile(r'"?([ -~]*?)"? *<([!-;=?-~]+)>|([!-;=?-~]+)')
 """`NAME <ADDRESS>` or `ADDRESS`, on one line and in ASCII."""
+
+
+class _Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Who has been told how a request ended, and who that somebody has broken the glass.
+
+    `story` is what they were told, in one word.
+    """
+
+    story: str = ""
+    ended: tuple[str, ...] = ()
+    alarmed: tuple[str, ...] = ()
 
 
 class Email:
@@ -69,23 +97,28 @@ class Email:
             return f"{password}, which [approval.email] password_env names, is not set"
         return None
 
-    def bring(  # the store knows who has been written to, so no receipt is looked at
-        self,
-        request: Request,
-        desk: approval.Desk,
-        receipt: str | None,  # noqa: ARG002
-    ) -> str | None:
-        """Write to those who have not been written to about the request as it stands now."""
+    def bring(self, request: Request, desk: approval.Desk, receipt: str | None) -> str | None:
+        """Write to those who have not been written to about the request as it stands now.
+
+        Whom it was asked of is in the store; the receipt is who has been told how it ended.
+        """
         assert isinstance(desk, Desk)
+        told = _Receipt() if receipt is None else msgspec.json.decode(receipt, type=_Receipt)
+        story = approval.story(request)
+        if told.story != story:
+            # What was told was something else: a yes that has come to nothing, say.
+            told = msgspec.structs.replace(told, ended=(), story=story)
         with Requests(desk.store.path) as requests:
             known = requests.tickets(request.id, self.name)
         # The first letter to each person, which the later ones belong to.
         threads = {each.by: each.message for each in reversed(known) if each.message is not None}
         if request.open:
             self._ask(request, desk, known, threads)
+        elif request.glass is not None:
+            told = self._alarm(request, request.glass, desk, told)
         else:
-            self._tell(request, threads)
-        return "sent"
+            told = self._tell(request, desk, threads, told)
+        return msgspec.json.encode(told).decode()
 
     def _ask(
         self, request: Request, desk: Desk, known: list[Ticket], threads: Mapping[str, str]
@@ -99,11 +132,30 @@ class Email:
         reached = sorted(asked & self._addresses.keys())
         if not reached:
             raise EmailError("nobody who is asked has an e-mail address under [people]")
+        names = [name for name in reached if name not in have]
+        if not names:
+            return
+        fit = self._fit(desk, "letters", names, f"{request.id}.{request.revision}")
         new = [
-            tickets.printed(desk, request, name, self.name, coded=True)
-            for name in reached
-            if name not in have
+            tickets.printed(desk, request, name, self.name, tickets.fresh())
+            for name in names
+            if name in fit
         ]
+        self._write(request, desk, new, threads)
+        rest = [name for name in names if name not in fit]
+        if rest:
+            self._gather(request, desk, rest)
+
+    def _fit(self, desk: Desk, what: str, names: Iterable[str], which: str) -> frozenset[str]:
+        """Those of some people who may be sent one more letter of a kind."""
+        kinds = {f"email {what} {name}": name for name in names}
+        wanted = tuple((kind, which) for kind in kinds)
+        fit = desk.store.commit(Fit(wanted=wanted, most=LETTERS, within=WINDOW))
+        return frozenset(kinds[kind] for kind, _ in fit)
+
+    def _write(
+        self, request: Request, desk: Desk, new: list[Printed], threads: Mapping[str, str]
+    ) -> None:
         if not new:
             return
         desk.store.commit(Issue(tuple(each.ticket for each in new)))
@@ -122,15 +174,88 @@ class Email:
 
         smtp.hand_over(self._server, drafts, done)
 
-    def _tell(self, request: Request, threads: Mapping[str, str]) -> None:
-        """Have those who were asked know how it ended, but for the one who has ended it."""
-        drafts = [
-            letter.end(request, self._envelope(name, threads))
-            for name in sorted(threads.keys() & self._addresses.keys())
-            if name != request.by
+    def _gather(self, request: Request, desk: Desk, names: list[str]) -> None:
+        """Have people who have had many letters be told of all that waits by one.
+
+        Raises UnfinishedError where it is not time for that.
+        """
+        later = GATHER - (desk.store.now() - request.question.asked)
+        if later <= 0:
+            waits = [self._digested(desk, name) for name in names]
+            later = min((each for each in waits if each > 0), default=0)
+        if later > 0:
+            why = f"{', '.join(names)} had many letters, so it goes into the next digest"
+            raise UnfinishedError(why, None, later / 1e6)
+
+    def _digested(self, desk: Desk, name: str) -> int:
+        """Write to somebody of all that waits for them; microseconds until that may be, or 0."""
+        wait = Wait(kind="email digest", id=name, within=LEASE)
+        left = desk.store.commit(wait)
+        if left > 0:
+            return left
+        with Requests(desk.store.path) as requests:
+            written = requests.written(name, self.name)
+        waiting = [
+            each
+            for each in storm.waiting(desk.open(), self.name)
+            if (each.id, each.revision) not in written
+            and name in tickets.answering(desk, each, self._addresses)
         ]
-        if drafts:
-            smtp.hand_over(self._server, drafts, lambda _: None)
+        if waiting:
+            code = tickets.fresh()
+            # What is only counted has a ticket too, whose token nobody is told.
+            new = [tickets.printed(desk, each, name, self.name, code) for each in waiting]
+            desk.store.commit(Issue(tuple(each.ticket for each in new)))
+            links = [f"{self._url}/channels/{self.name}/{each.token}" for each in new[:LISTED]]
+            told = storm.digest(waiting, LISTED)
+            draft = letter.digest(told, self._envelope(name, {}), links, code, f"{self._url}/")
+
+            def done(draft: EmailMessage) -> None:
+                tokens = tuple(each.ticket.token for each in new)
+                desk.store.commit(Sent(tokens, str(draft["Message-ID"])))
+
+            smtp.hand_over(self._server, [draft], done)
+        desk.store.commit(msgspec.structs.replace(wait, within=DIGESTS, anew=True))
+        return 0
+
+    def _tell(
+        self, request: Request, desk: Desk, threads: Mapping[str, str], told: "_Receipt"
+    ) -> "_Receipt":
+        """Have those who were asked know how it ended, but for the one who has ended it.
+
+        Nobody has anything to do then, so who has had many such letters gets no more.
+        """
+        names = (threads.keys() & self._addresses.keys()) - {request.by, *told.ended}
+        fit = self._fit(desk, "ends", sorted(names), request.id)
+        drafts = {name: letter.end(request, self._envelope(name, threads)) for name in sorted(fit)}
+        return self._told(drafts, told, "ended")
+
+    def _alarm(self, request: Request, glass: Vote, desk: Desk, told: "_Receipt") -> "_Receipt":
+        """Have everybody else know that somebody has broken the glass, by a letter of its own."""
+        names = (desk.alarmed(request) & self._addresses.keys()) - set(told.alarmed)
+        link = f"{self._url}/requests/{request.id}"
+        drafts = {
+            name: letter.alarm(request, glass, self._envelope(name, {}), link)
+            for name in sorted(names)
+        }
+        return self._told(drafts, told, "alarmed")
+
+    def _told(self, drafts: Mapping[str, EmailMessage], told: "_Receipt", what: str) -> "_Receipt":
+        """Hand letters over; who has had theirs, also where some could not be."""
+        if not drafts:
+            return told
+        sent = {str(draft["Message-ID"]): name for name, draft in drafts.items()}
+        had = list(getattr(told, what))
+        try:
+            smtp.hand_over(
+                self._server,
+                list(drafts.values()),
+                lambda draft: had.append(sent[str(draft["Message-ID"])]),
+            )
+        except EmailError as problem:
+            far = msgspec.structs.replace(told, **{what: tuple(had)})
+            raise UnfinishedError(str(problem), msgspec.json.encode(far).decode()) from None
+        return msgspec.structs.replace(told, **{what: tuple(had)})
 
     def _envelope(self, name: str, threads: Mapping[str, str]) -> letter.Envelope:
         return letter.Envelope(self._sender, self._addresses[name], threads.get(name))
@@ -205,9 +330,10 @@ class Email:
             revision=ticket.revision,
             why="a wrong code",
         )
-        if not desk.store.commit(Present(ticket.token, digest, entry)):
-            left = max(0, MAX_TRIES - ticket.tries - 1)
-            said = f"That is not the code from the message. {left} more tries."
+        presented = desk.store.commit(Present(ticket.token, digest, entry))
+        if not presented.right:
+            tries = "1 more try" if presented.left == 1 else f"{presented.left} more tries"
+            said = f"That is not the code from the message. {tries}."
             return self._again(403, said, ticket, request, desk)
         return self._answered(fields, ticket, request, desk)
 
@@ -218,23 +344,35 @@ class Email:
         answer = fields.get("answer")
         if answer == "edit":
             return self._edited(fields, ticket, request, desk)
-        if answer not in ("approve", "reject"):
+        if answer not in ("approve", "reject", "glass"):
             return self._again(400, "Choose what is to happen.", ticket, request, desk)
-        if answer == "approve" and not card(request, PAGE).whole:
+        try:
+            further = _permit(request, fields) if answer == "approve" else None
+        except ValueError:
+            return self._again(400, "Choose for which calls it is.", ticket, request, desk)
+        if answer != "reject" and not card(request, PAGE).whole:
             said = "Not every argument can be shown whole here, so it cannot be approved here."
             return self._again(409, said, ticket, request, desk)
         told = desk.vote(
             request.id,
             by=ticket.by,
-            approved=answer == "approve",
+            approved=answer != "reject",
             channel=self.name,
             revision=ticket.revision,
             reason=fields.get("reason"),
+            glass=answer == "glass",
+            permit=further,
         )
         if not told.counted:
             said = f"Your answer does not count: {approval.inert(told.why or '', 400)}."
+            if told.request.open and told.request.revision == ticket.revision:
+                return self._again(409, said, ticket, request, desk)
             return Reply(409, page.answered(told.request, said), _HTML)
         said = "Your answer counts."
+        if answer == "glass":
+            said = "You have answered for everybody else, and they are told so now."
+        elif further is not None:
+            said = "Your answer counts, and calls like it run without a question for that time."
         if told.request.open:
             said = "Your answer counts, and it takes more people than you."
         return Reply(200, page.answered(told.request, said), _HTML)
@@ -271,7 +409,10 @@ class Email:
 
     def _form(self, ticket: Ticket, request: Request, desk: Desk, said: str | None = None) -> bytes:
         elsewhere = f"{self._url}/requests/{request.id}"
-        return page.asking(request, ticket.by, _form(ticket, desk), elsewhere, said)
+        glass = desk.people.glass_objection(ticket.by, request.question) is None
+        return page.asking(
+            request, ticket.by, _form(ticket, desk), elsewhere, glass=glass, said=said
+        )
 
     def _is_ours(self, headers: Mapping[str, str]) -> bool:
         """Whether a form comes from our own page, as far as the browser says where from."""
@@ -308,6 +449,13 @@ def _form(ticket: Ticket, desk: Desk) -> str:
     """What shows that an answer comes from the page of this ticket, and nothing else could have."""
     bound = ("form", ticket.token.hex(), ticket.request, ticket.revision, ticket.by)
     return desk.store.keys.digest(canonical.encode(bound)).hex()
+
+
+def _permit(request: Request, fields: Mapping[str, str]) -> approval.Permit | None:
+    """How far a form says that a yes goes. Raises ValueError where it says none of what it can."""
+    names = enumerate(narrowing(request.question))
+    by = tuple(name for at, name in names if f"same.{at}" in fields)
+    return permit(fields.get("for", "once"), by)
 
 
 def _fields(headers: Mapping[str, str], body: bytes) -> dict[str, str]:

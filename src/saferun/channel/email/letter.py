@@ -1,14 +1,16 @@
 """One letter to one person: in plain text and in HTML, with nothing in it that is fetched."""
 
+from collections.abc import Sequence
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import make_msgid
 from typing import NamedTuple
 
-from saferun.approval import Request
+from saferun.approval import Request, Vote, inert
 from saferun.channel.email.card import LETTER, Card, Row, card, ended
 from saferun.channel.email.markup import Html, document, element, joined
+from saferun.channel.storm import Digest, Line
 
 _SUBJECT = 120
 
@@ -48,6 +50,87 @@ def end(request: Request, envelope: Envelope) -> EmailMessage:
     )
     letter.add_alternative(document(_HEAD, body).decode(), subtype="html")
     return letter
+
+
+def digest(
+    told: Digest, envelope: Envelope, links: Sequence[str], code: str, inbox: str
+) -> EmailMessage:
+    """Ask somebody about many requests at once; each of those listed has a link of its own.
+
+    `code` is good for all of them. `inbox` is where the console has all that wait.
+    """
+    code = f"{code[:4]}-{code[4:]}"
+    letter = _letter(f"Approval needed: {told.said.removesuffix('.')}", envelope)
+    why = "Too many came at once for a letter each, so these are told of together."
+    rest = "What is not listed here, and what has come since, stands in the inbox:"
+    if told.left:
+        rest = f"{told.left:,} more are not listed here. They, and what has come since, are there:"
+    how = "To answer one, open its link, and type this code there:"
+    end = f"Do not pass this message on: whoever has the code answers as you. {NO_REPLY}"
+    pairs = list(zip(told.lines, links, strict=True))
+    listed = "\n\n".join(
+        f"  {at}. {line.tool}: {_lined(line)}\n     {link}"
+        for at, (line, link) in enumerate(pairs, 1)
+    )
+    letter.set_content(
+        f"{told.said} {why}\n\n{listed}\n\n{how}\n\n  {code}\n\n{rest}\n\n  {inbox}\n\n{end}\n"
+    )
+    body = element(
+        "body",
+        element("p", told.said, style=_STYLE["title"]),
+        element("p", why),
+        element("p", how, " ", element("strong", code, style=_STYLE["code"])),
+        *(
+            element(
+                "p",
+                element("a", line.tool, href=link, style=_STYLE["item"]),
+                element("br"),
+                _lined(line),
+                style=_STYLE["block"],
+            )
+            for line, link in pairs
+        ),
+        element("p", rest, " ", element("a", "Open the inbox", href=inbox)),
+        element("p", end, style=_STYLE["small"]),
+        style=_STYLE["body"],
+    )
+    letter.add_alternative(document(_HEAD, body).decode(), subtype="html")
+    return letter
+
+
+def alarm(request: Request, glass: Vote, envelope: Envelope, link: str) -> EmailMessage:
+    """Tell somebody else who could have answered that one person has, for all of them."""
+    shown = card(request, LETTER)
+    by = inert(glass.by, 80)
+    title = f"{by} broke the glass: {inert(request.question.tool, 80)}"
+    what = f"{by} has answered for all of you. Nobody has to answer any more."
+    now = "If this should not have been, speak up now."
+    why = Row("reason", inert(glass.reason or "none", 2_000))
+    instead = Row("instead of", "; ".join(shown.needs))
+    rows = (why, *((instead,) if shown.needs else ()), *shown.facts)
+    letter = _letter(f"ALERT: {title}", envelope)
+    # As mail programs know it: one of them each.
+    letter["Importance"], letter["X-Priority"] = "high", "1"
+    letter.set_content(
+        f"ALERT: {title}.\n\n{what} {now}\n\n{_rows(rows)}\n\nWhat runs:\n"
+        f"{_rows(shown.args) or '  no arguments'}\n\nAll of it: {link}\n"
+    )
+    body = element(
+        "body",
+        element("p", f"⚠ {title}", style=_STYLE["alarm"]),
+        element("p", element("strong", what), " ", now),
+        _table(rows),
+        element("p", "What runs", style=_STYLE["head"]),
+        _table(shown.args) if shown.args else element("p", "No arguments."),
+        element("p", element("a", "Look at it", href=link, style=_STYLE["link"])),
+        style=_STYLE["body"],
+    )
+    letter.add_alternative(document(_HEAD, body).decode(), subtype="html")
+    return letter
+
+
+def _lined(line: Line) -> str:
+    return " · ".join(part for part in (line.about, line.who) if part) or "no arguments"
 
 
 def _letter(subject: str, envelope: Envelope) -> EmailMessage:
@@ -104,7 +187,7 @@ def value(row: Row) -> str:
 
 
 def _html(shown: Card, link: str, code: str) -> bytes:
-    said = _table(shown.said)
+    """What it is about stands before the way to answer, and what the run says after that."""
     body = element(
         "body",
         element("p", shown.title, style=_STYLE["title"]),
@@ -116,15 +199,17 @@ def _html(shown: Card, link: str, code: str) -> bytes:
         if shown.whole
         else element("p", "Not all of it is shown here. The link shows the whole."),
         element("p", "Why you are asked", style=_STYLE["head"]),
-        joined(*(element("p", each) for each in shown.reasons)),
+        joined(*(element("p", each, style=_STYLE["line"]) for each in shown.reasons)),
         element("p", "Whose yes it takes", style=_STYLE["head"]),
-        joined(*(element("p", each) for each in (*shown.needs, *shown.votes))),
+        joined(
+            *(element("p", each, style=_STYLE["line"]) for each in (*shown.needs, *shown.votes))
+        ),
+        element("p", element("a", "Look at it and answer", href=link, style=_STYLE["link"])),
+        element("p", "Type this code there: ", element("strong", code, style=_STYLE["code"])),
         element("p", "What the run says of itself, unchecked", style=_STYLE["head"])
         if shown.said
         else Html(),
-        said,
-        element("p", element("a", "Look at it and answer", href=link, style=_STYLE["link"])),
-        element("p", "Type this code there: ", element("strong", code, style=_STYLE["code"])),
+        _table(shown.said),
         element(
             "p",
             f"Do not pass this message on: whoever has the code answers as you. {NO_REPLY}",
@@ -165,6 +250,11 @@ _STYLE = {
     "name": "width:30%;color:#555;padding:3px 12px 3px 0;vertical-align:top",
     "value": "white-space:pre-wrap;overflow-wrap:anywhere;padding:3px 0;vertical-align:top",
     "link": "display:inline-block;padding:12px 18px;background:#1d4ed8;color:#fff;margin:16px 0 0",
+    "alarm": "font-size:20px;font-weight:bold;margin:8px 0 16px;padding:12px;background:#b3261e;"
+    "color:#fff",
+    "item": "font-weight:bold",
+    "line": "margin:0 0 4px;overflow-wrap:anywhere",
+    "block": "margin:12px 0;overflow-wrap:anywhere",
     "code": "font:bold 20px/1 monospace;letter-spacing:2px",
     "small": "color:#555;font-size:14px",
 }

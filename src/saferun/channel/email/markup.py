@@ -9,7 +9,7 @@ class Html(str):
     __slots__ = ()
 
 
-_EMPTY = frozenset({"input", "meta", "link"})
+_EMPTY = frozenset({"br", "input", "meta", "link"})
 
 
 def element(name: str, /, *inside: str, **attributes: str | bool | None) -> Html:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from saferun.approval import Request, inert
+from saferun.approval.grant import MINUTES, grantable, narrowing
 from saferun.channel.email.card import PAGE, Card, Row, card, ended
 from saferun.channel.email.letter import value
 from saferun.channel.email.markup import Html, document, element, joined
@@ -38,11 +39,13 @@ def answered(request: Request, said: str) -> bytes:
     return _page(shown.title, element("p", said, class_="said"), element("p", state), _facts(shown))
 
 
-def asking(request: Request, by: str, form: str, elsewhere: str, said: str | None = None) -> bytes:
+def asking(
+    request: Request, by: str, form: str, elsewhere: str, *, glass: bool, said: str | None = None
+) -> bytes:
     """The request, and the form to answer it.
 
     `form` is what shows that an answer comes from this page, and `elsewhere` where the console
-    has the request. `said` is what was wrong with the last try.
+    has the request. With `glass`, they may break it. `said` is what was wrong with the last try.
     """
     shown = card(request, PAGE)
     return _page(
@@ -58,7 +61,7 @@ def asking(request: Request, by: str, form: str, elsewhere: str, said: str | Non
         _list((*shown.needs, *shown.votes)),
         element("h2", "What the run says of itself, unchecked") if shown.said else Html(),
         _table(shown.said),
-        _form(request, shown, by, form, elsewhere),
+        _form(request, shown, by, form, elsewhere, glass=glass),
     )
 
 
@@ -89,7 +92,9 @@ def edited(request: Request, name: str, text: str) -> Any:
         ) from None
 
 
-def _form(request: Request, shown: Card, by: str, form: str, elsewhere: str) -> Html:
+def _form(
+    request: Request, shown: Card, by: str, form: str, elsewhere: str, *, glass: bool
+) -> Html:
     changes = editable(request)
     if shown.whole:
         approve = _choice("approve", "Approve: let it run exactly as shown")
@@ -121,9 +126,17 @@ def _form(request: Request, shown: Card, by: str, form: str, elsewhere: str) -> 
             _choice("edit", "Edit: change it as below, and ask everybody anew")
             if changes
             else Html(),
+            _choice("glass", "Break the glass: answer for everybody else, who are told so")
+            if glass and shown.whole
+            else Html(),
         ),
+        _further(request) if shown.whole and grantable(request.question) else Html(),
         element("details", element("summary", "What to change"), *fields) if fields else Html(),
-        element("label", "Reason, for the record", for_="reason"),
+        element(
+            "label",
+            "Reason, for the record" + ("; it takes one to break the glass" if glass else ""),
+            for_="reason",
+        ),
         element("textarea", id="reason", name="reason", rows="2", maxlength="2000"),
         element("label", "Code from the message", for_="code"),
         element(
@@ -139,6 +152,32 @@ def _form(request: Request, shown: Card, by: str, form: str, elsewhere: str) -> 
         element("button", "Send", type="submit"),
         method="post",
         autocomplete="off",
+    )
+
+
+def _further(request: Request) -> Html:
+    """For which calls a yes is: this one, or those like it as well."""
+    spans = {"once": "this call alone"}
+    if request.question.run is not None:
+        spans["run"] = "calls like it in this run too, for an hour at most"
+    spans |= {f"{each}": f"calls like it in any run too, for {each} minutes" for each in MINUTES}
+    options = [element("option", said, value=span) for span, said in spans.items()]
+    ticks = [
+        element(
+            "p",
+            element("input", type="checkbox", id=f"same-{at}", name=f"same.{at}", value="yes"),
+            element("label", inert(name, 80), for_=f"same-{at}"),
+            class_="choice",
+        )
+        for at, name in enumerate(narrowing(request.question))
+    ]
+    return element(
+        "details",
+        element("summary", "Approve further calls too"),
+        element("label", "A yes is for", for_="for"),
+        element("select", *options, id="for", name="for"),
+        element("p", "“Like it” means equal in these; with none ticked, in all arguments."),
+        *ticks,
     )
 
 
@@ -205,8 +244,9 @@ fieldset { border: 1px solid var(--line); border-radius: .4rem; margin: 0 0 1rem
 label { display: block; margin-top: .8rem }
 .choice { display: flex; gap: .6rem; align-items: baseline; margin: .4rem 0 }
 .choice label { margin: 0 }
-textarea, #code { box-sizing: border-box; width: 100%; font: inherit; padding: .5rem }
+textarea, select, #code { box-sizing: border-box; width: 100%; font: inherit; padding: .5rem }
 #code { font-family: ui-monospace, monospace; letter-spacing: .15em; max-width: 14rem }
 button { display: block; font: inherit; font-weight: 600; padding: .7rem 1.6rem; margin-top: 1rem }
+@media (max-width: 30rem) { th { width: 6rem } }
 .said { border-left: 4px solid var(--mark); padding-left: .8rem }
 """

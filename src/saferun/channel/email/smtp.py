@@ -9,6 +9,7 @@ from ipaddress import ip_address
 from typing import NamedTuple
 
 from saferun.approval.inert import inert
+from saferun.channel import loop
 from saferun.config import EmailTable
 from saferun.errors import ConfigError, SafeRunError
 
@@ -56,7 +57,7 @@ def hand_over(
     Raises EmailError where some were not, after all have been tried.
     """
     try:
-        problems = asyncio.run(asyncio.wait_for(_handed(to, letters, done), IN_ALL))
+        problems = loop.run(asyncio.wait_for(_handed(to, letters, done), IN_ALL))
     except (OSError, ValueError) as problem:
         # Of the library's own errors, the network's are OSErrors too.
         raise EmailError(f"{to.host} was not reached: {_said(problem)}") from None
@@ -78,8 +79,10 @@ async def _handed(
         start_tls=to.tls == "starttls",
         timeout=ANSWERS_IN,
     )
+    transport = None
     try:
         await connection.connect()
+        transport = connection.transport
         if to.user is not None:
             await connection.login(to.user, os.environ.get(to.password_env or "", ""))
         for letter in letters:
@@ -97,6 +100,9 @@ async def _handed(
         with contextlib.suppress(SMTPException, OSError):
             await connection.quit()
         connection.close()
+        if isinstance(transport, asyncio.Transport):
+            # One that is encrypted waits for the server's good-bye, and the loop does not.
+            transport.abort()
         # What is closed is gone only in the loop's next turn, and there may be none.
         await asyncio.sleep(0)
     return problems

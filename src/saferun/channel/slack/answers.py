@@ -8,17 +8,18 @@ import hmac
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from saferun.approval import Answered, Request, inert
 from saferun.channel.slack import modal
 from saferun.channel.slack.addresses import Addresses
 from saferun.channel.slack.aside import Aside
-from saferun.channel.slack.card import Mark, mark, marked, whole
+from saferun.channel.slack.card import whole
 from saferun.channel.slack.front import Front
 from saferun.channel.slack.interaction import Interaction
 from saferun.channel.slack.line import Line
+from saferun.channel.slack.mark import Mark, mark, marked
 
 Errors: TypeAlias = Mapping[str, str]
 
@@ -65,7 +66,7 @@ class Answers:
                 desk, f"{inert(told.team, 40)}/{inert(told.user, 40)} is nobody known here"
             )
             return self._no(told, "You are not among the people who may answer here.")
-        if about is None or told.action not in ("approve", "reject", "edit"):
+        if about is None or told.action not in ("approve", *_FORMS):
             self._refusals.note(desk, f"{by} has sent what is about no request")
             return self._no(told, "This is about no request.")
         stands = desk.stands(about.request)
@@ -82,8 +83,8 @@ class Answers:
 
     def _click(self, told: Interaction, desk: Front, stands: Request, about: Mark, by: str) -> None:
         if told.action == "approve":
-            if stands.open and stands.revision == about.revision and not whole(stands):
-                self._no(told, "Not every argument is shown whole here, so open the request.")
+            if _in_part(stands, about):
+                self._no(told, _NOT_WHOLE)
                 return
             answered = desk.vote(
                 about.request, by=by, approved=True, channel="slack", revision=about.revision
@@ -96,24 +97,39 @@ class Answers:
         elif stands.revision != about.revision:
             self._no(told, "It was changed since it was shown, so look at it again.")
         else:
-            view = modal.edit(stands) if told.action == "edit" else modal.reject(stands)
+            view = _FORMS[told.action](stands)
             self._aside.do(lambda: self._line.show(told.trigger, view))
 
     def _form(
         self, told: Interaction, desk: Front, stands: Request, about: Mark, by: str
     ) -> dict[str, Any] | None:
-        if told.action == "reject":
-            answered = desk.vote(
-                about.request,
-                by=by,
-                approved=False,
-                channel="slack",
-                revision=about.revision,
-                reason=told.fields.get(modal.REASON, modal.Field()).value,
-            )
-            return None if answered.counted else _errors({modal.REASON: _why(answered)})
-        if told.action != "edit":
+        if told.action == "edit":
+            return self._edited(told, desk, stands, about, by)
+        if told.action not in _FORMS:
             return self._no(told, "This is no form of ours.")
+        permit = None
+        if told.action != "reject" and _in_part(stands, about):
+            return self._no(told, _NOT_WHOLE)
+        if told.action == "grant":
+            try:
+                permit = modal.permitted(stands.question, told.fields)
+            except ValueError:
+                return self._no(told, "Choose for how long, and for which calls.")
+        answered = desk.vote(
+            about.request,
+            by=by,
+            approved=told.action != "reject",
+            channel="slack",
+            revision=about.revision,
+            reason=told.fields.get(modal.REASON, modal.Field()).value,
+            glass=told.action == "glass",
+            permit=permit,
+        )
+        return None if answered.counted else self._no(told, _why(answered))
+
+    def _edited(
+        self, told: Interaction, desk: Front, stands: Request, about: Mark, by: str
+    ) -> dict[str, Any] | None:
         edits = modal.Edits({}, {})
         if stands.open and stands.revision == about.revision:
             edits = modal.edited(stands.question, told.fields)
@@ -134,6 +150,21 @@ class Answers:
         if told.channel:
             self._aside.do(lambda: self._line.whisper(told.channel, told.user, why))
         return None
+
+
+_FORMS: Mapping[str, Callable[[Request], dict[str, Any]]] = {
+    "reject": modal.reject,
+    "edit": modal.edit,
+    "grant": modal.grant,
+    "glass": modal.glass,
+}
+
+_NOT_WHOLE = "Not every argument is shown whole here, so open the request."
+
+
+def _in_part(stands: Request, about: Mark) -> bool:
+    """Whether the card does not show all of what would run."""
+    return stands.open and stands.revision == about.revision and not whole(stands)
 
 
 def _otherwise(stands: Request, about: Mark) -> bool:

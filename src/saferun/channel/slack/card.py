@@ -6,30 +6,30 @@ there is no button to approve: nobody approves what they cannot see.
 """
 
 import itertools
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
-from saferun.approval import Question, Request, Vote, inert
+from saferun.approval import Question, Request, Vote, inert, kind, others, spelled
 from saferun.call import Demand
+from saferun.channel.slack.buttons import buttons, link
+from saferun.channel.slack.mark import DIGEST
 from saferun.channel.slack.text import (
     NAME,
     Block,
     Element,
     brief,
     cut,
-    kind,
     lines,
     moment,
     plain,
     rich,
     row,
     said,
-    spelled,
     words,
 )
+from saferun.channel.storm import Digest, Line
 
 ARGUMENTS = 4_500
 """Characters of all arguments together; with the rest, a card stays under 10,000."""
@@ -40,15 +40,11 @@ _MANY = 30
 _CUT = 1_000
 """Characters of an argument that does not fit."""
 
-_REASONS, _REASON, _MEASURE = 4, 200, 150
+_REASONS, _REASON, _MEASURE, _SEEN = 4, 200, 150, 2
 _PROMPT, _PLAN, _STEPS = 500, 900, 12
 _VOTES = 8
 _MENTIONS = 20
-_LOOK = 1_000
-"""Requests that one look into the store gives at most."""
-
-_MARK = 16
-"""Characters of a digest that a button carries, and a card shows."""
+_ALARMED = 150
 
 
 class Card(NamedTuple):
@@ -56,30 +52,6 @@ class Card(NamedTuple):
 
     text: str
     blocks: list[Block]
-
-
-class Mark(NamedTuple):
-    """What a button or a form is about: a request as it was seen."""
-
-    request: str
-    revision: int
-    digest: str
-
-    def __str__(self) -> str:
-        return f"{self.request}.{self.revision}.{self.digest}"
-
-
-def marked(request: Request) -> Mark:
-    return Mark(request.id, request.revision, request.question.digest[:_MARK])
-
-
-def mark(text: str | None) -> Mark | None:
-    """Read a mark back, None where it is none."""
-    found = _MARKED.fullmatch(text or "")
-    return None if found is None else Mark(found[1], int(found[2]), found[3])
-
-
-_MARKED = re.compile(rf"([a-z0-9-]{{1,64}})\.([0-9]{{1,9}})\.([0-9a-f]{{0,{_MARK}}})", re.ASCII)
 
 
 def whole(request: Request) -> bool:
@@ -114,11 +86,13 @@ def card(
     asked: frozenset[str] | None,
     mentions: Mapping[str, str],
     url: str | None,
+    glass: bool = False,
 ) -> Card:
     """The card of a request as it stands.
 
     `asked` are the persons whom it is for by now, None for anybody who is known, and `mentions`
-    the Slack ids of those who have one. `url` is where the whole is shown.
+    the Slack ids of those who have one. `url` is where the whole is shown. With `glass`, there
+    are people who may break it.
     """
     question = request.question
     tool = brief(question.tool, NAME)
@@ -127,7 +101,7 @@ def card(
         {"type": "header", "text": plain(f"{tool} {_headline(request)}", 150)},
     ]
     if request.open:
-        blocks += _for(asked, mentions)
+        blocks += _for(asked, mentions, _MENTIONS)
     blocks += [
         rich(_facts(request)),
         rich(_arguments(question)),
@@ -137,10 +111,37 @@ def card(
         blocks.append(rich(context))
     if request.open and not shown:
         blocks.append(_not_here(request, url))
-    actions = _actions(request, shown=shown, url=url)
-    if actions:
-        blocks.append({"type": "actions", "block_id": "answer", "elements": actions})
+    blocks += buttons(request, whole=shown, glass=glass, url=url)
     return Card(cut(_escaped(f"{tool} {_headline(request)}"), 200), blocks)
+
+
+def alarm(
+    request: Request,
+    by: Vote,
+    *,
+    names: frozenset[str],
+    mentions: Mapping[str, str],
+    url: str | None,
+) -> Card:
+    """A message of its own to all others: somebody has answered for them, by breaking the glass."""
+    question = request.question
+    headline = f"🚨 {brief(by.by, NAME)} broke the glass: {brief(question.tool, NAME)}"
+    needs = "; ".join(_demanded(each) for each in question.demands[:_REASONS])
+    rows = [row("Reason", words(brief(by.reason or "none", 1_000)))]
+    if needs:
+        rows.append(row("Instead of", words(cut(needs, 400))))
+    what = "*One person has answered for all of you.* Nobody has to answer any more."
+    blocks: list[Block] = [
+        {"type": "header", "text": plain(headline, 150)},
+        *_for(names, mentions, _ALARMED),
+        {"type": "section", "text": said(f"{what} If this should not have been, speak up now.")},
+        rich(rows + _facts(request)),
+        rich(_arguments(question)),
+    ]
+    if url:
+        to = f"{url}/requests/{request.id}"
+        blocks.append({"type": "actions", "elements": [link("Full context", to)]})
+    return Card(cut(_escaped(headline), 200), blocks)
 
 
 def further(why: str, mentions: Mapping[str, str]) -> Card:
@@ -151,26 +152,31 @@ def further(why: str, mentions: Mapping[str, str]) -> Card:
 
 
 def digest(
-    waiting: int, *, names: frozenset[str], mentions: Mapping[str, str], url: str | None
+    waiting: Digest, *, names: frozenset[str], mentions: Mapping[str, str], url: str | None
 ) -> Card:
     """One message for the many requests that wait, where a card for each would come too late."""
-    if waiting == 0:
-        text = "The requests that came all at once have been answered, or have ended."
-    elif waiting == 1:
-        text = "*1 request* waits for an answer."
-    else:
-        more = " or more" if waiting >= _LOOK else ""
-        text = f"*{waiting:,} requests*{more} wait for an answer; not all have a card here."
+    text = waiting.said
+    if waiting.many > 1:
+        text += " Not all have a card here."
     called = " ".join(
         f"<@{mentions[name]}>" for name in sorted(names)[:_MENTIONS] if name in mentions
     )
-    where = "" if url or not waiting else " `saferun approval list` shows them."
+    where = "" if url or not waiting.many else " `saferun approval list` shows them."
     blocks: list[Block] = [
         {"type": "section", "text": said(f"{called} {text}{where}".strip())},
     ]
+    if waiting.lines:
+        rows = [row(each.tool, words(_lined(each))) for each in waiting.lines]
+        if waiting.left:
+            rows.append(row("And", words(f"{waiting.left:,} more")))
+        blocks.append(rich(rows))
     if url:
-        blocks.append({"type": "actions", "elements": [_link("Open the inbox", url)]})
-    return Card(text.replace("*", ""), blocks)
+        blocks.append({"type": "actions", "elements": [link("Open the inbox", url)]})
+    return Card(text, blocks)
+
+
+def _lined(line: Line) -> str:
+    return " · ".join(part for part in (line.about, line.who) if part) or "no arguments"
 
 
 # How it stands.
@@ -219,6 +225,8 @@ def _facts(request: Request) -> list[Element]:
         told = f"{brief(reason.message, _REASON)} ({brief(reason.id, NAME)}{line})"
         if reason.measure is not None:
             told += f" · {brief(reason.measure.said(), _MEASURE)}"
+        for seen in question.why(reason)[:_SEEN]:
+            told += f" · {brief(seen, _MEASURE)}"
         rows.append(row("Why", words(told)))
     if len(question.reasons) > _REASONS:
         rows.append(row("Why", words(f"and {len(question.reasons) - _REASONS} more reasons")))
@@ -226,7 +234,7 @@ def _facts(request: Request) -> list[Element]:
     if question.policy is not None:
         policy = question.policy
         rules = f"{brief(policy.name, NAME)} {policy.version[:12]} · "
-    rows.append(row("Policy", words(f"{rules}digest {question.digest[:_MARK] or 'none'}")))
+    rows.append(row("Policy", words(f"{rules}digest {question.digest[:DIGEST] or 'none'}")))
     return rows
 
 
@@ -254,8 +262,9 @@ def _standing(request: Request) -> list[Element]:
     if request.revision:
         edits = "once" if request.revision == 1 else f"{request.revision} times"
         rows.append(row("Edited", words(f"{edits}; earlier votes do not count")))
-    if request.joined and request.open:
-        rows.append(row("Also", words(f"{request.joined} more of the same call wait for this")))
+    also = others(request)
+    if also is not None:
+        rows.append(row("Also", words(also)))
     return rows
 
 
@@ -360,8 +369,8 @@ def _step(step: Any) -> str:
 # What can be done.
 
 
-def _for(asked: frozenset[str] | None, mentions: Mapping[str, str]) -> list[Block]:
-    names = sorted(asked or ())[:_MENTIONS]
+def _for(asked: frozenset[str] | None, mentions: Mapping[str, str], most: int) -> list[Block]:
+    names = sorted(asked or ())[:most]
     called = [f"<@{mentions[name]}>" for name in names if name in mentions]
     if not called:
         return []
@@ -377,40 +386,6 @@ def _not_here(request: Request, url: str | None) -> Block:
         "type": "section",
         "text": said(f"⚠ Not every argument fits here whole, so it is not approved here. {where}."),
     }
-
-
-def _actions(request: Request, *, shown: bool, url: str | None) -> list[Element]:
-    found: list[Element] = []
-    if request.open:
-        value = str(marked(request))
-        if shown:
-            found.append(_approve(request, value))
-        if request.question.edits:
-            found.append(_button("edit", "Edit", value))
-        found.append({**_button("reject", "Reject", value), "style": "danger"})
-    if url:
-        found.append(_link("Full context", f"{url}/requests/{request.id}"))
-    return found
-
-
-def _approve(request: Request, value: str) -> Element:
-    tool = brief(request.question.tool, NAME)
-    text = f"{tool} runs with exactly these arguments (digest {request.question.digest[:_MARK]})."
-    confirm = {
-        "title": plain("Let it run?", 100),
-        "text": plain(text, 300),
-        "confirm": plain("Approve", 30),
-        "deny": plain("Not yet", 30),
-    }
-    return {**_button("approve", "Approve", value), "style": "primary", "confirm": confirm}
-
-
-def _button(action: str, label: str, value: str) -> Element:
-    return {"type": "button", "action_id": action, "text": plain(label, 75), "value": value}
-
-
-def _link(label: str, url: str) -> Element:
-    return {"type": "button", "action_id": "open", "text": plain(label, 75), "url": url}
 
 
 def _escaped(text: str) -> str:

@@ -6,7 +6,7 @@ import msgspec
 
 from saferun.approval import Request
 from saferun.channel.slack.addresses import Addresses
-from saferun.channel.slack.card import Card, card, further
+from saferun.channel.slack.card import Card, alarm, card, further
 from saferun.channel.slack.front import Front
 from saferun.channel.slack.line import GONE, Line, SlackError
 from saferun.channel.slack.storm import MANY, Storm
@@ -15,7 +15,10 @@ from saferun.channel.slack.storm import MANY, Storm
 class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Where a request stands in Slack: the message, whom it has told, and of which revision.
 
-    With `storm`, that is the digest message, and the request has no card of its own.
+    Without `ts`, there is none, since it was settled before there could be one.
+
+    With `storm`, that is the digest message, and the request has no card of its own. `alarmed`
+    says that all others know that somebody has broken the glass.
     """
 
     channel: str
@@ -23,6 +26,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     told: tuple[str, ...] = ()
     revision: int = 0
     storm: bool = False
+    alarmed: bool = False
 
     @property
     def where(self) -> tuple[str, str]:
@@ -38,7 +42,26 @@ class Cards(NamedTuple):
     url: str | None
 
     def bring(self, request: Request, desk: Front, known: Receipt | None) -> Receipt:
-        """Show how a request stands, in its card or, where many wait, in that of all."""
+        """Show how a request stands, in its card or, where many wait, in that of all.
+
+        That somebody has broken the glass is told by a message of its own, after all else, so
+        that a try that fails before has not told it.
+        """
+        shown = known or Receipt(channel="", ts="")
+        if request.open or shown.ts:
+            shown = self._shown(request, desk, known)
+        by = request.glass
+        if by is None or shown.alarmed:
+            return shown
+        names = desk.alarmed(request)
+        told = alarm(
+            request, by, names=names, mentions=self.addresses.mentions(names), url=self.url
+        )
+        with self.line.turn():
+            self.line.post(told)
+        return msgspec.structs.replace(shown, alarmed=True)
+
+    def _shown(self, request: Request, desk: Front, known: Receipt | None) -> Receipt:
         if known is None or known.storm:
             return self._first(request, desk, known)
         try:
@@ -77,7 +100,11 @@ class Cards(NamedTuple):
     def _card(self, request: Request, desk: Front) -> Card:
         asked = desk.asked(request) if request.open else frozenset()
         return card(
-            request, asked=asked, mentions=self.addresses.mentions(asked or ()), url=self.url
+            request,
+            asked=asked,
+            mentions=self.addresses.mentions(asked or ()),
+            url=self.url,
+            glass=bool(desk.people.breakers),
         )
 
     def _called(self, request: Request, desk: Front, known: Receipt) -> Receipt:

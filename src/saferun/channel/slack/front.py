@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from saferun.approval import Desk, Request
+from saferun.approval import Desk, People, Request
 from saferun.store import Store
 
 
@@ -10,6 +10,7 @@ class Front(Desk, Protocol):
     """What answers come back to. Each may raise StoreError."""
 
     store: Store
+    people: People
 
     def open(self) -> list[Request]:
         """Those that people have before them."""

@@ -107,6 +107,7 @@ class _Option(msgspec.Struct):
 class _Input(msgspec.Struct):
     value: str | None = None
     selected_option: _Option | None = None
+    selected_options: list[_Option] = []
 
 
 class _State(msgspec.Struct):
@@ -163,4 +164,8 @@ def _interaction(payload: _Payload) -> Interaction | None:
 def _field(inputs: Mapping[str, _Input]) -> Field:
     found = inputs.get("value", _Input())
     chosen = found.selected_option
-    return Field(value=found.value, chosen=None if chosen is None else chosen.value)
+    return Field(
+        value=found.value,
+        chosen=None if chosen is None else chosen.value,
+        several=tuple(each.value for each in found.selected_options),
+    )

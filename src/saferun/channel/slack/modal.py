@@ -1,4 +1,4 @@
-"""The forms: a reason for a no, and other arguments. Pure.
+"""The forms: a reason for a no, other arguments, how far a yes goes, breaking the glass. Pure.
 
 A form has a field for each argument that may be changed, made from its schema. What cannot be
 told apart in a text field (records, lists, text with characters that are not seen) is written
@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from saferun.approval import Question, Request, inert
-from saferun.channel.slack.card import marked
+from saferun.approval.grant import MINUTES, Permit, narrowing, permit
+from saferun.channel.slack.mark import marked
 from saferun.channel.slack.text import NAME, Block, Element, plain, said
 
 MOST = 3_000
@@ -23,14 +24,15 @@ _OPTIONS, _OPTION = 100, 75
 _LONG = 80
 _DEPTH = 32
 
-REASON = "reason"
+REASON, SPAN, SAME = "reason", "span", "same"
 
 
 class Field(NamedTuple):
-    """A field as it comes back: what has been typed, or the number of the option chosen."""
+    """A field as it comes back: what has been typed, or the option chosen, or `several` of them."""
 
     value: str | None = None
     chosen: str | None = None
+    several: tuple[str, ...] = ()
 
 
 class Edits(NamedTuple):
@@ -42,11 +44,89 @@ class Edits(NamedTuple):
 
 def reject(request: Request) -> dict[str, Any]:
     """The form in which somebody says why not."""
-    asked: Block = {
+    asked = _reason("Reason", "Kept in the ledger. The agent is told that a person said no.")
+    about = said("The call does not run.")
+    return _view("reject", "Reject", request, [{"type": "section", "text": about}, asked])
+
+
+def glass(request: Request) -> dict[str, Any]:
+    """The form in which somebody says why it cannot wait for those who are asked."""
+    what = (
+        "*Your one yes counts for everybody who is asked.* All others hear of it at once, and it"
+        " stands out in the ledger. The call has fifteen minutes to start."
+    )
+    asked = _reason("Why can it not wait?", "Kept in the ledger, and told to everybody else.")
+    blocks: list[Block] = [{"type": "section", "text": said(what)}, asked]
+    return _view("glass", "Break the glass", request, blocks)
+
+
+def grant(request: Request) -> dict[str, Any]:
+    """The form in which somebody says for which further calls their yes holds."""
+    question = request.question
+    spans = {f"{each}": f"In any run, for {each} minutes" for each in MINUTES}
+    if question.run is not None:
+        spans = {"run": "In this run, for an hour at most", **spans}
+    options = [{"text": plain(text, _OPTION), "value": span} for span, text in spans.items()]
+    blocks: list[Block] = [
+        {
+            "type": "section",
+            "text": said(
+                "This call runs, and calls like it run without a question until the grant ends."
+            ),
+        },
+        {
+            "type": "input",
+            "block_id": SPAN,
+            "label": plain("For how long", NAME),
+            "element": {"type": "static_select", "action_id": "value", "options": options},
+        },
+    ]
+    names = _named(question)
+    if names:
+        narrowed: Block = {
+            "type": "input",
+            "block_id": SAME,
+            "optional": True,
+            "label": plain("“Like it” means equal in", NAME),
+            "hint": plain("With none chosen, all arguments have to be equal.", 150),
+            "element": {
+                "type": "multi_static_select",
+                "action_id": "value",
+                "options": [
+                    {"text": plain(inert(name), _OPTION), "value": str(number)}
+                    for number, name in names.items()
+                ],
+            },
+        }
+        blocks.append(narrowed)
+    return _view("grant", "Approve further calls", request, blocks)
+
+
+def permitted(question: Question, fields: Mapping[str, Field]) -> Permit:
+    """How far a form says that a yes goes. Raises ValueError where it says none of what it can."""
+    names = _named(question)
+    several = fields.get(SAME, Field()).several
+    if any(not re.fullmatch(r"[0-9]{1,3}", each) or int(each) not in names for each in several):
+        raise ValueError(SAME)
+    by = tuple(names[int(each)] for each in dict.fromkeys(several))
+    found = permit(fields.get(SPAN, Field()).chosen or "", by)
+    if found is None:
+        raise ValueError(SPAN)
+    return found
+
+
+def _named(question: Question) -> dict[int, str]:
+    """The arguments that a grant can be narrowed by, by their place."""
+    names = enumerate(narrowing(question)[:_OPTIONS])
+    return {number: name for number, name in names if 0 < len(inert(name)) <= _OPTION}
+
+
+def _reason(label: str, hint: str) -> Block:
+    return {
         "type": "input",
         "block_id": REASON,
-        "label": plain("Reason", NAME),
-        "hint": plain("Kept in the ledger. The agent is told that a person said no.", 150),
+        "label": plain(label, NAME),
+        "hint": plain(hint, 150),
         "element": {
             "type": "plain_text_input",
             "action_id": "value",
@@ -55,8 +135,6 @@ def reject(request: Request) -> dict[str, Any]:
             "max_length": 2_000,
         },
     }
-    about = said("The call does not run.")
-    return _view("reject", "Reject", request, [{"type": "section", "text": about}, asked])
 
 
 def edit(request: Request) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
+from saferun.channel import storm
 from saferun.channel.slack.aside import Aside
 from saferun.channel.slack.card import Card, digest
 from saferun.channel.slack.front import Front
@@ -16,8 +17,8 @@ from saferun.channel.slack.line import GONE, Line, SlackError
 MANY = 5
 """Cards that wait for their turn; what comes then goes into the digest."""
 
-FRESH = 600.0
-"""Seconds after which people are told of a storm anew, by another message."""
+LISTED = 10
+"""Requests that the digest lists; the inbox has them all."""
 
 Where = tuple[str, str]
 
@@ -38,8 +39,7 @@ class Storm:
         self._url = url
         self._posting = threading.Lock()
         self._where: Where | None = None
-        self._names: frozenset[str] = frozenset()
-        self._since = 0.0
+        self._told = storm.Told()
         self._changing = threading.Lock()
         self._due: dict[Where, frozenset[str]] = {}
 
@@ -49,14 +49,13 @@ class Storm:
         Raises SlackError where nobody could be, and StoreError.
         """
         with self._posting:
-            old = time.monotonic() - self._since > FRESH
-            if self._where is None or old or not names <= self._names:
-                # Whoever is mentioned in a message that is changed is not notified.
-                known = names if old else names | self._names
+            anew = self._told.anew(names, time.monotonic())
+            if self._where is None or anew is not None:
+                anew = names if anew is None else anew
                 with self._line.turn():
-                    self._where = self._line.post(self._message(known, desk))
-                self._names, self._since = known, time.monotonic()
-            where, known = self._where, self._names
+                    self._where = self._line.post(self._message(anew, desk))
+                self._told = storm.Told(anew, time.monotonic())
+            where, known = self._where, self._told.names
         self.refresh(where, known, desk)
         return where, known
 
@@ -80,5 +79,5 @@ class Storm:
                     raise
 
     def _message(self, names: frozenset[str], desk: Front) -> Card:
-        waiting = sum("slack" in each.question.channels for each in desk.open())
+        waiting = storm.digest(storm.waiting(desk.open(), "slack"), LISTED)
         return digest(waiting, names=names, mentions=self._mentions(names), url=self._url)

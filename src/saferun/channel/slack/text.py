@@ -9,8 +9,6 @@ direction characters are made visible first.
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
-import msgspec
-
 from saferun.approval.inert import inert
 
 Block: TypeAlias = dict[str, Any]
@@ -69,21 +67,3 @@ def lines(text: str) -> str:
 
 def rich(sections: Iterable[Element]) -> Block:
     return {"type": "rich_text", "elements": list(sections)}
-
-
-def spelled(value: Any) -> str:
-    """A value as people are to read it: text as it is, unless its ends could not be seen."""
-    if isinstance(value, str) and value and value == value.strip():
-        return value
-    return msgspec.json.encode(value).decode()
-
-
-def kind(value: Any) -> str:
-    """What a value is, so that the text `5` is not taken for the number."""
-    if isinstance(value, str):
-        return "text"
-    if value is None or isinstance(value, bool):
-        return "yes or no" if value is not None else "nothing"
-    if isinstance(value, int | float):
-        return "number"
-    return "list" if isinstance(value, list | tuple) else "record"

@@ -4,13 +4,14 @@ The arguments, and what the run says of itself, are a model's words: whoever sho
 them for where they are shown.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import msgspec
 
 from saferun.approval import Request
+from saferun.approval.grant import grantable
 
 MAX_ARGS = 200_000
 """Bytes of the arguments as JSON. Larger ones are cut, and are not approved by a webhook."""
@@ -18,15 +19,30 @@ MAX_ARGS = 200_000
 _CUT = 2_000
 _MOST = 50
 
-Type = Literal["approval.requested", "approval.changed", "approval.ended"]
+Type = Literal[
+    "approval.requested",
+    "approval.changed",
+    "approval.ended",
+    "approval.outcome",
+    "approval.glass_broken",
+]
 
 
 def payload(
-    request: Request, type_: Type, now: int, link: str | None, tokens: Mapping[str, str]
+    request: Request,
+    type_: Type,
+    now: int,
+    link: str | None,
+    tokens: Mapping[str, str],
+    *,
+    breakers: Collection[str] = (),
+    alarmed: Collection[str] = (),
 ) -> bytes:
     """The body of one message. `now` is in microseconds since 1970.
 
     `link` is where people can look at the request, and `tokens` are by whom they answer.
+    `breakers` are those who may break the glass for it, and `alarmed` those who are to hear that
+    somebody has.
     """
     question = request.question
     run = question.run
@@ -59,6 +75,7 @@ def payload(
                 "id": each.id,
                 "message": each.message,
                 "measure": None if each.measure is None else each.measure.said(),
+                "because": question.why(each),
             }
             for each in question.reasons
         ],
@@ -68,13 +85,30 @@ def payload(
         ],
         "policy": question.policy,
         "digest": question.digest,
+        "joined": request.joined,
         "votes": [
-            {"by": each.by, "approved": each.approved, "reason": each.reason}
+            {
+                "by": each.by,
+                "approved": each.approved,
+                "reason": each.reason,
+                "channel": each.channel,
+                "glass": each.glass,
+            }
             for each in request.votes
         ],
         "by": request.by,
         "reason": request.reason,
         "tokens": tokens,
+        "may_grant": request.open and whole(request) and grantable(question),
+        "may_break_glass": sorted(breakers),
+        "glass": None
+        if request.glass is None
+        else {
+            "by": request.glass.by,
+            "reason": request.glass.reason,
+            "at": moment(request.glass.at),
+            "tell": sorted(alarmed),
+        },
     }
     return msgspec.json.encode({"type": type_, "timestamp": moment(now), "data": data})
 

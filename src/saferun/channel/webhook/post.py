@@ -8,11 +8,12 @@ the environment are not used, and all of it has to be over in time.
 import asyncio
 import ssl
 from collections.abc import Mapping
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from socket import SOCK_STREAM, gaierror
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from saferun.channel import loop
 from saferun.errors import ConfigError, SafeRunError
 
 if TYPE_CHECKING:
@@ -23,6 +24,16 @@ ANSWERS_IN = 15.0
 
 _NAT64 = IPv6Network("64:ff9b::/96")
 """Addresses that stand for those of IPv4, to which a gateway leads (RFC 6052)."""
+
+_PUBLIC6 = IPv6Network("2000::/3")
+"""What IANA has given out of IPv6 to be reached by anybody; all else is something special."""
+
+_SPECIAL4 = (IPv4Network("192.0.0.0/24"), IPv4Network("192.88.99.0/24"))
+"""Addresses of protocols (RFC 6890) and of relays (RFC 7526). Not every version of Python takes
+them for special."""
+
+_ISATAP = (0x00005EFE, 0x02005EFE)
+"""The third quarter of an address that stands for one of IPv4 (RFC 5214)."""
 
 
 class WebhookError(SafeRunError):
@@ -55,7 +66,7 @@ def post(url: str, body: bytes, headers: Mapping[str, str], *, private: bool) ->
     import httpx
 
     try:
-        return asyncio.run(asyncio.wait_for(_posted(url, body, headers, private), ANSWERS_IN))
+        return loop.run(asyncio.wait_for(_posted(url, body, headers, private), ANSWERS_IN))
     except TimeoutError:
         raise WebhookError(f"it has not answered within {ANSWERS_IN:.0f} s") from None
     except (httpx.HTTPError, OSError) as problem:
@@ -70,23 +81,24 @@ async def _posted(url: str, body: bytes, headers: Mapping[str, str], private: bo
 
     to = httpx.URL(url)
     addresses = await _addresses(to, private=private)
-    async with httpx.AsyncClient(
-        verify=ssl.create_default_context(),
-        trust_env=False,
-        follow_redirects=False,
-        timeout=ANSWERS_IN,
-    ) as client:
+    # Not by a client of httpx, which would log the whole URL, and that may be a secret.
+    async with httpx.AsyncHTTPTransport(
+        verify=ssl.create_default_context(), trust_env=False
+    ) as transport:
         for address in addresses:
-            request = client.build_request(
+            request = httpx.Request(
                 "POST",
                 to.copy_with(host=str(address)),
                 content=body,
                 headers={**headers, "Host": to.netloc.decode("ascii")},
-                # The certificate is that of the name.
-                extensions={"sni_hostname": to.raw_host.decode("ascii")},
+                extensions={
+                    "timeout": httpx.Timeout(ANSWERS_IN).as_dict(),
+                    # The certificate is that of the name.
+                    "sni_hostname": to.raw_host.decode("ascii"),
+                },
             )
             try:
-                response = await client.send(request, stream=True)
+                response = await transport.handle_async_request(request)
             except httpx.ConnectError:
                 if address == addresses[-1]:
                     raise
@@ -122,6 +134,9 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
             inner = IPv4Address(int(address) & 0xFFFF_FFFF)
         if inner is not None:
             return is_public(inner)
-        if address.teredo is not None:
+        through = address.teredo is not None or int(address) >> 32 & 0xFFFF_FFFF in _ISATAP
+        if address not in _PUBLIC6 or through:
             return False
+    elif any(address in each for each in _SPECIAL4):
+        return False
     return address.is_global and not address.is_multicast

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 
 from saferun import approval
-from saferun.approval import Answered, Request
+from saferun.approval import Answered, Permit, Request, UnfinishedError
 from saferun.channel import ticket as tickets
 from saferun.channel.refusals import Refusals
 from saferun.channel.reply import Reply
 from saferun.channel.ticket import Desk
 from saferun.channel.webhook import post
-from saferun.channel.webhook.payload import payload, whole
+from saferun.channel.webhook.payload import Type, payload, whole
 from saferun.channel.webhook.post import WebhookError
 from saferun.config import Config, WebhookTable
 from saferun.errors import ConfigError, SafeRunError, StoreError
@@ -39,8 +39,17 @@ MAX_DEPTH = 100
 """How deep values may be nested: as deep as those that a model sends."""
 
 _GONE = 410
+_FEW = msgspec.Meta(max_length=100)
 _ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _TIME = re.compile(r"[0-9]{1,12}")
+
+
+class _Grant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """For which further calls a yes is: those of the same run, or those of so many minutes."""
+
+    run: bool = False
+    minutes: Annotated[int, msgspec.Meta(ge=1, le=60)] = 60
+    by: Annotated[tuple[Annotated[str, msgspec.Meta(max_length=1_000)], ...], _FEW] = ()
 
 
 class _Said(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -49,9 +58,22 @@ class _Said(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     request: Annotated[str, msgspec.Meta(max_length=64)]
     revision: Annotated[int, msgspec.Meta(ge=0)]
     token: Annotated[str, msgspec.Meta(max_length=100)]
-    answer: Literal["approve", "reject", "edit"]
+    answer: Literal["approve", "reject", "edit", "glass"]
     args: dict[str, Any] = {}
     reason: str | None = None
+    grant: _Grant | None = None
+
+    @property
+    def sane(self) -> bool:
+        """Whether it says nothing that its answer has no use for."""
+        edits = not self.args or self.answer == "edit"
+        return edits and (self.grant is None or self.answer == "approve")
+
+    @property
+    def permit(self) -> Permit | None:
+        if self.grant is None:
+            return None
+        return Permit(self.grant.minutes * 60_000_000, run=self.grant.run, by=self.grant.by)
 
 
 class Webhook:
@@ -89,6 +111,12 @@ class Webhook:
     ) -> str | None:
         """Send how the request stands, with tokens for those who have none for it as it is."""
         assert isinstance(desk, Desk)
+        alarmed = receipt is not None and receipt.startswith(_ALARMED)
+        mark = _ALARMED if alarmed else ""
+        receipt = (receipt or "").removeprefix(_ALARMED) or None
+        told = _event(request, receipt)
+        if told is None and (alarmed or request.glass is None):
+            return f"{mark}{receipt}"
         why = self.unreachable()
         if why is not None:
             raise WebhookError(why)
@@ -99,30 +127,54 @@ class Webhook:
             for each in known
             if each.revision == request.revision and each.message is not None
         }
-        asked = tickets.answering(desk, request, self._people) if request.open else frozenset()
+        asked = breakers = frozenset[str]()
+        if request.open:
+            asked = tickets.answering(desk, request, self._people)
+            # Nobody is written to here, so there is no harm in a token for those as well.
+            breakers = frozenset(
+                name
+                for name in desk.people.breakers
+                if desk.people.glass_objection(name, request.question) is None
+            )
         new = [
-            tickets.printed(desk, request, name, self.name, coded=False)
-            for name in sorted(asked - have)
+            tickets.printed(desk, request, name, self.name)
+            for name in sorted((asked | breakers) - have)
         ]
         if new:
             desk.store.commit(Issue(tuple(each.ticket for each in new)))
         link = f"{self._url}/requests/{request.id}" if self._url else None
-        changed: Literal["approval.requested", "approval.changed"] = (
-            "approval.requested" if receipt is None else "approval.changed"
-        )
+        if request.glass is not None and not alarmed:
+            body = payload(
+                request,
+                "approval.glass_broken",
+                desk.store.now(),
+                link,
+                {},
+                alarmed=desk.alarmed(request),
+            )
+            self._send(f"msg_{request.id}_glass", body)
+            mark = _ALARMED
+        if told is None:
+            return f"{mark}{receipt}"
+        event, after = told
         body = payload(
             request,
-            changed if request.open else "approval.ended",
+            event,
             desk.store.now(),
             link,
             {each.ticket.by: each.token for each in new},
+            breakers=breakers,
+            alarmed=desk.alarmed(request),
         )
         # The same for every try, so that whoever has it already can tell.
         message = f"msg_{request.id}_{request.moved}"
-        self._send(message, body)
+        try:
+            self._send(message, body)
+        except WebhookError as problem:
+            raise UnfinishedError(str(problem), f"{mark}{receipt or ''}" or None) from None
         if new:
             desk.store.commit(Sent(tuple(each.ticket.token for each in new), message))
-        return "sent"
+        return f"{mark}{after}"
 
     def _send(self, message: str, body: bytes) -> None:
         now = datetime.now(UTC)
@@ -189,7 +241,7 @@ class Webhook:
             said = msgspec.json.decode(body, type=_Said)
         except (msgspec.MsgspecError, UnicodeError, RecursionError):
             return self._refused(desk, 400, "its body is no answer")
-        if _depth(said.args) > MAX_DEPTH or (said.args and said.answer != "edit"):
+        if _depth(said.args) > MAX_DEPTH or not said.sane:
             return self._refused(desk, 400, "its arguments are none for an answer")
         ticket = tickets.found(desk, said.token, self.name)
         if ticket is None or (said.request, said.revision) != (ticket.request, ticket.revision):
@@ -224,16 +276,18 @@ class Webhook:
                     channel=self.name,
                     revision=ticket.revision,
                 )
-            elif said.answer == "approve" and stands.open and not whole(stands):
+            elif said.answer != "reject" and stands.open and not whole(stands):
                 return _reply(409, "not every argument was sent whole, so open the request", stands)
             else:
                 told = desk.vote(
                     ticket.request,
                     by=ticket.by,
-                    approved=said.answer == "approve",
+                    approved=said.answer != "reject",
                     channel=self.name,
                     revision=ticket.revision,
                     reason=said.reason,
+                    glass=said.answer == "glass",
+                    permit=said.permit,
                 )
         except StoreError:
             raise
@@ -246,8 +300,26 @@ class Webhook:
         return _reply(status, why)
 
 
+_ALARMED = "alarmed "
+"""Begins the receipt of a request of which it was told that somebody has broken the glass."""
+
+
 _SECRET = 32
 """Characters of a secret in base64: of 24 bytes, the least that Standard Webhooks allows."""
+
+
+def _event(request: Request, receipt: str | None) -> tuple[Type, str] | None:
+    """What is sent of a request, and the receipt for it; None where nothing is.
+
+    The receipt says whether it was sent that nobody can answer any more, and with which state.
+    """
+    if request.open:
+        return ("approval.requested" if receipt is None else "approval.changed"), "sent"
+    if receipt in (None, "sent"):
+        return "approval.ended", f"ended {request.state}"
+    if request.state in ("approved", "executing") or receipt == f"ended {request.state}":
+        return None
+    return "approval.outcome", f"ended {request.state}"
 
 
 def _table(name: str, settings: Config, where: str) -> WebhookTable:
@@ -276,13 +348,22 @@ def _depth(value: object) -> int:
 
 def _told(answered: Answered) -> Reply:
     status = 200 if answered.counted else 409
-    return _reply(status, answered.why, answered.request, counted=answered.counted)
+    return _reply(
+        status, answered.why, answered.request, counted=answered.counted, grant=answered.grant
+    )
 
 
 def _reply(
-    status: int, why: str | None, request: Request | None = None, *, counted: bool = False
+    status: int,
+    why: str | None,
+    request: Request | None = None,
+    *,
+    counted: bool = False,
+    grant: str | None = None,
 ) -> Reply:
     body: dict[str, object] = {"counted": counted, "why": why}
+    if grant is not None:
+        body["grant"] = grant
     if request is not None:
         body |= {"state": request.state, "revision": request.revision}
     return Reply(status, msgspec.json.encode(body), "application/json")

@@ -7,23 +7,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from saferun.approval.inert import inert
-from saferun.cli.approval.look import desk_of, known, needed
+from saferun.cli.approval.look import desk_of, fits, known, needed
 from saferun.cli.approval.look import told as fields_of
-from saferun.cli.login import credential
+from saferun.cli.login import CHANNEL, credential
 from saferun.cli.options import CannotError, JsonOption, StoreOption
 from saferun.cli.policy.rollout import AsOption
 from saferun.cli.screen import ALLOWED, DENIED, beside, document, put, screen, told
 
 if TYPE_CHECKING:
-    from saferun.desk import Answered, Permit
+    from saferun.approval import Permit, Request
+    from saferun.desk import Answered
 
-CHANNEL = "command line"
 
 _ID = Annotated[str, typer.Argument(metavar="ID", help="A request's id, or its beginning.")]
 _REVISION = Annotated[
-    int | None,
-    typer.Option("--revision", metavar="N", help="The revision that you have seen."),
+    str | None,
+    typer.Option("--revision", metavar="N|latest", help="The revision that you have seen."),
 ]
+_SEEN = 16
+"""Characters of a digest that name it, at least: 64 bits."""
+
+_LATEST = "latest"
+
 _SPAN = re.compile(r"([1-9][0-9]{0,4})(s|m|h)")
 _UNITS = {"s": 1, "m": 60, "h": 3_600}
 
@@ -52,11 +57,21 @@ def approve(
         typer.Option("--break-glass", help="Answer for everybody, with a reason; all are told."),
     ] = False,
     revision: _REVISION = None,
+    seen: Annotated[
+        str | None,
+        typer.Option(
+            "--seen",
+            metavar="DIGEST",
+            help="The digest under what you have seen, where that is long.",
+        ),
+    ] = None,
     person: AsOption = None,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """Say yes to a request, by your own secret.
+
+    What is too long for `show` to show all of it takes the digest that `show --whole` ends with.
 
     Exits 0 where it counted, and 1 where it came too late, or you may not.
     """
@@ -72,6 +87,7 @@ def approve(
         approved=True,
         glass=glass,
         permit=permit,
+        seen=seen,
         as_json=as_json,
     )
 
@@ -121,13 +137,19 @@ def edit(
     """
     desk = desk_of(store)
     stands = known(desk, request)
+    if revision is None:
+        # Of what it is changed from nothing would be known otherwise.
+        raise CannotError(
+            f"Say which one you change, with --revision {stands.revision} as"
+            f" saferun approval show {stands.id} has it, or with --revision latest."
+        )
     who, secret = credential(person, desk.store)
     answered = desk.edit(
         stands.id,
         by=who,
         args=dict(_change(each, stands.question.args) for each in changes),
         channel=CHANNEL,
-        revision=stands.revision if revision is None else revision,
+        revision=_revision(revision, stands),
         credential=secret,
     )
     return _told(answered, "changed; it waits for a yes to what it is now", as_json=as_json)
@@ -138,12 +160,13 @@ def _voted(
     person: str | None,
     store: str | None,
     reason: str | None,
-    revision: int | None,
+    revision: str | None,
     *,
     approved: bool,
     glass: bool,
     permit: "Permit | None",
     as_json: bool,
+    seen: str | None = None,
 ) -> int:
     from saferun.approval import tally
 
@@ -154,13 +177,17 @@ def _voted(
             f"Its arguments were changed since it was asked; look at saferun approval show"
             f" {stands.id}, and say which you mean with --revision {stands.revision}."
         )
+    if approved and revision == _LATEST:
+        raise CannotError(f"Say which one you approve: --revision {stands.revision} is the newest.")
+    if approved and stands.open:
+        _look(stands, seen)
     who, secret = credential(person, desk.store)
     answered = desk.vote(
         stands.id,
         by=who,
         approved=approved,
         channel=CHANNEL,
-        revision=stands.revision if revision is None else revision,
+        revision=_revision(revision, stands),
         reason=reason,
         glass=glass,
         credential=secret,
@@ -174,6 +201,32 @@ def _voted(
         more = " and ".join(needed(demand, lacking) for demand, lacking in told.lacking)
         word = f"noted; it still takes {more}"
     return _told(answered, word if answered.request.open else f"{word}, by {who}", as_json=as_json)
+
+
+def _revision(said: str | None, stands: "Request") -> int:
+    """The revision that somebody means: the newest, where they say so or nothing."""
+    if said is None or said == _LATEST:
+        return stands.revision
+    if re.fullmatch(r"[0-9]{1,9}", said) is None:
+        raise CannotError(f"--revision takes a number, or `{_LATEST}`: not {said[:80]!r}.")
+    return int(said)
+
+
+def _look(stands: "Request", seen: str | None) -> None:
+    """Nobody approves what they cannot have seen. Raises CannotError where that may be so."""
+    digest = stands.question.digest
+    if seen is None and not fits(stands):
+        raise CannotError(
+            f"It is too long to be seen whole by saferun approval show; look at all of it with"
+            f" --whole, and say --seen DIGEST with what stands at its end: saferun approval show"
+            f" {stands.id} --whole."
+        )
+    if seen is not None and (len(seen) < _SEEN or not digest.startswith(seen)):
+        raise CannotError(
+            f"What you have seen is not what would run: its digest is not {seen[:80]!r}; look at"
+            f" saferun approval show {stands.id} --whole again, and say {_SEEN} characters of the"
+            " digest at least."
+        )
 
 
 def _told(answered: "Answered", said: str, *, as_json: bool) -> int:
@@ -208,8 +261,7 @@ def _told(answered: "Answered", said: str, *, as_json: bool) -> int:
 
 
 def _permit(also: str, by: tuple[str, ...]) -> "Permit":
-    from saferun.approval import MAX_GRANT
-    from saferun.desk import Permit
+    from saferun.approval import MAX_GRANT, Permit
 
     if also == "run":
         return Permit(span=MAX_GRANT, run=True, by=by)

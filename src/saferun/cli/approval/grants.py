@@ -61,7 +61,8 @@ def revoke(
 ) -> int:
     """Take a grant back: what it let run is asked about again.
 
-    Exits 0 where it is taken back, and 1 where it held no more, or the secret is not yours.
+    Whoever has given it may, and an admin. Exits 0 where it is taken back, and 1 where it held no
+    more, or you may not, or the secret is not yours.
     """
     from saferun.store import Requests, WrongSecretError
 
@@ -78,10 +79,12 @@ def revoke(
     except WrongSecretError as problem:
         told(str(problem))
         return 1
+    taken = found.grant
     if as_json:
-        document({"revoked": found is not None, "grant": msgspec.to_builtins(found)})
-    elif found is None:
-        told(f"There is no grant {grant[:80]!r} that still holds.")
+        about = msgspec.to_builtins(taken)
+        document({"revoked": taken is not None, "grant": about, "why": found.why})
+    elif taken is None:
+        told(f"{grant[:80]!r} is not taken back: {found.why}.")
     else:
-        screen().print(f"{ALLOWED.icon} {inert(found.tool, 80)} is asked about again")
-    return 0 if found is not None else 1
+        screen().print(f"{ALLOWED.icon} {inert(taken.tool, 80)} is asked about again")
+    return 0 if taken is not None else 1

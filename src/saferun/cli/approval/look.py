@@ -1,11 +1,14 @@
 """`saferun approval list` and `show`: what waits for people, and what has become of it."""
 
+import json
+import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
 
 from saferun.approval.inert import inert
+from saferun.approval.shown import others
 from saferun.cli.options import CannotError, JsonOption, StoreOption, settings
 from saferun.cli.screen import (
     ALLOWED,
@@ -16,9 +19,11 @@ from saferun.cli.screen import (
     document,
     facts,
     moment,
+    raw,
     screen,
     shown,
 )
+from saferun.cli.screen import told as aside
 from saferun.config import sqlite_path
 
 if TYPE_CHECKING:
@@ -38,8 +43,14 @@ SHORT = 10
 NAMES = 16
 """Columns for names in a list."""
 
-_VALUE = 200_000
-"""Characters of one argument that are shown: whoever approves has to have seen all of it."""
+CUT = 4_000
+"""Characters of one argument's value, as JSON, that are shown unless everything is asked for."""
+
+LONG = 80
+"""Characters of an argument's name, likewise."""
+
+MANY = 100
+"""Arguments, likewise."""
 
 _MARKS = {
     "pending": ASKED,
@@ -65,7 +76,11 @@ def list_(
     from saferun.store import Requests
 
     with Requests(sqlite_path(settings(store).store)) as requests:
-        found = requests.newest(limit) if everything else requests.open()
+        now = time.time_ns() // 1000
+        found = requests.newest(limit) if everything else requests.open(now)
+        more = 0 if everything else max(requests.waiting(now) - len(found), 0)
+    if more:
+        aside(f"Those are the first {len(found):,} to end; {more:,} more wait behind them.")
     if as_json:
         for each in found:
             document(told(each))
@@ -80,6 +95,9 @@ def list_(
 
 def show(
     request: Annotated[str, typer.Argument(metavar="ID", help="A request's id, or its beginning.")],
+    everything: Annotated[
+        bool, typer.Option("--whole", help="Cut nothing, however long it is.")
+    ] = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> int:
@@ -89,7 +107,7 @@ def show(
     if as_json:
         document(told(found))
         return 0
-    print_request(found)
+    print_request(found, everything=everything)
     return 0
 
 
@@ -152,6 +170,7 @@ def told(request: "Request") -> dict[str, Any]:
             "plan": None if run is None else run.plan,
             "policy": question.policy,
             "reasons": question.reasons,
+            "because": question.because,
             "demands": question.demands,
             "votes": request.votes,
             "joined": request.joined,
@@ -162,8 +181,16 @@ def told(request: "Request") -> dict[str, Any]:
     return fields
 
 
-def print_request(request: "Request") -> None:
-    """Print one request for people."""
+def fits(request: "Request") -> bool:
+    """Whether `show` by itself shows all of what would run."""
+    args = request.question.args
+    return len(args) <= MANY and all(
+        len(name) <= LONG and len(_json(value)) <= CUT for name, value in args.items()
+    )
+
+
+def print_request(request: "Request", *, everything: bool = False) -> None:
+    """Print one request for people. With `everything`, nothing of what would run is cut."""
     from rich.text import Text
 
     console = screen()
@@ -171,7 +198,13 @@ def print_request(request: "Request") -> None:
     console.print(
         Text.assemble(_state(request), "  ", (inert(question.tool, 80), "bold"), f"  {request.id}")
     )
-    facts(console, *_facts(request))
+    fit = fits(request)
+    facts(console, *_facts(request, fit=fit, everything=everything))
+    if everything and not fit:
+        # As lines of their own, which the terminal breaks: they may be megabytes.
+        for name, value in question.args.items():
+            raw(f"  {inert(name)}  {shown(value, None)}\n".encode())
+        raw(f"  digest  {question.digest}\n".encode())
     if request.open and not request.whole:
         console.print(
             Text("Not every argument is shown as it is, so it cannot be approved.", "yellow")
@@ -229,48 +262,65 @@ def needed(demand: "Demand", lacking: int | None = None) -> str:
     return f"{many} of {whom}" if demand.approvals > 1 else whom
 
 
-def _facts(request: "Request") -> "Iterator[tuple[str, str | Text]]":
+def _facts(
+    request: "Request", *, fit: bool, everything: bool
+) -> "Iterator[tuple[str, str | Text]]":
     question, run = request.question, request.question.run
+    some = None if everything else 600
     if run is not None:
         yield "agent", inert(" for ".join(each for each in (run.agent, run.user_id) if each), 200)
         yield "run", inert(run.run_id, 200)
         if run.prompt:
-            yield "asked to", inert(str(run.prompt), 600)
+            yield "asked to", inert(str(run.prompt), some)
         if run.plan:
-            yield "plan", shown(run.plan, 600)
-    for name, value in question.args.items():
-        text = inert(value, _VALUE) if isinstance(value, str) else shown(value, _VALUE)
+            yield "plan", shown(run.plan, some)
+    for name, value in list(question.args.items())[:MANY] if fit or not everything else ():
+        # As JSON, so that the text "5" and the number 5 look like two things.
         hides = request.open and name in question.hidden
-        yield inert(name, 40), text + (" (not shown as it is)" if hides else "")
+        yield inert(name, LONG), shown(value, CUT) + (" (not shown as it is)" if hides else "")
+    if len(question.args) > MANY and not everything:
+        yield "", f"… ({counted(len(question.args) - MANY, 'more argument')})"
     if question.effect is not None:
         yield "effect", question.effect
     for reason in question.reasons:
         yield "because", inert(f"{reason.message} ({reason.id})", 400)
         if reason.measure is not None:
             yield "", inert(reason.measure.said(), 400)
+        for said in question.why(reason):
+            yield "", inert(said, 500)
     if question.policy is not None:
         yield "policy", inert(f"{question.policy.name} @ {question.policy.version[:12]}", 120)
     for demand in question.demands:
         yield "needs", inert(needed(demand), 200)
     if request.open and question.edits:
         yield "may change", inert(", ".join(question.edits), 200)
+    if request.open and (question.edits or request.revision):
+        yield "revision", f"{request.revision}"
     for vote in request.votes:
         word = "yes" if vote.approved else "no"
         why = f": {vote.reason}" if vote.reason else ""
         glass = ", breaking the glass" if vote.glass else ""
         yield "said", inert(f"{word} by {vote.by} ({vote.channel}){glass}{why}", 400)
-    if request.joined:
-        yield (
-            "also",
-            f"{counted(request.joined, 'further call waits', 'further calls wait')} for it",
-        )
+    also = others(request)
+    if also is not None:
+        yield "also", also
     if request.open:
         yield "ends", f"{moment(request.deadline)}, asked {moment(question.asked)}"
     elif request.by and not request.votes:
         yield "by", inert(request.by, 80)
     if request.reason and not request.votes:
         yield "why", inert(request.reason, 400)
-    yield "digest", question.digest
+    if fit:
+        yield "digest", question.digest
+    elif everything:
+        yield "arguments", "below, one on each line, and what to approve them by"
+    else:
+        # Whoever names it has seen all of what it is taken over.
+        yield "cut", f"saferun approval show {request.id} --whole has everything, and the digest"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _state(request: "Request") -> "Text":

@@ -24,20 +24,19 @@ def resume(
     Imports the module from the working folder, so its code runs. Exits 0 where the call has run,
     now or before, 1 where it may not run, and 2 where nobody has answered yet.
     """
-    import inspect
-
     import saferun
+    from saferun.guard import AwaitedError
 
     found = _found(tool)
     path = sqlite_path(settings(None).store)
     request = whole(path, request) if path.exists() else request
     try:
-        if inspect.iscoroutinefunction(found):
+        try:
+            result = saferun.resume(request, found)
+        except AwaitedError:
             import asyncio
 
             result = asyncio.run(saferun.aresume(request, found))
-        else:
-            result = saferun.resume(request, found)
     except saferun.ApprovalPending as waits:
         return _said(None, str(waits), 2, as_json=as_json)
     except saferun.Denied as denied:

@@ -58,12 +58,15 @@ _ENDS = {
     "escalated": ASKED,
     "voted": ALLOWED,
     "granted": ALLOWED,
+    "invited": ALLOWED,
+    "enrolled": ALLOWED,
     "edited": MODIFIED,
     "refused": DENIED,
     "expired": DENIED,
     "cancelled": DENIED,
     "stale": DENIED,
     "revoked": DENIED,
+    "withdrawn": DENIED,
 }
 """How it went, at a glance."""
 

@@ -14,6 +14,7 @@ from saferun.control.limit import duration
 from saferun.policy.analysis.demand import turns
 from saferun.policy.analysis.difference import Change
 from saferun.policy.document import Cost, Document, Tool
+from saferun.policy.parse.setting import RECORD
 from saferun.policy.policy import Policy
 from saferun.policy.wording import named
 
@@ -50,6 +51,11 @@ def changes(old: Policy, new: Policy) -> Iterator[Change]:
     for code in ("loops", "breaker"):
         for told in _settings(getattr(was, code), getattr(now, code)):
             yield Change(code=code, message=f"the {code} of all tools: {told}")
+    for word in RECORD:
+        one, other = getattr(was.record, word), getattr(now.record, word)
+        if one != other:
+            message = f"`{word}` under `record` was {one} and is {other}"
+            yield Change(code="record", message=message)
     before, after = _entries(old), _entries(new)
     for name in dict.fromkeys((*before, *after)):
         yield from _entry(before.get(name), after.get(name))

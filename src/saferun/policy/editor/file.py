@@ -1,5 +1,6 @@
 """The policy file and its tools."""
 
+from saferun.keeping import KEEPS
 from saferun.policy.editor import name
 from saferun.policy.editor.control import BREAKER, COST, LOOPS, duration
 from saferun.policy.editor.shape import (
@@ -22,6 +23,13 @@ INPUTS = ("string", "integer", "number", "boolean", "int", "double", "bool")
 
 _PATH: Schema = {"type": "string", "pattern": r"^(args|result)(\.[^.]+)+$"}
 
+
+_RECORD = {
+    "prompts": "Of a run's prompt and plan, and of what models are given.",
+    "output": "Of what models say.",
+    "messages": "Of what users say in the course of a run.",
+    "results": "Of what tools give, their errors too.",
+}
 
 TOOL = closed(
     "What holds for calls of one tool, or of all whose names begin alike.",
@@ -181,6 +189,12 @@ KEYS: dict[str, Schema] = {
         **use("breaker", "When a tool that fails is left alone, whichever it is."),
         "examples": BREAKER["examples"],
     },
+    "record": closed(
+        "How much is kept of what the runs say that this policy guards, and of its tools' results. "
+        "Where the configuration says otherwise, the stricter of the two holds.",
+        {word: one_of(meaning, KEEPS, "whole") for word, meaning in _RECORD.items()},
+        examples=[{"prompts": "hashed", "results": "off"}],
+    ),
     "tools": by_name(
         "The tools that are listed, each under the name that it is guarded by. A name that ends "
         "in `*` is all that begin so; the most specific entry counts.",

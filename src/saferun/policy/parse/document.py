@@ -12,7 +12,7 @@ from saferun.policy.names import OWN, RUN
 from saferun.policy.parse.limit import limits
 from saferun.policy.parse.rule import ANSWERS, scope
 from saferun.policy.parse.schema import Schemas
-from saferun.policy.parse.setting import breaker, loops
+from saferun.policy.parse.setting import breaker, loops, record
 from saferun.policy.parse.tool import tool
 from saferun.policy.parse.whole import MODES, Whole, matches
 from saferun.policy.part import Part
@@ -32,6 +32,7 @@ _FILE = (
     "limits",
     "loops",
     "breaker",
+    "record",
     "tools",
     "scopes",
 )
@@ -98,6 +99,7 @@ def _document(source: Source, stem: str) -> Document:
         limits=over_all,
         loops=whole.loops,
         breaker=whole.breaker,
+        record=record(file),
         tools=(*everyone, *(each for _, each in some)),
     )
 

@@ -1,4 +1,4 @@
-"""What a policy says of loops and breakers, for all tools and for each."""
+"""What a policy says of loops, of breakers and of what is kept, for all tools and for each."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from saferun.control import Breaker, Loops
 from saferun.control.amount import micro
 from saferun.control.breaker import PROBES_KEPT
+from saferun.keeping import KEEPS, WHOLE, Keeping
 from saferun.policy.part import Part
 from saferun.policy.wording import found
 
@@ -118,6 +119,9 @@ BREAKER: Mapping[str, Reader] = {
 }
 """Every word under `breaker`, as the fields of `Breaker` are called."""
 
+RECORD = Keeping.__struct_fields__
+"""Every word under `record`."""
+
 
 def loops(holder: Part, base: Loops | None) -> Loops | None:
     """What holds for loops where `holder` speaks of them on top of `base`; None is off."""
@@ -141,6 +145,14 @@ def breaker(holder: Part, base: Breaker | None, timeout: int | None = None) -> B
     if timeout is not None and not any(isinstance(e, dict) and "slow_after" in e for e in said):
         made = replace(made, slow_after=timeout // 2)
     return made
+
+
+def record(holder: Part) -> Keeping:
+    """How much is kept of what is said and given; all of it where nothing is said of that."""
+    if "record" not in holder:
+        return WHOLE
+    part = Part(holder.source, (*holder.path, "record"), holder["record"], RECORD)
+    return Keeping(**{word: part.choice(word, KEEPS, "whole") for word in RECORD})
 
 
 def _settings(

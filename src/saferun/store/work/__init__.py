@@ -7,10 +7,12 @@ exact and the decision that follows from them, which `saferun.admission` makes.
 
 from saferun.store.work.admit import Admit, Admitted, Recorded, Watched, run_of
 from saferun.store.work.append import Append, Blob, Import, Opening, Seal
-from saferun.store.work.ask import Answer, Ask
+from saferun.store.work.ask import Answer, Ask, Lapse
 from saferun.store.work.find_out import BY_CHECK, Cleared, FindOut, Known
 from saferun.store.work.look import PastOf
+from saferun.store.work.pace import Fit, Wait
 from saferun.store.work.recover import Recover
+from saferun.store.work.refusal import Note
 from saferun.store.work.settle import Fared, Settle
 from saferun.store.work.succeed import Restart, Rotate
 from saferun.store.work.ticket import Issue, Present, Sent, Ticket
@@ -22,9 +24,9 @@ from saferun.store.work.vote import (
     Delivery,
     Edit,
     Escalate,
-    Note,
     Once,
     Revoke,
+    Revoked,
     Voted,
 )
 
@@ -45,9 +47,11 @@ __all__ = [
     "Escalate",
     "Fared",
     "FindOut",
+    "Fit",
     "Import",
     "Issue",
     "Known",
+    "Lapse",
     "Note",
     "Once",
     "Opening",
@@ -57,6 +61,7 @@ __all__ = [
     "Recover",
     "Restart",
     "Revoke",
+    "Revoked",
     "Rotate",
     "Seal",
     "Sent",
@@ -64,6 +69,7 @@ __all__ = [
     "Ticket",
     "Turn",
     "Voted",
+    "Wait",
     "Watched",
     "run_of",
 ]

@@ -27,7 +27,7 @@ from saferun.ledger import (
 from saferun.store.transaction import NOBODY, Intent, Transaction
 from saferun.store.versions import Pin, Pinned, Version
 from saferun.store.work.append import Blob, Opening, Seal
-from saferun.store.work.ask import Ask, free, move
+from saferun.store.work.ask import Ask, free, move, waits
 from saferun.store.work.held import kept
 from saferun.store.work.turn import BY_ITSELF, turned
 
@@ -203,6 +203,9 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
             tried = self._tried(tx, verdict, _NO_IDS)
         if tried.verdict == "ask" and tried.mode == "enforce":
             return self._ask(tx, tried, standing)
+        waits = standing is not None and standing.now in ("pending", "approved")
+        if standing is not None and waits and tried.verdict != "allow":
+            self._put_off(tx, standing.id)
         # Once a person was asked it is their answer that holds, whatever has freed itself since.
         if tried.verdict == "allow" and (asks or standing is not None):
             return self._ask(tx, tried, standing)
@@ -252,10 +255,15 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
     def _standing(self, tx: Transaction, asked: Ask) -> _Standing | None:
         columns = "SELECT id, state, binding, deadline, overrides, revision FROM approval"
         row = tx.read(f"{columns} WHERE id = ?", asked.id)
-        if row is None and self.key is not None:
+        if row is None:
             row = tx.read(
-                f"{columns} WHERE call = ? AND state IN ('pending', 'approved') LIMIT 1", self.key
+                f"{columns} WHERE call = ? AND state IN ('pending', 'approved')"
+                " ORDER BY deadline DESC LIMIT 1",
+                self._known_as(asked),
             )
+            if row is not None and self.key is None and msgspec.convert(row[3], int) < tx.now:
+                # Nobody comes back for what was put off and is over: that is asked about anew.
+                row = None
         if row is None:
             return None
         found, state, binding, deadline, overrides, revision = msgspec.convert(
@@ -266,6 +274,18 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
         )
         overridden = frozenset(overrides.split())
         return _Standing(found, state, stands, overridden, revision, deadline)
+
+    def _known_as(self, asked: Ask) -> bytes:
+        """By what a request of this call is found: its key, or, for want of one, all it binds."""
+        return self.key or asked.came or asked.binding
+
+    def _put_off(self, tx: Transaction, request: str) -> None:
+        """Have what a control does not let go on be found when the call is made again."""
+        assert self.request is not None
+        tx.write(
+            "UPDATE approval SET call = ? WHERE id = ? AND call IS NULL",
+            *(self._known_as(self.request), request),
+        )
 
     def _ask(self, tx: Transaction, tried: Admission, standing: _Standing | None) -> Admitted:
         if self.nobody is not None:
@@ -288,6 +308,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
             move(tx, standing.id, "stale", self.request.entry)
             return _undecided("request")
         if standing.now == "pending":
+            self._wait(tx, standing.id, self.request)
             return Admitted(
                 -1,
                 "ask",
@@ -309,6 +330,11 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
             free(tx, standing.id)
         refused = Admission("deny", (approval.refusal(standing.now), *tried.reasons))
         return self._decide(tx, refused, request=standing.id)
+
+    def _wait(self, tx: Transaction, request: str, asked: Ask) -> None:
+        # A call without an id has one caller, unless it was put off.
+        if self.key is not None or request != asked.id:
+            waits(tx, request, asked, self.boot)
 
     def _grant(self, tx: Transaction, asked: Ask, reasons: tuple[Reason, ...]) -> Grant | None:
         """The grant by which this call runs without being asked about, if there is one."""
@@ -354,6 +380,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
         seq = tx.append(encode(entry))
         self._keep_beside(tx)
         told = asked.write(tx, reasons, seq)
+        self._wait(tx, asked.id, asked)
         return Admitted(
             seq,
             "ask",
@@ -532,6 +559,8 @@ def _recorded(tx: Transaction, key: bytes) -> Admitted | None:
         outcome = Outcome(status=last.status)
         if isinstance(last, OutcomeEntry):
             error = None if last.error is None else str(_opened(tx, last, last.error))
+            if "error" in last.unkept:
+                error = UNKEPT
             outcome = Outcome(
                 status=last.status,
                 result=_opened(tx, last, _whole(tx, last)),
@@ -568,8 +597,14 @@ def _written_by(boot: str, body: bytes) -> bool:
         return False
 
 
+UNKEPT = "not kept, as the settings have it"
+"""What a repeated call gets in place of a result that was not kept."""
+
+
 def _whole(tx: Transaction, entry: OutcomeEntry) -> object:
     """A recorded result, from beside the entry where it was too large to stand in it."""
+    if "result" in entry.unkept:
+        return {"$omitted": UNKEPT}
     for name in entry.blobs:
         row = tx.read("SELECT data FROM blob WHERE hash = ?", bytes.fromhex(name))
         if row is not None:

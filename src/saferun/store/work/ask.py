@@ -1,6 +1,7 @@
 """Questions to people: asked, withdrawn, and moved from one state to the next."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import msgspec
 
@@ -10,17 +11,20 @@ from saferun.call import Reason
 from saferun.control import Charge
 from saferun.ledger import ApprovalEntry, encode
 from saferun.store.envelope import Envelope
+from saferun.store.locks import lives
 from saferun.store.transaction import Transaction
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """A question to people, should the call turn out to need one.
 
-    `key` is the call among its own repetitions. `binding` is what an answer holds for, and `same`
+    `key` is the call among its own repetitions. `binding` is what an answer holds for, `came` what
+    it would hold for had people changed nothing, None where that is the same, and `same`
     that of all calls of its run that one answer serves, None where there is no run. `deadline` is
     in microseconds from now, and `lease` those that an approved call has to start in. `pace` is
     what asking counts towards. `held` is the call itself, sealed, where somebody may have to make
-    it again. `whose` and `parts` are what grants go by: see `Grant`.
+    it again. `whose` and `parts` are what grants go by: see `Grant`. `caller` is who asks, among
+    all who make the same call, and `leaves` says that they do not wait for the answer.
     """
 
     envelope: Envelope
@@ -33,9 +37,12 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     lease: int = approval.START_BY
     same: bytes | None = None
     held: bytes | None = None
+    came: bytes | None = None
     root: str | None = None
     whose: str = ""
     parts: Mapping[str, str] = {}
+    caller: str = ""
+    leaves: bool = False
 
     @property
     def id(self) -> str:
@@ -89,11 +96,17 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """That a request has expired or is withdrawn, if it still stands. Returns its state now."""
+    """That a request has expired or is withdrawn, if it still stands. Returns its state now.
+
+    With `caller`, it is they who wait for it no longer: then it stands for as long as others do.
+    `boots` is where it is seen whether their processes are still there.
+    """
 
     id: str
     answer: State
     entry: ApprovalEntry
+    caller: str | None = None
+    boots: Path | None = None
 
     def apply(self, tx: Transaction) -> State:
         row = tx.read("SELECT state, deadline FROM approval WHERE id = ?", self.id)
@@ -101,10 +114,50 @@ class Answer(msgspec.Struct, frozen=True):
             return "cancelled"
         state, deadline = msgspec.convert(row, tuple[State, int])
         now = approval.answered(state, self.answer, deadline=deadline, now=tx.now)
+        if now == "cancelled" and self._awaited(tx):
+            return state
         if now != state:
             move(tx, self.id, now, self.entry)
             free(tx, self.id)
         return now
+
+    def _awaited(self, tx: Transaction) -> bool:
+        """Whether somebody else waits for it. Whoever withdraws it does no longer."""
+        if self.caller is None or self.boots is None:
+            return False
+        tx.write("DELETE FROM waiting WHERE approval = ? AND caller = ?", self.id, self.caller)
+        others = tx.rows(
+            "SELECT boot FROM waiting WHERE approval = ? AND caller != ?", self.id, self.caller
+        )
+        return any(boot is None or lives(self.boots, str(boot)) for (boot,) in others)
+
+
+def waits(tx: Transaction, request: str, asked: Ask, boot: str) -> None:
+    """Note that the caller of a question waits for the answer to a request, in that process."""
+    tx.write(
+        "INSERT OR REPLACE INTO waiting VALUES (?, ?, ?)",
+        *(request, asked.caller, None if asked.leaves else boot),
+    )
+
+
+class Lapse(msgspec.Struct, frozen=True):
+    """Have requests be expired whose time is over, where whoever asked is gone. Returns which."""
+
+    def apply(self, tx: Transaction) -> tuple[str, ...]:
+        rows = tx.rows(
+            "SELECT id, tool FROM approval WHERE state = 'pending' AND deadline < ? LIMIT ?",
+            *(tx.now, _LAPSED),
+        )
+        over = msgspec.convert(rows, list[tuple[str, str]])
+        for request, tool in over:
+            move(tx, request, "expired", ApprovalEntry(id=request, event="expired", tool=tool))
+        for request, _ in over:
+            free(tx, request)
+        return tuple(request for request, _ in over)
+
+
+_LAPSED = 1_000
+"""Requests that are found to have expired in one transaction."""
 
 
 def move(
@@ -120,6 +173,7 @@ def move(
         "UPDATE approval SET state = ?, by = ?, reason = ?, deadline = ?, moved = ? WHERE id = ?",
         *(state, entry.by, entry.reason, tx.now + lease, moved, request),
     )
+    tx.write("DELETE FROM waiting WHERE approval = ?", request)
     if state != "approved":
         forget(tx, request)
 

@@ -6,6 +6,7 @@ no answer without it, so that whoever only follows links can do nothing.
 """
 
 import hmac
+from typing import NamedTuple
 
 import msgspec
 
@@ -98,6 +99,16 @@ class Sent(msgspec.Struct, frozen=True):
             tx.write("UPDATE ticket SET message = ? WHERE token = ?", self.message, token)
 
 
+class Presented(NamedTuple):
+    """Whether a code was the right one, for a ticket that is still good, and the tries left."""
+
+    right: bool
+    left: int = 0
+
+    def __bool__(self) -> bool:
+        return self.right
+
+
 class Present(msgspec.Struct, frozen=True):
     """Show a ticket with a code. Whether it is the right one, for a ticket that is still good.
 
@@ -109,15 +120,15 @@ class Present(msgspec.Struct, frozen=True):
     code: bytes
     entry: ApprovalEntry
 
-    def apply(self, tx: Transaction) -> bool:
+    def apply(self, tx: Transaction) -> Presented:
         row = tx.read("SELECT code, tries, until FROM ticket WHERE token = ?", self.token)
         if row is None:
-            return False
+            return Presented(right=False)
         code, tries, until = msgspec.convert(row, tuple[bytes | None, int, int])
         if code is None or tries >= MAX_TRIES or tx.now > until:
-            return False
+            return Presented(right=False)
         if hmac.compare_digest(code, self.code):
-            return True
+            return Presented(right=True, left=MAX_TRIES - tries)
         tx.append(encode(msgspec.structs.replace(self.entry, event="refused")))
         tx.write("UPDATE ticket SET tries = tries + 1 WHERE token = ?", self.token)
-        return False
+        return Presented(right=False, left=MAX_TRIES - tries - 1)

@@ -18,12 +18,16 @@ MAX_REFUSED = 20
 
 
 class Voted(NamedTuple):
-    """What became of an answer. `why` says why it did not count, as a sentence."""
+    """What became of an answer. `why` says why it did not count, as a sentence.
+
+    `joined` are the further requests that it has answered too.
+    """
 
     counted: bool
     state: State
     why: str | None = None
     grant: str | None = None
+    joined: tuple[str, ...] = ()
 
 
 class _Row(NamedTuple):
@@ -40,7 +44,7 @@ class Cast(msgspec.Struct, frozen=True, kw_only=True):
 
     `credential` is the keyed digest of their own secret, None where the channel knows them by
     something else. `entry` is what stands in the ledger of it, but for what became of it.
-    `breakers` are those who may break the glass. `grant` is what a yes lets run again.
+    `grant` is what a yes lets run again.
     """
 
     question: Question
@@ -49,7 +53,6 @@ class Cast(msgspec.Struct, frozen=True, kw_only=True):
     people: People
     entry: ApprovalEntry
     credential: bytes | None = None
-    breakers: frozenset[str] = frozenset()
     grant: Grant | None = None
 
     def apply(self, tx: Transaction) -> Voted:
@@ -77,32 +80,26 @@ class Cast(msgspec.Struct, frozen=True, kw_only=True):
             *(vote.channel, vote.at, vote.glass),
         )
         if not vote.approved:
-            self._settled(tx, "rejected", row)
-            return Voted(counted=True, state="rejected")
+            joined = self._settled(tx, "rejected", row)
+            return Voted(counted=True, state="rejected", joined=joined)
         told = approval.tally(self.people, self.question, (*known, vote), tx.now)
         if not told.approved:
             tx.append(encode(self._entry(event="voted", approved=True)))
             _touch(tx, self.question.id)
             return Voted(counted=True, state="pending")
-        self._settled(tx, "approved", row)
-        return Voted(counted=True, state="approved", grant=self._granted(tx))
+        joined = self._settled(tx, "approved", row)
+        return Voted(counted=True, state="approved", grant=self._granted(tx), joined=joined)
 
     def _objection(self, tx: Transaction) -> str | None:
         vote, question = self.vote, self.question
         if vote.glass:
-            if vote.by not in self.breakers:
-                return f"{vote.by} may not break the glass"
-            if not vote.reason:
+            objection = self.people.glass_objection(vote.by, question)
+            if objection is None and not vote.reason:
                 return "whoever breaks the glass has to say why"
-            objection = self.people.never(vote.by, question)
-            if objection is not None:
-                return objection
-            if self.people.is_user(vote.by, question):
-                return f"{vote.by} is the one for whom it would run, so somebody else has to answer"
         else:
             objection = self.people.objection(vote.by, question, tx.now)
-            if objection is not None:
-                return objection
+        if objection is not None:
+            return objection
         if vote.approved and question.hidden:
             return (
                 f"{', '.join(question.hidden)} cannot be shown as it is, and nobody approves what"
@@ -110,9 +107,19 @@ class Cast(msgspec.Struct, frozen=True, kw_only=True):
             )
         return None
 
-    def _settled(self, tx: Transaction, state: State, row: _Row) -> None:
-        """Settle the request, and the calls that wait for the same answer."""
+    def _settled(self, tx: Transaction, state: State, row: _Row) -> tuple[str, ...]:
+        """Settle the request. Which of the calls that wait for the same are settled with it.
+
+        A no is for all of them. A yes is for one start, since nobody has seen how many might
+        join until it came, and the others are asked about again; but by a yes for further calls
+        they run as well.
+        """
         entry = self._entry(event=state)
+        lease = min(row.lease, approval.GLASS_BY) if self.vote.glass else row.lease
+        move(tx, self.question.id, state, entry, lease)
+        if state == "approved" and self.grant is None:
+            free(tx, self.question.id)
+            return ()
         joined = msgspec.convert(
             tx.rows(
                 "SELECT id, lease FROM approval WHERE lead = ? AND state = 'pending'",
@@ -120,10 +127,9 @@ class Cast(msgspec.Struct, frozen=True, kw_only=True):
             ),
             list[tuple[str, int]],
         )
-        # A yes is one for each of them, and lets each start once.
-        for request, lease in ((self.question.id, row.lease), *joined):
-            glass = min(lease, approval.GLASS_BY)
-            move(tx, request, state, entry, glass if self.vote.glass else lease)
+        for request, lease in joined:
+            move(tx, request, state, entry, lease)
+        return tuple(request for request, _ in joined)
 
     def _granted(self, tx: Transaction) -> str | None:
         if self.grant is None:
@@ -216,30 +222,41 @@ class Escalate(msgspec.Struct, frozen=True, kw_only=True):
         return True
 
 
+class Revoked(NamedTuple):
+    """The grant that was taken back, None where it was not; `why` says why not, as a sentence."""
+
+    grant: Grant | None
+    why: str | None = None
+
+
 class Revoke(msgspec.Struct, frozen=True, kw_only=True):
-    """Take a grant back. Returns it, None where there is none that still holds."""
+    """Take a grant back, for whoever has given it, or is an admin among the people."""
 
     id: str
     entry: ApprovalEntry
+    people: People
     credential: bytes | None = None
 
-    def apply(self, tx: Transaction) -> Grant | None:
+    def apply(self, tx: Transaction) -> Revoked:
         if self.credential is not None:
             vouch(tx, self.entry.by or "", self.credential)
         row = tx.read("SELECT data FROM permit WHERE id = ? AND until > ?", self.id, tx.now)
         if row is None:
-            return None
+            return Revoked(None, "there is no such grant that still holds")
         grant = msgspec.json.decode(msgspec.convert(row[0], bytes), type=Grant)
+        if not self.people.may_revoke(self.entry.by, grant):
+            return Revoked(None, "only who has given a grant, or an admin, takes it back")
         tx.write("DELETE FROM permit WHERE id = ?", self.id)
         tx.append(encode(msgspec.structs.replace(self.entry, event="revoked", tool=grant.tool)))
-        return grant
+        return Revoked(grant)
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """Have one channel's delivery of a request be this process's to make.
 
-    Returns what is known of it, None where another process is at it, or it is not due. `boots`
-    is where it is seen whether that one is still there.
+    Returns what is known of it, None where another process is at it. What is not due yet is not
+    claimed, and says how long that will be. `boots` is where it is seen whether a process is
+    still there.
     """
 
     request: str
@@ -265,7 +282,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
         if boot is not None and boot != self.boot and lives(self.boots, boot):
             return None
         if due > tx.now:
-            return None
+            return Delivery(shown=shown, receipt=receipt, tries=tries, due_in=due - tx.now)
         tx.write(
             "UPDATE delivery SET boot = ? WHERE approval = ? AND channel = ?",
             *(self.boot, self.request, self.channel),
@@ -274,11 +291,15 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Delivery(NamedTuple):
-    """How far a channel has brought a request: `shown` is the entry that it has shown last."""
+    """How far a channel has brought a request: `shown` is the entry that it has shown last.
+
+    After a failure it is not tried again for another `due_in` microseconds.
+    """
 
     shown: int
     receipt: str | None = None
     tries: int = 0
+    due_in: int = 0
 
 
 class Delivered(msgspec.Struct, frozen=True, kw_only=True):
@@ -300,9 +321,9 @@ class Delivered(msgspec.Struct, frozen=True, kw_only=True):
             )
             return
         tx.write(
-            "UPDATE delivery SET boot = NULL, tries = tries + 1, due = ?, failed = ?"
+            "UPDATE delivery SET boot = NULL, tries = tries + 1, due = ?, failed = ?, receipt = ?"
             " WHERE approval = ? AND channel = ?",
-            *(tx.now + self.again, self.failed[:500], self.request, self.channel),
+            *(tx.now + self.again, self.failed[:500], self.receipt, self.request, self.channel),
         )
 
 
@@ -325,15 +346,6 @@ class Once(msgspec.Struct, frozen=True, kw_only=True):
             *(self.channel, self.id, tx.now + self.within),
         )
         return True
-
-
-class Note(msgspec.Struct, frozen=True):
-    """Append what somebody tried that was no answer at all: a callback that does not verify."""
-
-    entry: ApprovalEntry
-
-    def apply(self, tx: Transaction) -> int:
-        return tx.append(encode(self.entry))
 
 
 _MISSING = "there is no such request"

@@ -1,0 +1,78 @@
+import { useEffect, useRef } from "preact/hooks";
+import { failed, halted, mark, type Index } from "./wire";
+
+const LANES = ["model", "tools", "decisions"];
+const LANE = 18;
+const GAP = 4;
+
+/** The whole run at a glance: three lanes, a column a frame, and a slider over all of it. */
+export function Lanes(props: { index: Index; at: number; go: (frame: number) => void }) {
+  const canvas = useRef<HTMLCanvasElement>(null);
+  const { index, at } = props;
+  useEffect(() => {
+    const drawn = () => canvas.current && draw(canvas.current, index, at);
+    drawn();
+    const sizes = new ResizeObserver(drawn);
+    const dark = matchMedia("(prefers-color-scheme: dark)");
+    if (canvas.current) sizes.observe(canvas.current);
+    dark.addEventListener("change", drawn);
+    return () => {
+      sizes.disconnect();
+      dark.removeEventListener("change", drawn);
+    };
+  }, [index, at]);
+  return (
+    <div class="lanes">
+      <ul aria-hidden="true">{LANES.map((lane) => <li key={lane}>{lane}</li>)}</ul>
+      <div>
+        <canvas ref={canvas} aria-hidden="true" />
+        <input
+          type="range"
+          aria-label="Frame"
+          aria-valuetext={`Frame ${at} of ${index.frames}, ${mark(index, at)[2]}`}
+          min={1}
+          max={index.frames}
+          value={at}
+          onInput={(event) => props.go(Number(event.currentTarget.value))}
+        />
+      </div>
+    </div>
+  );
+}
+
+function draw(canvas: HTMLCanvasElement, index: Index, at: number): void {
+  const box = canvas.getBoundingClientRect();
+  const paint = canvas.getContext("2d");
+  if (!paint || !box.width) return;
+  const scale = devicePixelRatio || 1;
+  canvas.width = Math.round(box.width * scale);
+  canvas.height = Math.round(box.height * scale);
+  paint.scale(scale, scale);
+  const style = getComputedStyle(canvas);
+  const colour = (name: string) => style.getPropertyValue(`--${name}`);
+  const column = box.width / index.frames;
+  paint.fillStyle = colour("paper");
+  for (const lane of LANES.keys()) paint.fillRect(0, lane * (LANE + GAP), box.width, LANE);
+  // Of the frames that share a pixel, the ones that say most are drawn last.
+  for (const loud of [false, true]) {
+    for (let frame = 1; frame <= index.frames; frame++) {
+      if (halted(index, frame) !== loud) continue;
+      const [tone] = mark(index, frame);
+      const width = Math.max(column > 3 ? column - 1 : column, 1);
+      const lane = "mu".includes(index.kind[frame - 1] ?? " ") ? 0 : 1;
+      const left = (frame - 1) * column;
+      const ran = index.verdict[frame - 1] !== "d";
+      if (lane === 0 || ran) {
+        paint.fillStyle = colour(failed(index, frame) ? "deny" : tone);
+        paint.fillRect(left, lane * (LANE + GAP) + 4, width, LANE - 8);
+      }
+      if (loud) {
+        paint.fillStyle = colour(tone === "allow" ? "ask" : tone);
+        paint.fillRect(left, 2 * (LANE + GAP) + 2, Math.max(width, 2), LANE - 4);
+      }
+    }
+  }
+  const middle = (at - 0.5) * column;
+  paint.fillStyle = colour("cursor");
+  paint.fillRect(middle - 1, 0, 2, box.height);
+}

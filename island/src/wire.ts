@@ -1,0 +1,121 @@
+/** The outline of a run as the console tells it: one small row a frame, by columns. */
+export interface Index {
+  /** The frame that the columns begin with; the first of a run is 1. */
+  first: number;
+  /** How many frames the run has. */
+  frames: number;
+  /** The number of the ledger's entry after the newest that this knows of. */
+  size: number;
+  /** Whether the run has ended. */
+  over: boolean;
+  tools: string[];
+  /** A letter a frame, `.` for none: see `mark`. */
+  kind: string;
+  verdict: string;
+  status: string;
+  /** For each frame its tool, as a place in `tools`; -1 for none. */
+  tool: number[];
+  /** Microseconds that each frame took, 0 where that is not known. */
+  latency: number[];
+  /** Bits a frame: see `FLAGS`. */
+  marks: number[];
+}
+
+/** One frame in one line. */
+export type Row = [what: string, said: string, came: string];
+
+export type Mark = [tone: string, icon: string, word: string];
+
+const KINDS: Record<string, Mark> = {
+  m: ["model", "◇", "model"],
+  u: ["model", "○", "user"],
+  x: ["deny", "■", "control"],
+  "!": ["deny", "!", "changed"],
+};
+
+const VERDICTS: Record<string, Mark> = {
+  a: ["allow", "✓", "allowed"],
+  d: ["deny", "✕", "denied"],
+  "?": ["ask", "?", "asked"],
+  l: ["ask", "…", "put off"],
+  ".": ["model", "↓", "imported"],
+};
+
+export const FLAGS = { near: 15, shadow: 16, asked: 32, changed: 64 } as const;
+
+/** For a frame its colour, its icon and its word: colour never stands alone. */
+export function mark(index: Index, frame: number): Mark {
+  const kind = index.kind[frame - 1] ?? "";
+  return KINDS[kind] ?? VERDICTS[index.verdict[frame - 1] ?? "."] ?? ["model", "·", "frame"];
+}
+
+export function has(index: Index, frame: number, flag: number): boolean {
+  return ((index.marks[frame - 1] ?? 0) & flag) !== 0;
+}
+
+/** Whether it was denied, put off, asked about, or a switch was turned. */
+export function halted(index: Index, frame: number): boolean {
+  return (
+    "d?l".includes(index.verdict[frame - 1] ?? ".")
+    || index.kind[frame - 1] === "x"
+    || has(index, frame, FLAGS.asked | FLAGS.changed)
+  );
+}
+
+export function failed(index: Index, frame: number): boolean {
+  return "etu".includes(index.status[frame - 1] ?? ".");
+}
+
+export function tool(index: Index, frame: number): string | undefined {
+  return index.tools[index.tool[frame - 1] ?? -1];
+}
+
+/** Milliseconds that a frame took, -1 where nobody knows. */
+export function took(index: Index, frame: number): number {
+  const microseconds = index.latency[frame - 1] ?? 0;
+  return microseconds ? Math.max(Math.round(microseconds / 1_000), 1) : -1;
+}
+
+/** Take in what has come or gone on since: from `part.first` on, the part holds. */
+export function joined(index: Index, part: Index): Index {
+  const kept = part.first - 1;
+  // The places of tools may be others now, and those of before are looked up by name.
+  const place = index.tools.map((name) => part.tools.indexOf(name));
+  const tools = [...part.tools, ...index.tools.filter((name) => !part.tools.includes(name))];
+  const before = index.tool.slice(0, kept).map((at) =>
+    at < 0 ? at : (place[at] ?? -1) >= 0 ? place[at]! : tools.indexOf(index.tools[at]!));
+  return {
+    ...part,
+    first: 1,
+    tools,
+    kind: index.kind.slice(0, kept) + part.kind,
+    verdict: index.verdict.slice(0, kept) + part.verdict,
+    status: index.status.slice(0, kept) + part.status,
+    tool: before.concat(part.tool),
+    latency: index.latency.slice(0, kept).concat(part.latency),
+    marks: index.marks.slice(0, kept).concat(part.marks),
+  };
+}
+
+/** The next frame in a direction that fits, if there is one. */
+export function next(
+  index: Index,
+  after: number,
+  way: 1 | -1,
+  fits: (frame: number) => boolean,
+): number | undefined {
+  for (let frame = after + way; frame >= 1 && frame <= index.frames; frame += way) {
+    if (fits(frame)) return frame;
+  }
+  return undefined;
+}
+
+export function span(milliseconds: number): string {
+  if (milliseconds < 0) return "";
+  if (milliseconds < 1_000) return `${milliseconds} ms`;
+  const seconds = milliseconds / 1_000;
+  if (seconds < 60) return `${seconds.toFixed(1)} s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes} m ${String(Math.floor(seconds % 60)).padStart(2, "0")} s`;
+  return `${Math.floor(minutes / 60)} h ${String(minutes % 60).padStart(2, "0")} m`;
+}

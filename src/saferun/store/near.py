@@ -1,0 +1,49 @@
+"""Near misses: calls that ran, or were let start, and might well not have. Pure.
+
+Nobody writes them down. They are read out of decisions, as everything else about a run is: by the
+search index, which counts them, and by the replay, which shows them.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias, get_args
+
+Near: TypeAlias = Literal["approved", "shadow", "limit", "retried"]
+
+NEAR: tuple[Near, ...] = get_args(Near)
+"""Why a call is one: a person was asked and said yes; something that is only tried out would have
+denied it; a limit stood at `FULL` or more; or the same tool was denied to the run just before,
+with other arguments."""
+
+FULL = 0.8
+"""How much of a limit is used where a call that it lets through was near it."""
+
+
+def near_misses(fields: Mapping[str, Any], denied: str | None = None) -> tuple[Near, ...]:
+    """Why a decision is a near miss. `denied` is the digest of the run's last denied call of it.
+
+    A decision in shadow that says `deny` lets its call start, and so it is one.
+    """
+    verdict, enforced = fields.get("verdict"), fields.get("mode", "enforce") == "enforce"
+    if verdict != "allow" and (enforced or verdict != "deny"):
+        return ()
+    found: list[Near] = []
+    if verdict == "allow" and fields.get("approval") is not None:
+        found.append("approved")
+    other = fields.get("other") or {}
+    tried = [each.get("effect") for each in fields.get("shadow", ())]
+    if not enforced or "deny" in tried or other.get("verdict") == "deny":
+        found.append("shadow")
+    spoken = (*fields.get("reasons", ()), *fields.get("shadow", ()))
+    if any(_full(each.get("measure") or {}) for each in spoken):
+        found.append("limit")
+    if verdict == "allow" and denied is not None and denied != fields.get("digest"):
+        found.append("retried")
+    return tuple(found)
+
+
+def _full(measure: Mapping[str, Any]) -> bool:
+    try:
+        used, most = float(measure["used"]), float(measure["max"])
+    except (KeyError, TypeError, ValueError):
+        return False
+    return 0 < most * FULL <= used

@@ -1,0 +1,240 @@
+"""The replay in a real browser: its keys, its panels, what is live, and what cannot act."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from console.browsing import PHONE, WIDE, needs_browser
+from recording import Script, tamper
+from saferun import Gate
+from saferun.console import Server
+
+pytestmark = needs_browser
+
+HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>\u202egnp.exe\x1b[31m"
+
+
+@pytest.fixture
+def told(gate: Gate) -> Script:
+    """Eight frames: the fourth denied, the sixth asked and approved, the seventh failed."""
+    script = Script(gate.store, prompt="Refund the duplicate.")
+    script.model("I will look it up.", model="gpt-4o", latency=800_000)
+    script.call("get_order", {"order_id": "A-1"}, result={"total": 40})
+    script.call("refund", {"order_id": "A-1", "amount": 4})
+    script.denied("refund", {"order_id": "A-1", "amount": 4_500})
+    script.model("Then a partial one.")
+    script.approved("refund", {"order_id": "A-1", "amount": 300})
+    script.call("send", {"to": "lead"}, result=None, status="error", error="no route")
+    script.model("Done.")
+    return script
+
+
+@pytest.fixture
+def at(opened: Callable[..., Page], server: Server) -> Callable[..., Page]:
+    """The replay, alive, at a frame of a run."""
+
+    def at(frame: int = 1, run: str = "r-1", **about: Any) -> Page:
+        page = opened(**about)
+        page.goto(f"{server.url}/run?id={run}&frame={frame}")
+        page.locator(".alive .frame h2").wait_for()
+        return page
+
+    return at
+
+
+def shows(page: Page, frame: int) -> None:
+    expect(page.locator(".frame .meta")).to_contain_text(f"frame {frame} of")
+    expect(page.get_by_role("option", selected=True)).to_have_attribute("aria-posinset", str(frame))
+
+
+@pytest.mark.parametrize(
+    ("begin", "keys", "end"),
+    [
+        (1, "j", 2),
+        (2, "k", 1),
+        (1, "ArrowDown", 2),
+        (2, "ArrowUp", 1),
+        (1, "End", 8),
+        (8, "Home", 1),
+        (1, "k", 1),
+        (8, "j", 8),
+        (1, "n", 4),
+        (4, "n", 6),
+        (6, "N", 4),
+        (1, "e", 7),
+        (8, "E", 7),
+        (3, "]", 4),
+        (6, "[", 4),
+        (1, "PageDown", 8),
+    ],
+)
+def test_a_key_leads_to_a_frame(
+    at: Callable[..., Page], told: Script, begin: int, keys: str, end: int
+) -> None:
+    page = at(begin)
+    page.keyboard.press(keys)
+    shows(page, end)
+
+
+def test_a_jump_that_finds_nothing_says_so(at: Callable[..., Page], told: Script) -> None:
+    page = at(7)
+    page.keyboard.press("e")
+    expect(page.get_by_role("status")).to_have_text("No further frame failed.")
+    shows(page, 7)
+
+
+def test_the_address_is_that_of_the_frame(at: Callable[..., Page], told: Script) -> None:
+    page = at(1)
+    page.keyboard.press("n")
+    page.wait_for_url("**/run?id=r-1&frame=4")
+    page.reload()
+    shows(page, 4)
+
+
+def test_text_is_found_and_a_number_gone_to(at: Callable[..., Page], told: Script) -> None:
+    page = at(1)
+    page.keyboard.press("/")
+    page.get_by_label("Find in this run").fill("partial")
+    page.keyboard.press("Enter")
+    shows(page, 5)
+    page.keyboard.press("g")
+    page.get_by_label("Frame, 1 to 8").fill("2")
+    page.keyboard.press("Enter")
+    shows(page, 2)
+    page.keyboard.press("/")
+    page.get_by_label("Find in this run").fill("nowhere")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status")).to_contain_text("Nothing further says")
+
+
+def test_keys_that_are_typed_into_a_field_step_nowhere(
+    at: Callable[..., Page], told: Script
+) -> None:
+    page = at(1)
+    page.keyboard.press("/")
+    page.keyboard.type("jjj")
+    page.keyboard.press("Escape")
+    shows(page, 1)
+
+
+def test_help_names_every_key(at: Callable[..., Page], told: Script) -> None:
+    page = at(1)
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_contain_text("follow what happens now")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_it_plays_and_stops_at_the_end(at: Callable[..., Page], told: Script) -> None:
+    page = at(6)
+    page.get_by_role("button", name="1×").click()
+    page.locator("h1").click()
+    page.keyboard.press(" ")
+    shows(page, 8)
+    expect(page.get_by_role("button", name="Play")).to_have_attribute("aria-pressed", "false")
+
+
+def test_a_click_and_the_slider_choose_a_frame(at: Callable[..., Page], told: Script) -> None:
+    page = at(1)
+    page.get_by_role("option").nth(3).click()
+    shows(page, 4)
+    page.get_by_role("slider").fill("7")
+    shows(page, 7)
+
+
+def test_a_run_that_goes_on_is_followed_until_one_moves(
+    at: Callable[..., Page], told: Script
+) -> None:
+    page = at(8)
+    page.keyboard.press("f")
+    told.model("One more.")
+    shows(page, 9)
+    page.keyboard.press("k")
+    shows(page, 8)
+    told.model("And another.")
+    expect(page.get_by_role("button", name="Live, +1 new")).to_be_visible()
+    shows(page, 8)
+    page.keyboard.press("f")
+    shows(page, 10)
+
+
+def test_what_becomes_of_a_call_is_shown_as_it_comes(at: Callable[..., Page], told: Script) -> None:
+    seq = told.decided("refund", {"amount": 5})
+    page = at(9)
+    expect(page.locator(".frame")).to_contain_text("Nothing has come back yet.")
+    told.ended(seq, result="refunded five")
+    expect(page.locator(".frame")).to_contain_text("refunded five")
+
+
+def test_hostile_words_are_shown_as_words(at: Callable[..., Page], gate: Gate) -> None:
+    script = Script(gate.store, prompt=HOSTILE)
+    script.model(HOSTILE)
+    script.call(HOSTILE, {HOSTILE: HOSTILE}, result=HOSTILE)
+    page = at(1)
+    page.keyboard.press("j")
+    shows(page, 2)
+    expect(page.locator(".frame h2")).to_contain_text("<img src=x onerror=alert(1)>")
+    assert page.locator(".frame img, .frame script, .list img").count() == 0
+
+
+def test_a_changed_ledger_is_told_at_the_frame(
+    at: Callable[..., Page], told: Script, gate: Gate
+) -> None:
+    seq = told.call("refund", {"order_id": "A-2", "amount": 77})
+    tamper(gate.store.path, seq, b'"amount":77', b'"amount":11')
+    page = at(9)
+    expect(page.locator(".frame")).to_contain_text(f"Entry {seq} was changed")
+    expect(page.get_by_role("option", selected=True)).to_contain_text(
+        "changed since it was written"
+    )
+
+
+def test_a_long_run_stands_in_few_elements(at: Callable[..., Page], gate: Gate) -> None:
+    script = Script(gate.store)
+    from saferun.ledger import ModelEntry, encode
+    from saferun.store import Append
+
+    for begin in range(0, 3_000, 500):
+        said = [ModelEntry(run="r-1", output=f"Turn {begin + each}.") for each in range(500)]
+        gate.store.commit(Append([encode(each) for each in said], gate.store.boot))
+    script.denied("refund")
+    page = at(1)
+    page.keyboard.press("n")
+    shows(page, 3_001)
+    page.keyboard.press("k")
+    expect(page.locator(".frame")).to_contain_text("Turn 2999.")
+    assert page.locator("*").count() < 1_500
+
+
+def test_it_is_whole_without_javascript(
+    opened: Callable[..., Page], server: Server, told: Script
+) -> None:
+    page = opened(java_script_enabled=False)
+    page.goto(f"{server.url}/runs")
+    page.get_by_role("link", name="r-1").click()
+    page.get_by_role("link", name=re.compile("amount 4500")).click()
+    expect(page.locator(".frame h2")).to_contain_text("denied")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("viewport", [WIDE, PHONE], ids=["wide", "phone"])
+def test_nobody_is_kept_out_of_the_pages_of_runs(
+    at: Callable[..., Page], server: Server, told: Script, scheme: str, viewport: Any
+) -> None:
+    page = at(4, color_scheme=scheme, viewport=viewport)
+    for path in (
+        None,
+        "/runs",
+        "/runs/diff?a=r-1&b=r-1",
+        "/run/value?id=r-1&number=2&field=result",
+    ):
+        if path is not None:
+            page.goto(server.url + path)
+        found = Axe().run(page)
+        assert found.violations_count == 0, found.generate_report()
+        wider = page.evaluate("document.documentElement.scrollWidth > innerWidth")
+        assert not wider, path
