@@ -37,7 +37,7 @@ const VERDICTS: Record<string, Mark> = {
   a: ["allow", "✓", "allowed"],
   d: ["deny", "✕", "denied"],
   "?": ["ask", "?", "asked"],
-  l: ["ask", "…", "put off"],
+  l: ["ask", "?", "deferred"],
   ".": ["model", "↓", "imported"],
 };
 

@@ -139,7 +139,7 @@ def test_the_outline_has_a_letter_a_frame_and_is_packed_where_it_may_be(
 
 
 def test_ten_thousand_frames_are_an_outline_of_less_than_200_kilobytes(
-    gate: Gate, vera: Browser
+    gate: Gate, console: Console, vera: Browser
 ) -> None:
     from saferun.ledger import DecisionEntry, OutcomeEntry, encode
     from saferun.store import Append
@@ -157,6 +157,10 @@ def test_ten_thousand_frames_are_an_outline_of_less_than_200_kilobytes(
             ]
         gate.store.commit(Append([encode(each) for each in entries], gate.store.boot))
     script.end()
+    # So long a history is indexed beside the pages, and nobody waits for it.
+    assert vera.get("/run/index?id=r-1").status_code == 503
+    assert "being indexed" in vera.get("/runs").text
+    console.history.index()
     with vera.client.stream("GET", "/run/index?id=r-1") as answer:
         raw = b"".join(answer.iter_raw())
     assert json.loads(gzip.decompress(raw))["frames"] == 10_000
@@ -250,3 +254,20 @@ def test_nothing_on_these_pages_takes_a_post(gate: Gate, vera: Browser) -> None:
     for path in ("/runs", "/run?id=r-1", "/run/index?id=r-1", "/runs/diff"):
         assert vera.post(path, {}).status_code == 405, path
     assert HERE in vera.client.base_url.__str__()
+
+
+def test_a_run_that_somebody_looks_at_stays_open_however_many_are_looked_at(
+    gate: Gate, console: Console, vera: Browser
+) -> None:
+    for number in range(12):
+        Script(gate.store, f"r-{number:02}").model(f"Turn {number}.")
+    playbacks = console._runs._playbacks
+    with playbacks.looking("r-00") as play:
+        assert play is not None
+        for number in range(1, 12):
+            assert f"Turn {number}." in page(vera, f"/run/frame?id=r-{number:02}&number=1")
+        assert vera.get("/run/frame?id=nobody&number=1").status_code == 404
+        assert play.frame(1).frame.said["output"] == "Turn 0."
+    assert len(playbacks._open) == 8
+    console.close()
+    assert len(playbacks._open) == 0

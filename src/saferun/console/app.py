@@ -30,7 +30,7 @@ from saferun.approval.grant import narrowing, permit
 from saferun.approval.inert import inert
 from saferun.config import Config
 from saferun.console import form, view
-from saferun.console.before import History
+from saferun.console.before import History, IndexingError
 from saferun.console.login import Login, LoginError, Secret
 from saferun.console.runs import Runs
 from saferun.console.session import LASTS, NOBODY, Session, Sessions, Who
@@ -133,7 +133,7 @@ class Console:
         self._called_back: dict[str, Called] = {
             each.name: cast("Called", each) for each in channels if hasattr(each, "receive")
         }
-        self._runs = Runs(store.path, self)
+        self._runs = Runs(self.history, self)
         self._streams: dict[asyncio.Event, str] = {}
         self._large = threading.BoundedSemaphore(LARGE)
         self.closed = False
@@ -266,6 +266,8 @@ class Console:
         if isinstance(problem, (TooLargeError, UnreadableError)):
             status = 413 if isinstance(problem, TooLargeError) else 400
             return PlainTextResponse(inert(str(problem), 600), status)
+        if isinstance(problem, IndexingError):
+            return PlainTextResponse(str(problem), 503, {"retry-after": "30"})
         # What is wrong with it names paths of this machine, which are not for whoever asks.
         log.error("saferun: the console could not answer: %s", problem)
         why = "The store cannot be used now; the log of saferun serve says why."

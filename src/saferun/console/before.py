@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from saferun.approval import inert
+from saferun.console.closeup import MARKS, Mark
 from saferun.errors import SafeRunError
-from saferun.ledger import ERASED, Entry, EntryError, filled, read
+from saferun.ledger import Entry, EntryError, read
 from saferun.replay import Frame, story
+from saferun.replay.unsealing import Unsealing
 from saferun.store import Reader
 from saferun.store.index import Index
 from saferun.store.nodes import index_tree
-from saferun.store.openings import Openings
 
 log = logging.getLogger("saferun")
 
@@ -27,24 +28,12 @@ AT_ONCE = 20_000
 SPEECH = 300
 """Characters of what was said or asked for, in one line."""
 
-MARKS = {
-    "allow": ("allow", "✓", "allowed"),
-    "ask": ("ask", "?", "asked"),
-    "deny": ("deny", "✕", "denied"),
-    "defer": ("ask", "?", "deferred"),
-    "model": ("model", "◇", "model"),
-    "user": ("model", "○", "user"),
-    "control": ("deny", "■", "control"),
-    "imported": ("model", "↓", "imported"),
-}
-"""For each kind of frame its colour, its icon and its word: colour never stands alone."""
-
 
 class Line(NamedTuple):
     """One frame in one line, made inert. `came` says what came of a call."""
 
     number: int
-    mark: tuple[str, str, str]
+    mark: Mark
     what: str
     said: str
     came: str = ""
@@ -59,30 +48,38 @@ class Before(NamedTuple):
     words: str | None = None
 
 
+class IndexingError(SafeRunError):
+    """The history is longer than anybody waits for, and not indexed yet."""
+
+
 class History:
     """The history of one store, for pages that show what came before. Thread-safe."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._indexed = threading.Event()
 
     def index(self) -> None:
         """Bring the index up to the newest entry, so that no page has to wait for all of it."""
         try:
-            with Reader(self._path) as reader, Index(reader) as index:
+            with Reader(self.path) as reader, Index(reader) as index:
                 index.build()
             # Or the first frame of a long ledger would wait for its proof.
-            index_tree(self._path)
+            index_tree(self.path)
         except SafeRunError as problem:
             log.warning("saferun could not index the history: %s", problem)
         self._indexed.set()
 
+    def hold(self, reader: Reader) -> None:
+        """Have nobody wait for a long history to be indexed. Raises IndexingError."""
+        if reader.head().size > AT_ONCE and not self._indexed.is_set():
+            raise IndexingError("The history is being indexed; look again in a minute.")
+
     def before(self, run_id: str, request: str) -> Before:
         """The frames of a run before it asked for this. What cannot be read is said, not raised."""
         try:
-            with Reader(self._path) as reader, Index(reader) as index:
-                if reader.head().size > AT_ONCE and not self._indexed.is_set():
-                    return Before(why="The history is being indexed; look again in a minute.")
+            with Reader(self.path) as reader, Index(reader) as index:
+                self.hold(reader)
                 index.build()
                 told = story(run_id, _entries(index, run_id))
         except SafeRunError as problem:
@@ -101,6 +98,8 @@ class History:
 
 
 def _entries(index: Index, run_id: str) -> Iterator[Entry]:
+    # What is sealed stays so: whoever looks here may be anybody who may look.
+    sealed = Unsealing(index, opens=False)
     for seq in index.frames(run_id):
         for body in index.reader.bodies([seq]):
             try:
@@ -108,16 +107,7 @@ def _entries(index: Index, run_id: str) -> Iterator[Entry]:
             except (EntryError, TypeError):
                 # Archived, or changed since: `ledger verify` says how.
                 continue
-            names = entry.fields.get("sealed")
-            if names:
-                # What is sealed stays so: whoever looks here may be anybody who may look.
-                for key, value in list(entry.fields.items()):
-                    if key != "sealed":
-                        entry.fields[key] = filled(
-                            value,
-                            names,
-                            lambda one: "[sealed]" if Openings(index.reader).holds(one) else ERASED,
-                        )
+            sealed.fill(entry.fields)
             yield entry
 
 

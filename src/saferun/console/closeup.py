@@ -20,7 +20,7 @@ MARKS: Mapping[str, Mark] = {
     "modified": ("mod", "~", "modified"),
     "ask": ("ask", "?", "asked"),
     "deny": ("deny", "✕", "denied"),
-    "defer": ("ask", "…", "put off"),
+    "defer": ("ask", "?", "deferred"),
     "model": ("model", "◇", "model"),
     "user": ("model", "○", "user"),
     "control": ("deny", "■", "control"),

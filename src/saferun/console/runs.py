@@ -8,11 +8,7 @@ import asyncio
 import contextlib
 import gzip
 import re
-import threading
-import time
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlencode
 
@@ -26,6 +22,8 @@ from starlette.routing import Route
 from saferun.approval import inert
 from saferun.call import at
 from saferun.console import closeup
+from saferun.console.before import History
+from saferun.console.playbacks import EVERY, Playbacks
 from saferun.console.session import Session
 from saferun.control.amount import dollars
 from saferun.replay import Frame, Playback, difference
@@ -39,11 +37,8 @@ LISTED = 50
 LINES = 100
 """Lines of frames on one page, and at once."""
 
-KEPT = 8
-"""Runs that stay open for whoever steps through them."""
-
-EVERY = 0.4
-"""Seconds between two looks at a run that goes on, however many watch it."""
+MAX_ID = 250
+"""Characters of a run's id that are looked at: one that was imported is longer than others."""
 
 DIFFERING = 400
 """Pairs of frames on a page of two runs."""
@@ -79,65 +74,6 @@ class Face(Protocol):
     closed: bool
 
 
-class _Open:
-    """One run that somebody looks at: its playback, for one thread at a time."""
-
-    def __init__(self, path: Path, run_id: str) -> None:
-        self.lock = threading.Lock()
-        self._reader = Reader(path)
-        self._index = Index(self._reader)
-        self._index.__enter__()
-        self._index.build()
-        self.play = Playback(self._index, run_id)
-        self._looked = time.monotonic()
-
-    def refresh(self) -> None:
-        """Take up what has come since, no more often than `EVERY`. Under the lock."""
-        if time.monotonic() - self._looked < EVERY:
-            return
-        if self._reader.head().size != self._index.size:
-            self._index.build()
-            self.play.refresh()
-        self._looked = time.monotonic()
-
-    def close(self) -> None:
-        self._index.__exit__(None, None, None)
-        self._reader.close()
-
-
-class Playbacks:
-    """The runs that are being looked at, the ones of late kept open. Thread-safe."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = threading.Lock()
-        self._open: OrderedDict[str, _Open] = OrderedDict()
-
-    def of(self, run_id: str) -> _Open | None:
-        """A run, None where there is none of that id. Raises StoreError."""
-        with self._lock:
-            found = self._open.get(run_id)
-            if found is None:
-                found = _Open(self._path, run_id)
-                if not len(found.play.outline):
-                    found.close()
-                    return None
-                self._open[run_id] = found
-                while len(self._open) > KEPT:
-                    _, old = self._open.popitem(last=False)
-                    with old.lock:
-                        old.close()
-            self._open.move_to_end(run_id)
-        return found
-
-    def close(self) -> None:
-        with self._lock:
-            while self._open:
-                _, old = self._open.popitem()
-                with old.lock:
-                    old.close()
-
-
 class Listed(NamedTuple):
     """A run in a list."""
 
@@ -158,10 +94,10 @@ class Listed(NamedTuple):
 class Runs:
     """The pages of runs of one store."""
 
-    def __init__(self, path: Path, face: Face) -> None:
-        self._path = path
+    def __init__(self, history: History, face: Face) -> None:
+        self._history = history
         self._face = face
-        self._open = Playbacks(path)
+        self._playbacks = Playbacks(history)
 
     def routes(self) -> list[Route]:
         page = self._face.page
@@ -178,7 +114,7 @@ class Runs:
         ]
 
     def close(self) -> None:
-        self._open.close()
+        self._playbacks.close()
 
     # Lists.
 
@@ -196,7 +132,8 @@ class Runs:
             text=words["text"],
         )
         before = said.get("before", "")
-        with Reader(self._path) as reader, Index(reader) as index:
+        with Reader(self._history.path) as reader, Index(reader) as index:
+            self._history.hold(reader)
             index.build()
             found = index.runs(
                 choice,
@@ -226,20 +163,17 @@ class Runs:
     # One run.
 
     def _run(self, asked: Asked, session: Session) -> Response:
-        found = self._named(asked)
-        if found is None:
-            return self._face.shown("missing.html", session, status=404)
-        with found.lock:
-            found.refresh()
-            play, total = found.play, len(found.play.outline)
+        with self._looking(asked) as play:
+            if play is None:
+                return self._face.shown("missing.html", session, status=404)
+            total, synopsis = len(play.outline), play.synopsis
             number = min(max(_number(asked, "frame", 1), 1), total)
             first = (number - 1) // LINES * LINES + 1
-            synopsis = play.synopsis
             return self._face.shown(
                 "run.html",
                 session,
                 run=play.run_id,
-                link=f"/run?{urlencode({'id': play.run_id})}",
+                link=_link(play.run_id),
                 title=_title(play),
                 head=None if synopsis is None else _listed(synopsis),
                 parent=None if synopsis is None else synopsis.parent,
@@ -250,12 +184,10 @@ class Runs:
             )
 
     def _outline(self, asked: Asked, _: Session) -> Response:
-        found = self._named(asked)
-        if found is None:
-            return _nothing()
-        with found.lock:
-            found.refresh()
-            data = msgspec.json.encode(_part(found.play, 1))
+        with self._looking(asked) as play:
+            if play is None:
+                return _nothing()
+            data = msgspec.json.encode(_part(play, 1))
         if "gzip" not in asked.headers.get("accept-encoding", ""):
             return Response(data, media_type="application/json")
         # Once, and by itself: no secret stands beside what a stranger could have put in.
@@ -263,54 +195,44 @@ class Runs:
         return Response(packed, media_type="application/json", headers={"content-encoding": "gzip"})
 
     def _rows(self, asked: Asked, _: Session) -> Response:
-        found = self._named(asked)
-        if found is None:
-            return _nothing()
-        with found.lock:
-            frames = found.play.told(_number(asked, "from", 1), LINES)
+        with self._looking(asked) as play:
+            if play is None:
+                return _nothing()
+            frames = play.told(_number(asked, "from", 1), LINES)
             return _json([closeup.line(each) for each in frames])
 
     def _frame(self, asked: Asked, _: Session) -> Response:
-        found = self._named(asked)
-        if found is None:
-            return _nothing()
-        with found.lock:
-            number = _number(asked, "number", 0)
-            if not 1 <= number <= len(found.play.outline):
+        number = _number(asked, "number", 0)
+        with self._looking(asked) as play:
+            if play is None or not 1 <= number <= len(play.outline):
                 return _nothing()
-            it = _view(found.play, number)
-        link = f"/run?{urlencode({'id': found.play.run_id})}"
-        return self._face.part("frame.html", it=it, link=link, run=found.play.run_id)
+            it, run_id = _view(play, number), play.run_id
+        return self._face.part("frame.html", it=it, link=_link(run_id), run=run_id)
 
     def _find(self, asked: Asked, _: Session) -> Response:
-        found = self._named(asked)
-        if found is None:
-            return _nothing()
-        with found.lock:
+        with self._looking(asked) as play:
+            if play is None:
+                return _nothing()
             text, after = asked.query_params.get("text", "")[:200], _number(asked, "after", 0)
-            return _json({"frame": found.play.find(text, after)})
+            return _json({"frame": play.find(text, after)})
 
     def _value(self, asked: Asked, session: Session) -> Response:
-        found = self._named(asked)
-        if found is None:
-            return _nothing()
-        with found.lock:
-            number = _number(asked, "number", 0)
-            if not 1 <= number <= len(found.play.outline):
+        number, field = _number(asked, "number", 0), asked.query_params.get("field", "")[:20]
+        with self._looking(asked) as play:
+            if play is None or not 1 <= number <= len(play.outline):
                 return _nothing()
-            field = asked.query_params.get("field", "")[:20]
-            part = found.play.slice(number, field, _number(asked, "offset", 0))
+            part, run_id = play.slice(number, field, _number(asked, "offset", 0)), play.run_id
         if part is None:
             return _nothing()
         following = None
         if part.next is not None:
-            about = {"id": found.play.run_id, "number": number, "field": field}
-            following = f"/run/value?{urlencode({**about, 'offset': part.next})}"
+            about = {"id": run_id, "number": number, "field": field, "offset": part.next}
+            following = f"/run/value?{urlencode(about)}"
         return self._face.shown(
             "value.html",
             session,
-            run=found.play.run_id,
-            link=f"/run?{urlencode({'id': found.play.run_id, 'frame': number})}",
+            run=run_id,
+            link=_link(run_id, frame=number),
             number=number,
             field=field,
             part=part,
@@ -322,29 +244,30 @@ class Runs:
         session = await run_in_threadpool(self._face.session, asked)
         if session is None:
             return PlainTextResponse("Log in first.", 401)
-        found = await run_in_threadpool(self._named, asked)
-        if found is None:
+        if not await run_in_threadpool(self._is_there, asked):
             return _nothing()
         # A browser that comes back says itself how far it has got.
         known = asked.headers.get("last-event-id", "") or asked.query_params.get("size", "")
         size = int(known) if _NUMBER.fullmatch(known) else 0
-        return EventSourceResponse(self._grown(asked, found, size), ping=15)
+        return EventSourceResponse(self._grown(asked, size), ping=15)
 
-    async def _grown(self, asked: Asked, found: _Open, size: int) -> AsyncIterator[dict[str, str]]:
+    def _is_there(self, asked: Asked) -> bool:
+        with self._looking(asked) as play:
+            return play is not None
+
+    async def _grown(self, asked: Asked, size: int) -> AsyncIterator[dict[str, str]]:
         """Tell what has come of a run, from where somebody has got to, as long as they may see."""
 
         def look(size: int) -> dict[str, Any] | None:
             if self._face.session(asked) is None:
                 raise _GoneError
-            with found.lock:
-                found.refresh()
-                outline = found.play.outline
-                if outline.size <= size:
+            with self._looking(asked) as play:
+                if play is None or play.outline.size <= size:
                     return None
                 # What was there already and has gone on since is told again.
-                since = found.play.index.frames(found.play.run_id, size)
-                numbers = [each for each in map(outline.number, since) if each is not None]
-                return _part(found.play, min(numbers, default=len(outline) + 1))
+                since = play.index.frames(play.run_id, size)
+                numbers = [each for each in map(play.outline.number, since) if each is not None]
+                return _part(play, min(numbers, default=len(play.outline) + 1))
 
         while not self._face.closed:
             try:
@@ -363,28 +286,37 @@ class Runs:
             await asyncio.sleep(EVERY)
 
     def _diff(self, asked: Asked, session: Session) -> Response:
-        one, other = (asked.query_params.get(name, "").strip()[:250] for name in ("a", "b"))
+        one, other = (asked.query_params.get(name, "").strip()[:MAX_ID] for name in ("a", "b"))
         about: dict[str, Any] = {"a": one, "b": other, "pairs": None, "refused": None}
         if not (one and other):
             return self._face.shown("diff.html", session, **about)
-        sides = [self._open.of(one), self._open.of(other)]
-        for name, side in zip((one, other), sides, strict=True):
-            if side is None:
-                about["refused"] = f"There is no run {inert(name, 80)}."
-                return self._face.shown("diff.html", session, status=404, **about)
-        left, right = sides
-        assert left is not None
-        assert right is not None
         with contextlib.ExitStack() as stack:
             # In one order, whoever compares what with what.
-            for lock in sorted({left.lock, right.lock}, key=id):
-                stack.enter_context(lock)
-            about |= _differing(left.play, right.play)
+            plays = {
+                run: stack.enter_context(self._playbacks.looking(run))
+                for run in sorted({one, other})
+            }
+            for name in (one, other):
+                if plays[name] is None:
+                    about["refused"] = f"There is no run {inert(name, 80)}."
+                    return self._face.shown("diff.html", session, status=404, **about)
+            left, right = plays[one], plays[other]
+            assert left is not None
+            assert right is not None
+            about |= _differing(left, right)
         return self._face.shown("diff.html", session, **about)
 
-    def _named(self, asked: Asked) -> _Open | None:
+    def _looking(self, asked: Asked) -> contextlib.AbstractContextManager[Playback | None]:
+        """The run that is asked for, for a block."""
         run_id = asked.query_params.get("id", "")
-        return self._open.of(run_id) if 0 < len(run_id) <= 250 else None
+        # By no name at all stand the switches of what is no run.
+        if not 0 < len(run_id) <= MAX_ID:
+            return contextlib.nullcontext(None)
+        return self._playbacks.looking(run_id)
+
+
+def _link(run_id: str, **more: object) -> str:
+    return f"/run?{urlencode({'id': run_id, **more})}"
 
 
 def _differing(one: Playback, other: Playback) -> dict[str, Any]:
@@ -404,7 +336,7 @@ def _differing(one: Playback, other: Playback) -> dict[str, Any]:
         "same": found.first is None,
         "before": begin,
         "after": len(found.pairs) - begin - len(shown),
-        "links": [f"/run?{urlencode({'id': each.run_id})}" for each in (one, other)],
+        "links": [_link(each.run_id) for each in (one, other)],
     }
 
 
@@ -456,7 +388,7 @@ def _listed(found: Synopsis) -> Listed:
         took = _took((found.ended - found.began) / 1e6)
     return Listed(
         id=inert(found.run, 80),
-        link=f"/run?{urlencode({'id': found.run})}",
+        link=_link(found.run),
         who=who or "nobody named",
         began="" if found.began is None else at(found.began),
         took=took,
