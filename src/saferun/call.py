@@ -189,6 +189,24 @@ def at(microseconds: int) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S}Z"
 
 
+def span(microseconds: float) -> str:
+    """A length of time: `31 µs`, `0.2 ms`, `84 ms`, `1.4 s`, `2 m 14 s`, `3 h 05 m`."""
+    seconds = microseconds / 1e6
+    if seconds < 1e-4:
+        return f"{microseconds:.0f} µs"
+    if seconds < 0.01:
+        return f"{seconds * 1e3:.1f} ms"
+    if seconds < 1:
+        return f"{seconds * 1e3:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} m {rest:02} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:,} h {minutes:02} m"
+
+
 class Reason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One thing that spoke for the verdict.
 

@@ -13,9 +13,10 @@ from rich.console import Console
 
 from cli.project import lines, live
 from saferun import Gate, guard
+from saferun.call import span
 from saferun.cli.run.page import Page
 from saferun.cli.run.told import Told
-from saferun.cli.screen import shown, span
+from saferun.cli.screen import shown
 from saferun.ledger import Entry
 from saferun.policy import loads
 from saferun.replay import story

@@ -19,6 +19,7 @@ import msgspec
 
 from saferun import config
 from saferun.approval.inert import inert
+from saferun.call import span
 from saferun.cli.control.switch import by_whom
 from saferun.cli.options import JsonOption, StoreOption, contents, near, settings
 from saferun.cli.screen import (
@@ -30,7 +31,6 @@ from saferun.cli.screen import (
     put,
     screen,
     size,
-    span,
 )
 from saferun.config import Config, SigningTable
 from saferun.errors import ConfigError, PolicyError, SafeRunError

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from saferun.approval import inert
-from saferun.call import at
+from saferun.call import at, span
 from saferun.control.amount import dollars
 from saferun.replay import Closeup, Frame
 
@@ -352,20 +352,12 @@ def _cost(close: Closeup) -> str:
     said = close.frame.said
     parts = []
     if close.latency:
-        parts.append(_span(close.latency))
+        parts.append(span(close.latency))
     if close.cost is not None:
         parts.append(dollars(close.cost))
     counts = [(said.get("input_tokens"), "in"), (said.get("output_tokens"), "out")]
     parts += [f"{count:,} tokens {way}" for count, way in counts if isinstance(count, int)]
     return " · ".join(parts)
-
-
-def _span(microseconds: int) -> str:
-    if microseconds < 1_000:
-        return f"{microseconds} µs"
-    if microseconds < 1_000_000:
-        return f"{microseconds / 1_000:.3g} ms"
-    return f"{microseconds / 1_000_000:.1f} s"
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -20,7 +20,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from saferun.approval import inert
-from saferun.call import at
+from saferun.call import at, span
 from saferun.console import closeup
 from saferun.console.before import History
 from saferun.console.playbacks import EVERY, Playbacks
@@ -385,7 +385,7 @@ def _listed(found: Synopsis) -> Listed:
     who = " for ".join(inert(name, 60) for name in (found.agent, found.user) if name)
     took = ""
     if found.began is not None and found.ended is not None:
-        took = _took((found.ended - found.began) / 1e6)
+        took = span(found.ended - found.began)
     return Listed(
         id=inert(found.run, 80),
         link=_link(found.run),
@@ -412,14 +412,6 @@ def _state(found: Synopsis) -> tuple[str, str, str]:
     if found.error is not None:
         return "deny", "✕", f"ended by {inert(found.error, 40)}"
     return "allow", "✓", "ended"
-
-
-def _took(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} m" if hours else f"{minutes} m {rest:02} s"
 
 
 def _number(asked: Asked, name: str, default: int) -> int:

@@ -10,6 +10,7 @@ import msgspec
 import typer
 
 from saferun.approval.inert import inert
+from saferun.call import span
 from saferun.cli.control.switch import by_whom
 from saferun.cli.options import JsonOption, StoreOption, settings
 from saferun.cli.screen import (
@@ -17,7 +18,6 @@ from saferun.cli.screen import (
     DENIED,
     document,
     screen,
-    span,
 )
 from saferun.config import Config, sqlite_path
 from saferun.control import COST

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from saferun.approval.inert import inert
+from saferun.call import span
 from saferun.cli.run.short import Short, in_short
 from saferun.cli.run.told import Told, stop_of, warn
 from saferun.cli.screen import (
@@ -27,7 +28,6 @@ from saferun.cli.screen import (
     put,
     shown,
     size,
-    span,
 )
 
 if TYPE_CHECKING:

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from saferun.approval.inert import inert
+from saferun.call import span
 from saferun.cli.run.told import Told
-from saferun.cli.screen import IMPORTED, span
+from saferun.cli.screen import IMPORTED
 
 if TYPE_CHECKING:
     from saferun.store.synopsis import Checked, Synopsis

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from saferun.approval.inert import inert
+from saferun.call import span
 from saferun.cli.history import ArchiveOption
 from saferun.cli.options import CannotError, JsonOption, StoreOption
 from saferun.cli.run import closeup
@@ -35,7 +36,6 @@ from saferun.cli.screen import (
     Mark,
     document,
     screen,
-    span,
 )
 from saferun.errors import StoreError
 
