@@ -66,7 +66,7 @@ function Replay(props: { run: string; index: Index; at: number; first: Node[] })
   const [mode, setMode] = useState<"still" | "play" | "live">("still");
   const [fast, setFast] = useState(false);
   const [known, setKnown] = useState(props.index.frames);
-  const [dialog, setDialog] = useState<Dialog>(null);
+  const [dialog, show] = useState<Dialog>(null);
   const [said, setSaid] = useState("");
   const [rows, setRows] = useState(new Map<number, Row[]>());
   const panel = useRef<HTMLElement>(null);
@@ -74,6 +74,12 @@ function Replay(props: { run: string; index: Index; at: number; first: Node[] })
   const coming = useRef(new Set<number>());
   const latest = useRef({ index, at, mode });
   latest.current = { index, at, mode };
+  // Known at once, and not when the dialog has come: what is typed meanwhile is no key of ours.
+  const asking = useRef<Dialog>(null);
+  const setDialog = useCallback((what: Dialog) => {
+    asking.current = what;
+    show(what);
+  }, []);
 
   const go = useCallback((to: number) => {
     setMode("still");
@@ -193,6 +199,7 @@ function Replay(props: { run: string; index: Index; at: number; first: Node[] })
       const where = event.target as HTMLElement;
       if (event.ctrlKey || event.metaKey || event.altKey) return;
       if (event.key === "Escape") setDialog(null);
+      if (asking.current) return;
       if (where.closest("input:not([type=range]), textarea, select, dialog")) return;
       // What has the focus keeps the keys that it has a use for itself.
       const own = where.closest("a, button, summary, pre, input");
