@@ -202,8 +202,8 @@ class Gate:
             found = requests.state(request)
             if found is None:
                 raise StoreError(f"There is no request {request[:40]!r}.")
-            state, key, deadline, tool = found
-            if state == "pending" and store.now() <= deadline:
+            state, key, tool = found.state, found.key, found.tool
+            if state == "pending" and store.now() <= found.deadline:
                 raise ApprovalPending(request)
             if state == "approved":
                 return requests.held(request).call
@@ -218,7 +218,7 @@ class Gate:
             verdict="deny",
             tool=tool,
             args={},
-            reasons=(refusal(state),),
+            reasons=(refusal(state, found.reason),),
             approval_id=request,
         )
 
@@ -452,8 +452,7 @@ class Gate:
                 continue
             if admitted.again == "edited":
                 assert admitted.approval_id is not None
-                with Requests(store.path) as requests:
-                    talk.take_up(admitted.approval_id, requests.held(admitted.approval_id))
+                talk.catch_up(admitted.approval_id, store)
                 admit = None
                 continue
             if admitted.again == "request":
@@ -634,9 +633,8 @@ class Gate:
             yield Answer(asked, "expired", entry)
             store.feed.poke()
         elif moved.revision != admitted.revision and moved.state in ("pending", "approved"):
-            # Changed, and perhaps approved as well by the time that anybody here looks.
-            with Requests(store.path) as requests:
-                talk.take_up(asked, requests.held(asked))
+            # Changed, and perhaps answered as well by the time that anybody here looks.
+            talk.catch_up(asked, store)
 
     def _bring(self, admitted: Admitted) -> Brought:
         """Have people see what they are asked."""
@@ -845,6 +843,22 @@ class _Talk:
             self.given = held.call.args
             self.call = changed(self.call, held.edited)
 
+    def catch_up(self, request: str, store: Store) -> None:
+        """Take up what people have changed of a call, as long as it may be made.
+
+        What has had its end since is not kept any more, and the next admission says which end.
+        Raises StoreError where it is gone while people still have it before them.
+        """
+        with Requests(store.path) as requests:
+            try:
+                held = requests.held(request)
+            except StoreError:
+                found = requests.state(request)
+                if found is None or found.state in ("pending", "approved"):
+                    raise
+                return
+        self.take_up(request, held)
+
     def unfit(self, ruling: Ruling) -> str | None:
         """Why what people are asked about cannot be called here at all; None where it can."""
         if self.differs is not None or self.call.function is None or ruling.verdict == "deny":
@@ -861,7 +875,7 @@ class _Talk:
                 found = requests.state(request)
                 # A yes that a limit has not let be used, or whose call has not started after
                 # all, is good until its deadline.
-                if found is None or found[0] not in ("pending", "approved", "executing"):
+                if found is None or found.state not in ("pending", "approved", "executing"):
                     store.envelope(request).destroy()
 
 

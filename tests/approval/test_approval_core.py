@@ -209,6 +209,27 @@ def test_who_may_not_answer_is_refused_and_recorded(by: str, why: str) -> None:
     assert (refused["by"], why in refused["why"]) == (by, True)
 
 
+def test_the_model_is_told_why_a_person_said_no() -> None:
+    office = Office()
+    waiting = office.asked(in_run(office))
+    why = "Refund the shipping\nonly. The key is ghp_" + "a1B2" * 9 + " " + "and so on " * 200
+    office.vote(waiting.request.id, yes=False, reason=why)
+    with pytest.raises(Rejected) as rejected:
+        waiting.end()
+    told = rejected.value.for_model
+    assert "said no: Refund the shipping only." in told
+    assert "a1B2" not in told
+    assert len(told) < 700
+
+
+def test_a_call_that_was_left_is_told_why_a_person_said_no() -> None:
+    office = Office()
+    request = office.left()
+    office.vote(request, yes=False, reason="not this month")
+    with pytest.raises(Rejected, match="said no: not this month"):
+        saferun.resume(request, office.leaving)
+
+
 def test_the_user_of_the_run_does_not_answer_for_themselves() -> None:
     office = Office()
     waiting = office.asked(in_run(office, user="u-7"))
@@ -355,6 +376,30 @@ def test_an_edit_and_the_yes_to_it_may_come_before_the_caller_looks(
     office.vote(waiting.request.id, by="erin")
     told.set()
     assert waiting.end() == "refunded 21000"
+
+
+def test_a_no_may_come_before_the_caller_has_read_the_edit_that_woke_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    office = Office()
+    rejected, read = threading.Event(), Requests.held
+
+    def late(requests: Requests, request: str) -> Any:
+        if threading.current_thread() is not threading.main_thread():
+            assert rejected.wait(20)
+        return read(requests, request)
+
+    waiting = office.asked(in_run(office))
+    monkeypatch.setattr(Requests, "held", late)
+    office.desk.edit(
+        waiting.request.id, by="dana", args={"amount": 21_000}, channel="test", revision=0
+    )
+    # The caller may see the edit alone or both: whichever it is, it learns of the no.
+    office.vote(waiting.request.id, by="erin", yes=False, reason="still too much")
+    rejected.set()
+    with pytest.raises(Rejected, match="still too much"):
+        waiting.end()
+    assert office.ran == []
 
 
 def test_an_edit_to_what_policy_would_not_even_ask_about_still_waits_for_a_yes() -> None:

@@ -46,11 +46,21 @@ def answered(state: State, answer: State, *, deadline: int, now: int) -> State:
     return answer if now <= deadline else "expired"
 
 
-def refusal(state: State) -> Reason:
-    """Why a call whose request stands at `state` does not run."""
+def refusal(state: State, why: str | None = None) -> Reason:
+    """Why a call whose request stands at `state` does not run.
+
+    `why` is what whoever said no gave as the reason. The model is told it, so that it does what
+    they would rather have; no longer than a sentence or a few.
+    """
     message, error = _REFUSALS.get(state, ("its approval has been used", "Denied"))
+    said = "" if why is None else " ".join(why.split())
+    if state == "rejected" and said:
+        message = f"{message}: {said if len(said) <= _TOLD else f'{said[:_TOLD]}…'}"
     return Reason(id="approval", effect="deny", source="approval", message=message, error=error)
 
+
+_TOLD = 500
+"""Characters of a reason that a model is told."""
 
 _REFUSALS: dict[State, tuple[str, str]] = {
     "rejected": ("a person was asked and said no", "Rejected"),

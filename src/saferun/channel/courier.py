@@ -401,7 +401,7 @@ class Courier:
             # What has joined it was answered with it, or asks by itself by now.
             with Requests(self._store.path) as requests:
                 found = requests.state(errand.request)
-            if found is None or found[0] != "pending":
+            if found is None or found.state != "pending":
                 self._forget(errand)
             return
         with self._lock:

@@ -44,6 +44,19 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
     edited: dict[str, Any] | None = None
 
 
+class Stand(NamedTuple):
+    """What has become of a request, and why, if somebody said.
+
+    `key` is its call among its own repetitions. The deadline is in microseconds since 1970.
+    """
+
+    state: State
+    key: bytes | None
+    deadline: int
+    tool: str
+    reason: str | None
+
+
 class _Row(NamedTuple):
     id: str
     state: State
@@ -143,16 +156,13 @@ class Requests:
         data = Envelope(self._keys, request).open("call", None if row is None else row[0])
         return msgspec.json.decode(data, type=Held)
 
-    def state(self, request: str) -> tuple[State, bytes | None, int, str] | None:
-        """What has become of a request, the call that it is about, its deadline and its tool.
-
-        The call is told among its own repetitions; the deadline is in microseconds since 1970.
-        """
+    def state(self, request: str) -> Stand | None:
+        """What has become of a request, None where there is none of that id."""
         with sqlite.explained(self._path):
             row = self._connection.execute(
-                "SELECT state, call, deadline, tool FROM approval WHERE id = ?", (request,)
+                "SELECT state, call, deadline, tool, reason FROM approval WHERE id = ?", (request,)
             ).fetchone()
-        return None if row is None else msgspec.convert(row, tuple[State, bytes | None, int, str])
+        return None if row is None else msgspec.convert(row, Stand)
 
     def grants(self, now: int) -> list[Grant]:
         """What runs without being asked about, what ends first before the others."""

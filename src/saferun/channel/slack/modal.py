@@ -44,7 +44,7 @@ class Edits(NamedTuple):
 
 def reject(request: Request) -> dict[str, Any]:
     """The form in which somebody says why not."""
-    asked = _reason("Reason", "Kept in the ledger. The agent is told that a person said no.")
+    asked = _reason("Reason", "The agent is told it, and the ledger keeps it.")
     about = said("The call does not run.")
     return _view("reject", "Reject", request, [{"type": "section", "text": about}, asked])
 

@@ -95,7 +95,7 @@ def approve(
 def reject(
     request: _ID,
     reason: Annotated[
-        str | None, typer.Option("--reason", metavar="TEXT", help="Why; kept in the ledger.")
+        str | None, typer.Option("--reason", metavar="TEXT", help="Why; the agent is told it.")
     ] = None,
     revision: _REVISION = None,
     person: AsOption = None,

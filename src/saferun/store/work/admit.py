@@ -127,6 +127,7 @@ class _Standing(msgspec.Struct, frozen=True):
     overrides: frozenset[str]
     revision: int
     deadline: int
+    reason: str | None
 
 
 class Admit(msgspec.Struct, frozen=True, kw_only=True):
@@ -253,7 +254,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
         return next(found, None)
 
     def _standing(self, tx: Transaction, asked: Ask) -> _Standing | None:
-        columns = "SELECT id, state, binding, deadline, overrides, revision FROM approval"
+        columns = "SELECT id, state, binding, deadline, overrides, revision, reason FROM approval"
         row = tx.read(f"{columns} WHERE id = ?", asked.id)
         if row is None:
             row = tx.read(
@@ -266,14 +267,14 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
                 row = None
         if row is None:
             return None
-        found, state, binding, deadline, overrides, revision = msgspec.convert(
-            row, tuple[str, State, bytes, int, str, int]
+        found, state, binding, deadline, overrides, revision, reason = msgspec.convert(
+            row, tuple[str, State, bytes, int, str, int, str | None]
         )
         stands = approval.standing(
             state, binding=binding, asked=asked.binding, deadline=deadline, now=tx.now
         )
         overridden = frozenset(overrides.split())
-        return _Standing(found, state, stands, overridden, revision, deadline)
+        return _Standing(found, state, stands, overridden, revision, deadline, reason)
 
     def _known_as(self, asked: Ask) -> bytes:
         """By what a request of this call is found: its key, or, for want of one, all it binds."""
@@ -328,7 +329,8 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
         if standing.now != standing.before:
             move(tx, standing.id, standing.now, self.request.entry)
             free(tx, standing.id)
-        refused = Admission("deny", (approval.refusal(standing.now), *tried.reasons))
+        why = approval.refusal(standing.now, standing.reason)
+        refused = Admission("deny", (why, *tried.reasons))
         return self._decide(tx, refused, request=standing.id)
 
     def _wait(self, tx: Transaction, request: str, asked: Ask) -> None:
