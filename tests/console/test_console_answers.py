@@ -277,6 +277,6 @@ def test_an_inbox_that_is_cut_says_how_many_more_there_are(
     for number in range(3):
         ask(gate, run=f"r-{number}")
     assert "more wait" not in dana.get("/").text
-    monkeypatch.setattr("saferun.console.app.LISTED", 1)
+    monkeypatch.setattr("saferun.console.inbox.LISTED", 1)
     for path in ("/", "/inbox"):
         assert "2 more wait" in dana.get(path).text

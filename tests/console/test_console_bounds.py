@@ -18,7 +18,7 @@ def dana(gate: Gate, console: Console) -> Browser:
 def test_what_waits_for_the_reader_is_listed_though_it_ends_last(
     gate: Gate, dana: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("saferun.console.app.LISTED", 2)
+    monkeypatch.setattr("saferun.console.inbox.LISTED", 2)
     for number in range(3):
         ask(gate, run=f"r-{number}", order_id=f"B-{number}")
     erik = Browser(dana.console, enrolled(gate, "vera"))
@@ -30,7 +30,7 @@ def test_what_waits_for_the_reader_is_listed_though_it_ends_last(
 def test_mine_stands_before_the_list_is_cut(
     gate: Gate, dana: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("saferun.console.app.LISTED", 1)
+    monkeypatch.setattr("saferun.console.inbox.LISTED", 1)
     ask(gate, run="r-1", order_id="B-1")
     mine = ask(gate, run="r-2", order_id="B-2")
     people = dana.console.desk.people
@@ -83,15 +83,18 @@ def test_a_host_is_a_name_and_a_port_alone(dana: Browser, host: str) -> None:
     assert dana.get("/", host=host).status_code == 403
 
 
+@pytest.mark.parametrize("live", ["/live", "/run/live?id=r-1"])
 def test_one_session_has_its_share_of_what_is_live(
-    gate: Gate, monkeypatch: pytest.MonkeyPatch
+    gate: Gate, monkeypatch: pytest.MonkeyPatch, live: str
 ) -> None:
-    monkeypatch.setattr("saferun.console.app.STREAMS_EACH", 0)
+    with gate.run(run_id="r-1", agent="support") as run:
+        run.user("Hello")
+    monkeypatch.setattr("saferun.console.live.STREAMS_EACH", 0)
     made = console(gate)
     with serving(made) as server:
         visitor = Visitor(server.url)
         visitor.enter(made.sessions.link(enrolled(gate, "dana")))
-        assert visitor.request("GET", "/live")[0] == 503
+        assert visitor.request("GET", live)[0] == 503
 
 
 @pytest.mark.parametrize("begun", [b"", b"GET / HTTP/1.1\r\nHost: 127.0"])

@@ -1,6 +1,5 @@
 """The console as a server: many people at once, events, and a process that is killed."""
 
-import asyncio
 import http.client
 import json
 import os
@@ -10,7 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ from urllib.parse import urlsplit
 
 import msgspec
 import pytest
-from starlette.requests import Request as Asked
 from typer.testing import CliRunner
 
 from console.asking import WORLD, ask, console, enrolled, stands
@@ -27,6 +25,9 @@ from guarding import entries
 from saferun import Gate
 from saferun.cli import app
 from saferun.config import Person
+from saferun.console import NOBODY
+from saferun.console.live import Streams
+from saferun.console.session import Session
 
 
 def test_of_fifty_people_at_once_one_answer_counts(gate: Gate) -> None:
@@ -119,7 +120,7 @@ def test_events_end_with_the_session_and_with_the_server(gate: Gate) -> None:
 
 
 def test_more_live_pages_than_fit_are_told_so(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("saferun.console.app.STREAMS", 1)
+    monkeypatch.setattr("saferun.console.live.STREAMS", 1)
     made = console(gate)
     with serving(made) as server:
         visitor = Visitor(server.url)
@@ -131,19 +132,18 @@ def test_more_live_pages_than_fit_are_told_so(gate: Gate, monkeypatch: pytest.Mo
 
 
 def test_of_many_pages_that_open_at_once_no_more_are_live_than_fit(
-    gate: Gate, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("saferun.console.app.STREAMS", 3)
-    made = console(gate)
-    asked = Asked({"type": "http", "headers": [], "path": "/live", "query_string": b""})
-    monkeypatch.setattr(made, "session", lambda _: object())
-    monkeypatch.setattr("saferun.console.app._cookie", lambda _: "session")
-    monkeypatch.setattr(Asked, "cookies", {"session": "x"})
+    monkeypatch.setattr("saferun.console.live.STREAMS", 3)
 
-    async def all_at_once() -> list[int]:
-        return [(await made._live(asked)).status_code for _ in range(5)]
+    async def nothing() -> AsyncIterator[dict[str, str]]:
+        return
+        yield {}
 
-    assert asyncio.run(all_at_once()) == [200, 200, 200, 503, 503]
+    # None of them has begun to tell anything yet.
+    streams = Streams()
+    answers = [streams.answer(Session(NOBODY, 0.0), nothing).status_code for _ in range(5)]
+    assert answers == [200, 200, 200, 503, 503]
 
 
 @contextmanager

@@ -6,14 +6,14 @@ outline of the run, lines of its list, one frame, a slice of a value. Nothing he
 
 import asyncio
 import contextlib
+import functools
 import gzip
 import re
-from collections.abc import AsyncIterator, Callable
-from typing import Any, NamedTuple, Protocol
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 import msgspec
-from sse_starlette import EventSourceResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request as Asked
 from starlette.responses import PlainTextResponse, Response
@@ -23,6 +23,8 @@ from saferun.approval import inert
 from saferun.call import at, span
 from saferun.console import closeup
 from saferun.console.before import History
+from saferun.console.face import Face
+from saferun.console.live import Streams
 from saferun.console.playbacks import EVERY, Playbacks
 from saferun.console.session import Session
 from saferun.control.amount import dollars
@@ -60,20 +62,6 @@ class _GoneError(Exception):
     """Whoever looks on is logged in no more."""
 
 
-class Face(Protocol):
-    """What the console gives its pages: who asks, and how they are answered."""
-
-    def page(self, show: Callable[[Asked, Session], Response]) -> Any: ...
-
-    def session(self, asked: Asked) -> Session | None: ...
-
-    def shown(self, template: str, session: Session | None, **about: Any) -> Response: ...
-
-    def part(self, template: str, **about: Any) -> Response: ...
-
-    closed: bool
-
-
 class Listed(NamedTuple):
     """A run in a list."""
 
@@ -98,6 +86,7 @@ class Runs:
         self._history = history
         self._face = face
         self._playbacks = Playbacks(history)
+        self._streams = Streams()
 
     def routes(self) -> list[Route]:
         page = self._face.page
@@ -249,7 +238,7 @@ class Runs:
         # A browser that comes back says itself how far it has got.
         known = asked.headers.get("last-event-id", "") or asked.query_params.get("size", "")
         size = int(known) if _NUMBER.fullmatch(known) else 0
-        return EventSourceResponse(self._grown(asked, size), ping=15)
+        return self._streams.answer(session, functools.partial(self._grown, asked, size))
 
     def _is_there(self, asked: Asked) -> bool:
         with self._looking(asked) as play:

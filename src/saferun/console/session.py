@@ -44,15 +44,19 @@ NOBODY = Who(None)
 
 
 class Session:
-    """One browser. `csrf` stands in each of its forms, and `said` is what its next page tells."""
+    """One browser. `csrf` stands in each of its forms, and `said` is what its next page tells.
 
-    __slots__ = ("csrf", "said", "until", "who")
+    `over` is for whoever holds it for long: that it was ended meanwhile.
+    """
+
+    __slots__ = ("csrf", "over", "said", "until", "who")
 
     def __init__(self, who: Who, until: float) -> None:
         self.who = who
         self.until = until
         self.csrf = secrets.token_urlsafe(32)
         self.said: tuple[str, str] | None = None
+        self.over = False
 
     def sent(self, token: str) -> bool:
         """Whether a form comes from a page of this session, compared in constant time."""
@@ -79,9 +83,9 @@ class Sessions:
         with self._lock:
             now = self._clock()
             for key in [key for key, each in self._open.items() if each.until <= now]:
-                del self._open[key]
+                self._close(key)
             while len(self._open) >= MOST:
-                del self._open[next(iter(self._open))]
+                self._close(next(iter(self._open)))
             self._open[_digest(token)] = Session(who, now + LASTS)
         return token
 
@@ -92,13 +96,18 @@ class Sessions:
         with self._lock:
             found = self._open.get(_digest(token))
             if found is not None and found.until <= self._clock():
-                del self._open[_digest(token)]
+                self._close(_digest(token))
                 return None
             return found
 
     def end(self, token: str | None) -> None:
         with self._lock:
-            self._open.pop(_digest(token or ""), None)
+            self._close(_digest(token or ""))
+
+    def _close(self, key: bytes) -> None:
+        found = self._open.pop(key, None)
+        if found is not None:
+            found.over = True
 
     def link(self, who: Who) -> str:
         """A code that logs somebody in, once and soon."""

@@ -354,3 +354,15 @@ def _steps(plan: Any) -> list[str]:
 def _brief(args: Mapping[str, Any]) -> str:
     parts = [f"{name} {_text(value)}" for name, value in list(args.items())[:4]]
     return inert(", ".join(part[:80] for part in parts), 140)
+
+
+def countdown(seconds: float) -> str:
+    """A length of time, as `12 m 04 s`."""
+    whole = int(seconds)
+    hours, rest = divmod(whole, 3600)
+    minutes, rest = divmod(rest, 60)
+    if hours >= 48:
+        return f"{hours // 24} days"
+    if hours:
+        return f"{hours} h {minutes:02} m"
+    return f"{minutes} m {rest:02} s" if minutes else f"{rest} s"

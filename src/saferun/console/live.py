@@ -1,0 +1,49 @@
+"""Pages that are live: no more than fit, and of one session no more than its share."""
+
+import functools
+from collections.abc import AsyncIterator, Callable
+
+from sse_starlette import EventSourceResponse
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from saferun.console.session import Session
+
+STREAMS = 64
+"""Pages of one kind that are live at the same time. More of them work, and are not live."""
+
+STREAMS_EACH = 8
+"""Of these, those of one session."""
+
+
+class Streams:
+    """The live pages of one kind. Of one event loop."""
+
+    def __init__(self) -> None:
+        self._open: dict[object, Session] = {}
+
+    def answer(
+        self, session: Session, tell: Callable[[], AsyncIterator[dict[str, str]]]
+    ) -> Response:
+        """What `tell` has to tell, as it happens; a sentence where there is no room for it."""
+        own = sum(each is session for each in self._open.values())
+        if len(self._open) >= STREAMS or own >= STREAMS_EACH:
+            return PlainTextResponse("Too many pages are live; this one works without.", 503)
+        # Counted at once: many may come together, and each of them begins later.
+        place = object()
+        self._open[place] = session
+        return _Live(tell(), functools.partial(self._open.pop, place, None))
+
+
+class _Live(EventSourceResponse):
+    """What is told as it happens. However it ends, and if it never begins, `over` is called."""
+
+    def __init__(self, moves: AsyncIterator[dict[str, str]], over: Callable[[], object]) -> None:
+        super().__init__(moves, ping=15)
+        self._over = over
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._over()
