@@ -8,7 +8,7 @@ ask is `approval`'s; the gate only leads a call through them, in this order, and
 whatever goes wrong into a denial.
 
 The path is written once, as a generator that yields what has to be waited for: work for the
-store or a question for people. `check` waits by blocking and `acheck` by awaiting.
+store, a question for people, or what blocks. `check` waits by blocking and `acheck` by awaiting.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ import functools
 import logging
 import secrets
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, TypeVar
@@ -25,9 +25,9 @@ import msgspec
 
 from saferun import config, function, inquiry, record
 from saferun import policy as policies
-from saferun.approval import Channel, refusal
+from saferun.approval import Channel, People, refusal
 from saferun.asking import Way, ask
-from saferun.call import Call, Decision, Demand, Facts, Outcome, Reason, RunRef
+from saferun.call import Call, Decision, Demand, Facts, FunctionRef, Outcome, Reason, RunRef
 from saferun.channel import channel
 from saferun.channel.courier import Courier, courier
 from saferun.choice import Choice, Choices
@@ -50,6 +50,7 @@ from saferun.store import (
     Admitted,
     Answer,
     Append,
+    Ask,
     FindOut,
     Followed,
     Held,
@@ -79,17 +80,13 @@ class Wait(NamedTuple):
     seconds: float
 
 
-class Brought(NamedTuple):
-    """Wait until people have been told of a request that nobody waits for, within a bound."""
+class Aside(NamedTuple):
+    """Do what reads, writes or waits for long: here, or beside the loop where there is one."""
 
-    courier: Courier
-    request: str
-
-    def wait(self) -> None:
-        self.courier.tried(self.request)
+    do: Callable[[], Any]
 
 
-Step: TypeAlias = Admit | Answer | PastOf | Wait | Brought | Followed | Inquiry | FindOut
+Step: TypeAlias = Admit | Answer | PastOf | Wait | Aside | Inquiry | FindOut
 Deciding: TypeAlias = Generator[Step, Any, Decision]
 
 Ways: TypeAlias = str | Channel | Sequence[str | Channel] | None
@@ -301,14 +298,10 @@ class Gate:
                 try:
                     if isinstance(step, Wait):
                         done: Any = self.store.feed.wait(*step)
-                    elif isinstance(step, Brought):
-                        step.wait()
-                        done = None
+                    elif isinstance(step, Aside):
+                        done = step.do()
                     elif isinstance(step, Inquiry):
                         done = step.ask()
-                    elif isinstance(step, Followed):
-                        step.read()
-                        done = None
                     else:
                         done = self.store.commit(step)
                 except BaseException as problem:  # noqa: BLE001 - the path decides what it means
@@ -329,12 +322,10 @@ class Gate:
                         done: Any = await self.store.acommit(step, unwanted)
                     elif isinstance(step, Wait):
                         done = await self.store.feed.await_(*step)
-                    elif isinstance(step, Brought):
-                        done = await aside(step.wait)
+                    elif isinstance(step, Aside):
+                        done = await aside(step.do)
                     elif isinstance(step, Inquiry):
                         done = await step.aask()
-                    elif isinstance(step, Followed):
-                        done = await aside(step.read)
                     else:
                         done = await self.store.acommit(step)
                 except BaseException as problem:  # noqa: BLE001 - the path decides what it means
@@ -380,14 +371,14 @@ class Gate:
         talk = _Talk(call)
         try:
             if resumes is not None:
-                talk.resumed = True
-                with Requests(store.path) as requests:
-                    held = requests.held(resumes)
-                talk.take_up(resumes, held)
-                talk.differs = function.difference(held.call.function, call.function)
+                yield Aside(partial(talk.resume, resumes, call.function, store))
             decision = yield from self._talked(talk, debt, way)
-        finally:
+        except BaseException:
+            # Whoever calls may be gone, and waits for nothing more.
             talk.end(store)
+            raise
+        if talk.requests:
+            yield Aside(partial(talk.end, store))
         return decision
 
     def _talked(self, talk: "_Talk", debt: Debt | None, way: Way) -> Deciding:
@@ -432,7 +423,7 @@ class Gate:
                 )
                 # What was answered is for this call, whoever would ask about it by now.
                 if asks and unfit is None:
-                    admit = self._asking(call, ruling, facts, admit, way, talk)
+                    admit = yield from self._asking(call, ruling, facts, admit, way, talk)
             if admit.request is not None:
                 talk.made.add(admit.request.id)
             admitted: Admitted = yield admit
@@ -447,24 +438,25 @@ class Gate:
                 continue
             if admitted.again == "trail":
                 # The run has gone on elsewhere: what it did there is read before it is judged.
-                yield followed
+                yield Aside(followed.read)
                 admit = None
                 continue
             if admitted.again == "edited":
                 assert admitted.approval_id is not None
-                talk.catch_up(admitted.approval_id, store)
+                yield Aside(partial(talk.catch_up, admitted.approval_id, store))
                 admit = None
                 continue
             if admitted.again == "request":
                 # What people were asked before, if they were, was something else.
                 talk.asked = None
-                admit = self._asking(call, ruling, facts, admit, way, talk)
+                admit = yield from self._asking(call, ruling, facts, admit, way, talk)
                 continue
             if admitted.verdict != "ask" or admitted.mode != "enforce":
                 break
             admit = self._joined(admit, admitted, talk)
             if way.leaves:
-                yield self._bring(admitted)
+                assert talk.asked is not None
+                yield Aside(partial(self._bring(admitted).tried, talk.asked.request))
                 break
             yield from self._waited(admit, admitted, talk)
             if talk.call is not call:
@@ -575,15 +567,20 @@ class Gate:
 
     def _asking(
         self, call: Call, ruling: Ruling, facts: Facts, admit: Admit, way: Way, talk: "_Talk"
-    ) -> Admit:
+    ) -> Generator[Step, Any, Admit]:
         """The admission with its question: the one that people have before them, if they do."""
         nobody = self._nobody(call, way) if talk.asked is None else None
         if nobody is not None:
             return msgspec.structs.replace(admit, nobody=_unanswerable(nobody))
         _, groups = self.recorder.of(call.run)
-        # Read now: they may be others than a moment ago, and most calls need nobody.
-        people = self._desk.people
-        asked = ask(call, ruling, facts, admit.entry, self.store, groups, way, people, talk.asked)
+        about, entry, again = (call, ruling, facts), admit.entry, talk.asked
+
+        def prepared() -> tuple[Ask, People]:
+            # Read now: they may be others than a moment ago, and most calls need nobody.
+            people = self._desk.people
+            return ask(*about, entry, self.store, groups, way, people, again), people
+
+        asked, people = yield Aside(prepared)
         asked = msgspec.structs.replace(asked, caller=talk.caller)
         if talk.asked is not None:
             # Whether anybody may answer was seen to when they were asked.
@@ -634,9 +631,9 @@ class Gate:
             store.feed.poke()
         elif moved.revision != admitted.revision and moved.state in ("pending", "approved"):
             # Changed, and perhaps answered as well by the time that anybody here looks.
-            talk.catch_up(asked, store)
+            yield Aside(partial(talk.catch_up, asked, store))
 
-    def _bring(self, admitted: Admitted) -> Brought:
+    def _bring(self, admitted: Admitted) -> Courier:
         """Have people see what they are asked."""
         assert admitted.approval_id is not None
         # Asked for anew each time: a forked child has to hire its own.
@@ -644,7 +641,7 @@ class Gate:
         if self._brings:
             self._courier.bring(admitted.approval_id, self._brings, self._desk)
         self.store.feed.poke()
-        return Brought(self._courier, admitted.approval_id)
+        return self._courier
 
     @functools.cached_property
     def _desk(self) -> Desk:
@@ -835,6 +832,14 @@ class _Talk:
             self._caller = secrets.token_hex(8)
         return self._caller
 
+    def resume(self, request: str, runs: FunctionRef | None, store: Store) -> None:
+        """Take up a call that was left, to be made by that function. Raises StoreError."""
+        self.resumed = True
+        with Requests(store.path) as requests:
+            held = requests.held(request)
+        self.take_up(request, held)
+        self.differs = function.difference(held.call.function, runs)
+
     def take_up(self, request: str, held: Held) -> None:
         """Go on with a call as it is kept: by now, with what people have changed of it."""
         self.asked = Asked(request, held.key)
@@ -865,13 +870,17 @@ class _Talk:
             return self.differs
         return function.unfit(self.call.function, (*ruling.args, *self.call.opaque))
 
+    @property
+    def requests(self) -> set[str]:
+        """The requests of this call."""
+        return self.made | ({self.asked.request} if self.asked is not None else set())
+
     def end(self, store: Store) -> None:
         """Destroy what was kept of requests that have their end, or were never made."""
-        over = self.made | ({self.asked.request} if self.asked is not None else set())
-        if not over:
+        if not self.requests:
             return
         with contextlib.suppress(SafeRunError), Requests(store.path) as requests:
-            for request in over:
+            for request in self.requests:
                 found = requests.state(request)
                 # A yes that a limit has not let be used, or whose call has not started after
                 # all, is good until its deadline.

@@ -38,6 +38,7 @@ from saferun.inquiry import Check, Recovered
 from saferun.plain import NotPlainError, take_down
 from saferun.policy import Policy
 from saferun.standin import ENTRIES, stand_in
+from saferun.waiting import aside
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -667,7 +668,7 @@ def resume(request: str, tool: Any = None) -> Any:
 
 async def aresume(request: str, tool: Any = None) -> Any:
     """`resume`, for a tool that is awaited."""
-    way, resumption = _resumed(request, tool)
+    way, resumption = await aside(functools.partial(_resumed, request, tool))
     if isinstance(resumption, Decision):
         return _ended(resumption)
     token = _resuming.set(resumption)

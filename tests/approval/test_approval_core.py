@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from saferun.call import Demand, RunRef
 from saferun.config import ApprovalTable, Person
 from saferun.desk import Answered, Desk
 from saferun.policy import loads
-from saferun.store import Requests, Store
+from saferun.store import Envelope, Requests, Store, new_id
 
 POLICY = """
 version: 1
@@ -504,6 +506,53 @@ async def test_an_awaited_tool_is_resumed_by_awaiting() -> None:
         saferun.resume(pending.value.approval_id, safe)
     assert await saferun.aresume(pending.value.approval_id, safe) == "done"
     assert office.ran == [{"amount": 30_000}]
+
+
+async def test_a_loop_goes_on_while_a_question_is_made_and_while_a_call_is_taken_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    office = Office()
+
+    async def refund(order_id: str, amount: int) -> str:
+        return f"refunded {amount} for {order_id}"
+
+    safe = guard(refund, gate=office.gate, on_ask="suspend")
+    loop = threading.get_ident()
+    busy: list[str] = []
+
+    def aside(where: Any, name: str) -> None:
+        do = getattr(where, name)
+
+        def noted(*args: Any) -> Any:
+            if threading.get_ident() == loop:
+                busy.append(name)
+            return do(*args)
+
+        monkeypatch.setattr(where, name, noted)
+
+    for where, name in ((Envelope, "make"), (Requests, "held"), (Requests, "state")):
+        aside(where, name)
+    async with office.gate.run(agent="support"):
+        with pytest.raises(ApprovalPending) as pending:
+            await safe("A-1", 30_000)
+    assert busy == []
+    office.vote(pending.value.approval_id)
+    busy.clear()
+    assert await saferun.aresume(pending.value.approval_id, safe) == "refunded 30000 for A-1"
+    assert busy == []
+
+
+def test_the_key_of_a_question_that_was_never_asked_goes_after_a_day() -> None:
+    office = Office()
+    asked = office.left()
+    store = office.gate.store
+    keys = store.path.parent / "keys" / "requests"
+    fresh, old = store.envelope(new_id()).make(), store.envelope(new_id()).make()
+    day_ago = time.time() - 86_500
+    for request in (asked, old.request):
+        os.utime(keys / f"{request}.key", (day_ago, day_ago))
+    store.recover()
+    assert {each.stem for each in keys.iterdir()} == {asked, fresh.request}
 
 
 def test_what_is_kept_of_a_request_lies_in_no_file_of_the_database_and_goes_when_it_ends() -> None:

@@ -8,6 +8,7 @@ never stands in the database, its log or a backup for anybody to read.
 import contextlib
 import re
 import secrets
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,14 @@ class Envelope:
             raise StoreError(f"{self._path} cannot be written: {problem.strerror}.") from None
         self._cipher = _cipher(key)
         return self
+
+    @property
+    def age(self) -> float:
+        """Seconds since its key was made, by the clock of the disk; 0 where there is none."""
+        try:
+            return time.time() - self._path.stat().st_mtime
+        except OSError:
+            return 0.0
 
     def seal(self, what: str, data: bytes) -> bytes:
         """Seal something of the request; `what` says which part of it, and is bound to it."""

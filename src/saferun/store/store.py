@@ -54,6 +54,9 @@ T = TypeVar("T")
 MAX_NUMBERS = 10_000
 """Groups whose numbers are kept at hand; one that was forgotten is only digested again."""
 
+_ABOUT_TO_ASK = 86_400.0
+"""Seconds after which nobody is about to ask any more for whom a key was made."""
+
 
 class Store:
     """A store in one SQLite file.
@@ -242,8 +245,10 @@ class Store:
                 row = connection.execute(
                     "SELECT state, deadline FROM approval WHERE id = ?", (request,)
                 ).fetchone()
-                # One of which there is no row yet is about to be asked.
                 if row is None:
+                    # It is about to be asked; or whoever would have asked has gone before.
+                    if self.envelope(request).age > _ABOUT_TO_ASK:
+                        self.envelope(request).destroy()
                     continue
                 state, deadline = msgspec.convert(row, tuple[str, int])
                 open_ = state in ("pending", "approved") and deadline >= self.now()
