@@ -412,3 +412,23 @@ def test_calls_from_many_threads_are_each_decided():
     with ThreadPoolExecutor(8) as pool:
         assert sorted(pool.map(safe, range(40))) == list(range(2, 42))
     assert statuses(gate) == ["ok"] * 40
+
+
+FILLS = """
+version: 1
+name: fills
+tools:
+  add:
+    effect: read
+    args: {x: {type: integer}, z: {type: integer, optional: true}}
+    rules: [{id: more, set: {z: 3}, args: {x: {minimum: 10}}}]
+"""
+
+
+def test_what_policy_fills_in_and_the_function_does_not_take_is_a_denial_and_no_crash() -> None:
+    gate = enforcing(FILLS)
+    safe = guard(add, gate=gate)
+    assert safe(x=1) == 3
+    with pytest.raises(Denied, match="the tool takes no argument z"):
+        safe(x=10)
+    assert verdicts(gate) == ["allow", "deny"]

@@ -401,7 +401,8 @@ class Gate:
                     ruling = still_asked(ruling, talk.reasons, talk.demands)
                 again = talk.asked
                 asks = again is not None or _asks(ruling)
-                unfit = talk.unfit(ruling) if asks else None
+                # What policy has filled in, the function may not take either.
+                unfit = talk.unfit(ruling) if asks or ruling.modified else None
                 if unfit is not None:
                     ruling = _denied(ruling, unfit)
                     # Not as the call that people were asked about: that may still be made.
