@@ -22,6 +22,7 @@ import msgspec
 from saferun import files
 from saferun.errors import ConfigError
 from saferun.keeping import WHOLE, Keeping
+from saferun.unseen import alike
 
 Durability = Literal["full", "process"]
 
@@ -315,7 +316,7 @@ def load(start: Path | None = None, environ: Mapping[str, str] | None = None) ->
         record=read.record,
         approval=_approval(read.approval, file),
         anchors=_anchors(read.anchors, base, file),
-        people=read.people,
+        people=_told_apart(read.people, file),
         groups=read.groups,
         signing=_signing(read.signing, file, base),
         metrics=read.metrics,
@@ -336,7 +337,20 @@ def roll(file: Path) -> Roll:
         read = msgspec.convert(_section(file, _read(file)), _File)
     except msgspec.ValidationError as problem:
         raise ConfigError(_explained(str(problem), file, {})) from None
-    return Roll(read.people, read.groups, read.approval.break_glass)
+    return Roll(_told_apart(read.people, file), read.groups, read.approval.break_glass)
+
+
+def _told_apart(people: Mapping[str, Person], file: Path | None) -> Mapping[str, Person]:
+    """Those people, if nobody can take one of them for another. Raises ConfigError."""
+    known: dict[str, str] = {}
+    for name in people:
+        other = known.setdefault(alike(name), name)
+        if other != name:
+            raise ConfigError(
+                f"{file}: the people {other!a} and {name!a} have names that look the"
+                " same; give one of them another"
+            )
+    return people
 
 
 def stamp(file: Path) -> tuple[int, ...] | None:
