@@ -17,6 +17,7 @@ from saferun import ApprovalPending, Call, Gate, config, guard
 from saferun.console import Console, Server, Who
 from saferun.policy import loads
 from saferun.store import Enrol
+from saferun.store.views import View, Views
 
 HERE = Path(__file__).resolve().parent
 
@@ -71,7 +72,9 @@ def main() -> int:
         gate = Gate(policy=loads(POLICY), settings=config.load())
         request = _asked(gate)
         _ran(gate)
+        _nested(gate)
         credential = gate.store.credential("dana", "a picture")
+        Views(gate.store.path).keep("dana", View(name="Refunds to look at", tool="refund"))
         gate.store.commit(Enrol("dana", credential))
         console = Console(gate.store, gate.config)
         server = Server(console.app, "127.0.0.1", 0)
@@ -149,6 +152,50 @@ def _ran(gate: Gate) -> None:
     gate.store.flush()
 
 
+def _nested(gate: Gate) -> None:
+    """An agent that has others do part of its work; in one of them, something is denied."""
+
+    @guard(gate=gate)
+    def find_orders(user: str) -> list[dict[str, object]]:
+        return [{"id": "A-4471", "user": user, "charges": 2}]
+
+    @guard(gate=gate, on_deny="return", on_ask="suspend")
+    def refund(order_id: str, amount: int, currency: str, note: str) -> dict[str, object]:
+        return {"order_id": order_id, "refunded": amount, "currency": currency, "note": note}
+
+    told = [
+        {"role": "system", "content": "You look after the refunds of a shop."},
+        {"role": "user", "content": "Refund the duplicate charge on order A-4471."},
+    ]
+    with gate.run(
+        agent="orchestrator",
+        user="maria@acme.example",
+        prompt=told[1]["content"],
+        run_id="ticket-32",
+    ) as run:
+        said = {"model": "a-model", "input_tokens": 412, "output_tokens": 60}
+        words = "I will have the order looked up first, and then refunded."
+        run.model(words, messages=told, cost_usd=0.0021, latency=0.7, **said)
+        with gate.run(agent="researcher", run_id="ticket-32-research") as inner:
+            inner.model("Looking for the order.", cost_usd=0.0012, latency=0.4, **said)
+            find_orders(user="maria")
+        told = [
+            *told,
+            {"role": "assistant", "content": words},
+            {"role": "tool", "content": "Order A-4471 was charged twice, 250.00 USD each."},
+        ]
+        words = "Charged twice. The refund agent takes it from here."
+        run.model(words, messages=told, cost_usd=0.0026, latency=0.9, **said)
+        with gate.run(agent="refunder", run_id="ticket-32-refund") as inner:
+            inner.model("The whole order, then.", cost_usd=0.0017, latency=0.5, **said)
+            refund(order_id="A-4471", amount=450_000, currency="USD", note="Charged twice.")
+            with gate.run(agent="writer", run_id="ticket-32-letter") as letter:
+                letter.model("Dear Maria, …", cost_usd=0.0009, latency=0.3, **said)
+            refund(order_id="A-4471", amount=4_000, currency="USD", note="Charged twice.")
+        run.model("The customer has been told.", cost_usd=0.0011, latency=0.4, **said)
+    gate.store.flush()
+
+
 def _ask(gate: Gate, run: object, tool: str, **args: object) -> str:
     decision = gate.check(Call(tool=tool, args=args, run=run.ref), leaves=True)  # type: ignore[attr-defined]
     return str(decision.approval_id)
@@ -170,6 +217,9 @@ def _drawn(
         "runs": "/runs",
         "replay": "/run?id=ticket-31&frame=6",
         "asked": "/run?id=ticket-31&frame=8",
+        "tree": "/run?id=ticket-32&frame=2",
+        "child": "/run?id=ticket-32-letter",
+        "children": "/runs?children=yes",
         "diff": "/runs/diff?a=ticket-30&b=ticket-31",
         "login": "/login",
     }
@@ -195,8 +245,8 @@ def _drawn(
             page.goto(f"{url}{path}")
             if "/run?" in path:
                 page.locator(".alive .frame h2").wait_for()
-                page.locator(".list b", has_text="refund").first.wait_for()
-            if file.stem.startswith("edit"):
+                page.locator(".list b").first.wait_for()
+            if file.stem.startswith(("edit", "tree", "runs")):
                 for each in page.locator("summary").all():
                     each.click()
             page.screenshot(path=str(file))

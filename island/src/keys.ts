@@ -1,16 +1,21 @@
-import { failed, halted, next, tool, type Index } from "./wire";
+import { failed, fork, halted, next, tool, type Fork, type Index } from "./wire";
 
 /** What a key asks for. Where a jump finds nothing, `nothing` is what to say. */
 export type Wish =
-  | { do: "go"; to: number }
+  | { do: "go"; to: number; say?: string }
   | { do: "say"; nothing: string }
-  | { do: "play" | "live" | "find" | "number" | "diff" | "copy" | "help" };
+  | { do: "into" | "out" | "play" | "live" | "find" | "number" | "diff" | "copy" | "help" };
+
+const NONE: Fork = [0, 0, 0, 0, 0];
+const stopped = ([, , denied, asked]: Fork) => denied + asked;
+const broken = ([, , , , failures]: Fork) => failures;
 
 export const HELP: [keys: string, what: string][] = [
   ["j k ↓ ↑", "step"],
   ["n N", "next or previous that was denied or asked about"],
   ["e E", "next or previous that failed"],
   ["] [", "next or previous call of the same tool"],
+  ["l h → ←", "into a run that began at this frame, and back out"],
   ["Home End", "first, last"],
   ["/", "find text"],
   ["g", "go to a frame by its number"],
@@ -23,8 +28,18 @@ export const HELP: [keys: string, what: string][] = [
 
 /** A key pressed at a frame, as what is to be done; undefined where it means nothing here. */
 export function wish(key: string, index: Index, at: number): Wish | undefined {
-  const jump = (way: 1 | -1, what: string, fits: (frame: number) => boolean): Wish => {
-    const to = next(index, at, way, fits);
+  // What happened in a run that began at a frame counts there too, and the answer says so.
+  const jump = (
+    way: 1 | -1,
+    what: string,
+    fits: (frame: number) => boolean,
+    inside: (runs: Fork) => number = () => 0,
+  ): Wish => {
+    const there = (frame: number) => inside(fork(index, frame) ?? NONE) > 0;
+    const to = next(index, at, way, (frame) => fits(frame) || there(frame));
+    if (to !== undefined && !fits(to)) {
+      return { do: "go", to, say: `Frame ${to}: what ${what} is within a run that began here. l goes in.` };
+    }
     if (to !== undefined) return { do: "go", to };
     return { do: "say", nothing: `No ${way === 1 ? "further" : "earlier"} frame ${what}.` };
   };
@@ -38,12 +53,15 @@ export function wish(key: string, index: Index, at: number): Wish | undefined {
     case "PageUp": return step(at - 10);
     case "Home": return step(1);
     case "End": return step(index.frames);
-    case "n": return jump(1, "was denied or asked about", (frame) => halted(index, frame));
-    case "N": return jump(-1, "was denied or asked about", (frame) => halted(index, frame));
-    case "e": return jump(1, "failed", (frame) => failed(index, frame));
-    case "E": return jump(-1, "failed", (frame) => failed(index, frame));
+    case "n": return jump(1, "was denied or asked about", (frame) => halted(index, frame), stopped);
+    case "N": return jump(-1, "was denied or asked about", (frame) => halted(index, frame), stopped);
+    case "e": return jump(1, "failed", (frame) => failed(index, frame), broken);
+    case "E": return jump(-1, "failed", (frame) => failed(index, frame), broken);
     case "]": return jump(1, "is of the same tool", same);
     case "[": return jump(-1, "is of the same tool", same);
+    case "l": case "ArrowRight":
+      return fork(index, at) ? { do: "into" } : { do: "say", nothing: "No run began at this frame." };
+    case "h": case "ArrowLeft": return { do: "out" };
     case "/": return { do: "find" };
     case "g": return { do: "number" };
     case " ": return { do: "play" };

@@ -72,6 +72,12 @@ function draw(canvas: HTMLCanvasElement, index: Index, at: number): void {
       }
     }
   }
+  // What was denied or asked about in runs that began at a frame, low in the lane of decisions.
+  for (const [frame, , denied, asked] of index.forks) {
+    if (!denied && !asked) continue;
+    paint.fillStyle = colour(denied ? "deny" : "ask");
+    paint.fillRect((frame - 1) * column, 2 * (LANE + GAP) + LANE - 6, Math.max(column - 1, 2), 4);
+  }
   const middle = (at - 0.5) * column;
   paint.fillStyle = colour("cursor");
   paint.fillRect(middle - 1, 0, 2, box.height);

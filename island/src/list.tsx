@@ -1,5 +1,5 @@
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
-import { failed, FLAGS, has, mark, span, took, tool, type Index, type Row } from "./wire";
+import { failed, FLAGS, fork, has, mark, span, took, tool, type Fork, type Index, type Row } from "./wire";
 
 /** Pixels of a row, as the style sheet has it. */
 const HEIGHT = 34;
@@ -66,8 +66,8 @@ export function List(props: {
       <div class="all" style={{ height: `${index.frames * HEIGHT}px` }}>
         {frames.map((frame) => {
           const [tone, icon, word] = mark(index, frame);
-          const [what, said, came] = rows.get(Math.floor((frame - 1) / PAGE))?.[(frame - 1) % PAGE]
-            ?? [tool(index, frame) ?? "", "", ""];
+          const [what, said] = rows.get(Math.floor((frame - 1) / PAGE))?.[(frame - 1) % PAGE]
+            ?? [tool(index, frame) ?? "", ""];
           return (
             <div
               key={frame}
@@ -88,11 +88,27 @@ export function List(props: {
                 {has(index, frame, FLAGS.near) && <span class="ask"> · near miss</span>}
                 {has(index, frame, FLAGS.changed) && <span class="deny"> · changed since it was written</span>}
               </span>
-              <span class="took">{came || span(took(index, frame))}</span>
+              <Begun of={fork(index, frame)} />
+              <span class="took">{span(took(index, frame))}</span>
             </div>
           );
         })}
       </div>
     </div>
+  );
+}
+
+/** That runs began at a frame, and what people look for in them. */
+function Begun({ of }: { of: Fork | undefined }) {
+  if (!of) return null;
+  const [, runs, denied, asked, failures] = of;
+  return (
+    <span class="fork">
+      <span aria-hidden="true">↳ {runs}</span>
+      <span class="hidden">, {runs} {runs === 1 ? "run" : "runs"} within</span>
+      {denied > 0 && <span class="deny"> ✕ {denied}<span class="hidden"> denied</span></span>}
+      {asked > 0 && <span class="ask"> ? {asked}<span class="hidden"> asked</span></span>}
+      {failures > 0 && !denied && <span class="deny"> ! {failures}<span class="hidden"> failed</span></span>}
+    </span>
   );
 }

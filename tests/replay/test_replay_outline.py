@@ -220,3 +220,17 @@ def test_runs_do_not_mix(file, store, run) -> None:
     other.call("mail")
     with played(file, "r-2") as playback:
         assert [row.tool for row in playback.outline.rows] == ["mail"]
+
+
+def test_the_console_is_told_marks_and_never_works_them_out(file, run) -> None:
+    run.model()
+    run.decided(modified=True)
+    run.denied()
+    run.approved("mail")
+    with played(file) as playback:
+        outline = playback.outline
+        document = outline.document()
+    legend = document["legend"]["mark"]
+    words = [legend[letter].word for letter in document["mark"]]
+    assert words == ["model", "modified", "denied", "asked"]
+    assert words == [row.mark.word for row in outline.rows]

@@ -9,14 +9,14 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import typer
 
-from saferun import unseen
+from saferun import marks, unseen
 from saferun.approval.inert import inert
 
 if TYPE_CHECKING:
@@ -32,24 +32,38 @@ PATIENCE = 1.0
 
 
 class Mark(NamedTuple):
-    """A decision at a glance. Colour never stands alone: icon and word say the same."""
+    """A mark of `saferun.marks` as a terminal has it."""
 
     icon: str
     word: str
     style: str
 
 
-ALLOWED = Mark("✓", "allowed", "green")
-ASKED = Mark("?", "asked", "yellow")
-DENIED = Mark("✕", "denied", "red")
-DEFERRED = Mark("?", "deferred", "yellow")
-MODIFIED = Mark("~", "modified", "magenta")
-MODEL = Mark("◇", "model", "dim")
-USER = Mark("○", "user", "dim")
-IMPORTED = Mark("↓", "imported", "cyan")
-CHANGED = Mark("!", "changed", "bold red")
+_STYLES: Mapping[marks.Tone, str] = {
+    "allow": "green",
+    "ask": "yellow",
+    "deny": "red",
+    "mod": "magenta",
+    "model": "dim",
+}
 
-VERDICTS = {"allow": ALLOWED, "ask": ASKED, "deny": DENIED, "defer": DEFERRED}
+
+def styled(mark: marks.Mark) -> Mark:
+    return Mark(mark.icon, mark.word, _STYLES[mark.tone])
+
+
+ALLOWED = styled(marks.ALLOWED)
+ASKED = styled(marks.ASKED)
+DENIED = styled(marks.DENIED)
+DEFERRED = styled(marks.DEFERRED)
+MODIFIED = styled(marks.MODIFIED)
+MODEL = styled(marks.MODEL)
+USER = styled(marks.USER)
+IMPORTED = styled(marks.IMPORTED)
+CHANGED = styled(marks.CHANGED)
+WITHIN = styled(marks.WITHIN)
+
+VERDICTS = {verdict: styled(mark) for verdict, mark in marks.VERDICTS.items()}
 
 
 def screen(*, stderr: bool = False) -> "Console":

@@ -49,7 +49,7 @@ MAX_CALLBACK = 1_000_000
 _ROLES = ("viewer", "approver", "admin")
 
 _INSIDE = re.compile(
-    r"/(requests(/a-[0-9a-f]{20})?|grants|runs|run\?id=[A-Za-z0-9._~%+-]{1,800}(&frame=[0-9]{1,9})?)?"
+    r"/(requests(/a-[0-9a-f]{20})?|grants|runs|run\?id=[A-Za-z0-9._~%+-]{1,800}(&(frame|at)=[0-9]{1,12})?)?"
 )
 """Where somebody may be sent after they have logged in: our own pages, and nothing else."""
 

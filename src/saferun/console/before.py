@@ -3,15 +3,16 @@
 import json
 import logging
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from saferun.approval import inert
-from saferun.console.closeup import MARKS, Mark
+from saferun.console import closeup
 from saferun.errors import SafeRunError
 from saferun.ledger import Entry, EntryError, read
-from saferun.replay import Frame, story
+from saferun.marks import Mark
+from saferun.replay import Frame, mark, story
 from saferun.replay.unsealing import Unsealing
 from saferun.store import Reader
 from saferun.store.index import Index
@@ -26,7 +27,7 @@ AT_ONCE = 20_000
 """Entries that are indexed while somebody waits for a page."""
 
 SPEECH = 300
-"""Characters of what was said or asked for, in one line."""
+"""Characters of what the model said last."""
 
 
 class Line(NamedTuple):
@@ -112,33 +113,13 @@ def _entries(index: Index, run_id: str) -> Iterator[Entry]:
 
 
 def _line(frame: Frame) -> Line:
-    said, decision = frame.said, frame.decision
-    if frame.kind == "model":
-        words = _words(frame) or "asked for tools"
-        return Line(frame.number, MARKS["model"], _short(said.get("model") or "", 60), words)
-    if frame.kind == "user":
-        return Line(frame.number, MARKS["user"], "", _short(said.get("text"), SPEECH))
-    if frame.kind == "control":
-        by = f"by {_short(said.get('by'), 60)}" if said.get("by") else ""
-        return Line(frame.number, MARKS["control"], _short(said.get("event"), 40), by)
-    about = said if decision is None else decision
-    mark = MARKS.get((decision or {}).get("verdict") or "imported", MARKS["imported"])
-    outcome: Mapping[str, Any] = frame.outcome or {}
-    came = _short(outcome.get("status"), 40) if outcome else ""
-    if outcome.get("result") is not None:
-        came = f"{came}: {_short(outcome['result'], 160)}"
-    return Line(
-        frame.number, mark, _short(about.get("tool"), 80), _short(about.get("args"), SPEECH), came
-    )
+    what, said = closeup.line(frame)
+    return Line(frame.number, mark(frame), what, said, closeup.came(frame))
 
 
 def _words(frame: Frame) -> str | None:
     output = frame.said.get("output") if frame.kind == "model" else None
-    return _short(output, SPEECH) if output not in (None, "", []) else None
-
-
-def _short(value: Any, limit: int) -> str:
-    if value is None:
-        return ""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return inert(text, limit)
+    if output in (None, "", []):
+        return None
+    text = output if isinstance(output, str) else json.dumps(output, ensure_ascii=False)
+    return inert(text, SPEECH)

@@ -8,44 +8,20 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from saferun import marks
 from saferun.approval import inert
 from saferun.call import at, span
+from saferun.console.listed import Listed, listed
 from saferun.control.amount import dollars
-from saferun.replay import Closeup, Frame
-
-Mark = tuple[str, str, str]
-
-MARKS: Mapping[str, Mark] = {
-    "allow": ("allow", "✓", "allowed"),
-    "modified": ("mod", "~", "modified"),
-    "ask": ("ask", "?", "asked"),
-    "deny": ("deny", "✕", "denied"),
-    "defer": ("ask", "?", "deferred"),
-    "model": ("model", "◇", "model"),
-    "user": ("model", "○", "user"),
-    "control": ("deny", "■", "control"),
-    "imported": ("model", "↓", "imported"),
-    "changed": ("deny", "!", "changed"),
-}
-"""For each kind of frame its colour, its icon and its word: colour never stands alone."""
-
-STANDINGS: Mapping[str, Mark] = {
-    "signed": ("allow", "✓", "vouched for by a signed checkpoint"),
-    "unsigned": ("model", "·", "in the ledger's tree, not signed yet"),
-    "archived": ("ask", "?", "in an archive that is not at hand"),
-    "doubtful": ("deny", "!", "does not lead to the ledger's root"),
-    "changed": ("deny", "!", "changed since it was written"),
-}
-
-NEAR: Mapping[str, str] = {
-    "approved": "a person was asked, and said yes",
-    "shadow": "something that is only tried out would have denied it",
-    "limit": "a limit was all but used up",
-    "retried": "the same tool had just been denied, with other arguments",
-}
+from saferun.marks import Mark
+from saferun.replay import Closeup, Frame, mark
+from saferun.replay.given import Given, spoken
 
 SPEECH = 4_000
 """Characters of what was said or came back; the rest is a link away."""
+
+EARLIER = 1_000
+"""Characters of a message that an earlier turn had already; that turn shows more of it."""
 
 VALUE = 400
 """Characters of one argument."""
@@ -71,6 +47,25 @@ class Said(NamedTuple):
 
     text: str
     left: int = 0
+
+
+class Message(NamedTuple):
+    """One message that a model was given: by whom, and its words."""
+
+    by: str
+    said: Said
+
+
+class Told(NamedTuple):
+    """What a model was given: what earlier turns had already, and what is new.
+
+    `lost` messages before them cannot be shown, and `cut` of those that could are left out.
+    """
+
+    earlier: tuple[Message, ...]
+    new: tuple[Message, ...]
+    lost: int
+    cut: int
 
 
 class Spoke(NamedTuple):
@@ -106,6 +101,7 @@ class View(NamedTuple):
     words: Said | None
     by_model: bool
     told: Said | None
+    given: Told | None
     facts: tuple[tuple[str, str], ...]
     args: tuple[Arg, ...]
     more_args: int
@@ -117,19 +113,26 @@ class View(NamedTuple):
     tried: tuple[Spoke, ...]
     approvals: tuple[str, ...]
     nudge: str
+    starts: bool
     outcome: Mark | None
     result: Said | None
     error: str
     cost: str
     values: tuple[Large, ...]
-    runs: tuple[str, ...]
+    children: tuple[Listed, ...]
+    begun: int
     near: tuple[str, ...]
     standing: Mark
     vouched: tuple[tuple[Mark, str], ...]
 
 
-def view(close: Closeup, total: int, before: Frame | None = None) -> View:
-    """A frame, of `total`; `before` is the model's turn that led to it, where there is one."""
+def view(
+    close: Closeup, total: int, before: Frame | None = None, given: Given | None = None
+) -> View:
+    """A frame, of `total`, with the messages that its model was `given`.
+
+    `before` is the model's turn that led to it, where there is one.
+    """
     frame = close.frame
     made = frame.decision or {}
     about = made or frame.said
@@ -150,6 +153,7 @@ def view(close: Closeup, total: int, before: Frame | None = None) -> View:
         words=None if words in (None, "", []) else _said(words),
         by_model=frame.kind == "call",
         told=_control(frame),
+        given=None if given is None else _given(given),
         facts=tuple(_facts(frame)),
         args=args,
         more_args=max(len(_mapping(about.get("args"))) - len(args), 0),
@@ -161,52 +165,52 @@ def view(close: Closeup, total: int, before: Frame | None = None) -> View:
         tried=tuple(_spoke(close, made.get("shadow", ()))),
         approvals=tuple(_approvals(frame)),
         nudge=inert(str(made.get("nudge") or ""), 600),
-        outcome=_came(frame),
+        starts=not made or made["verdict"] == "allow" or made.get("mode", "enforce") != "enforce",
+        outcome=_ended(frame),
         result=None if "result" not in outcome else _said(outcome["result"]),
         error=inert(_text(outcome.get("error") or ""), 1_000),
         cost=_cost(close),
         values=tuple(
             Large(each.field, each.bytes, each.sha256, each.held) for each in close.values
         ),
-        runs=close.runs[:MANY],
-        near=tuple(NEAR[each] for each in close.near),
-        standing=STANDINGS[close.standing],
-        vouched=tuple((STANDINGS[each.standing], inert(each.says, 200)) for each in close.vouched),
+        children=tuple(listed(each.run, each.within) for each in close.children),
+        begun=close.begun,
+        near=tuple(marks.NEAR[each] for each in close.near),
+        standing=_standing(close.standing),
+        vouched=tuple((_standing(each.standing), inert(each.says, 200)) for each in close.vouched),
     )
 
 
-def mark(frame: Frame) -> Mark:
-    """A frame at a glance."""
-    if frame.kind != "call":
-        return MARKS[frame.kind]
-    if frame.decision is None:
-        return MARKS["imported"]
-    verdict = frame.decision["verdict"]
-    return MARKS["modified" if verdict == "allow" and frame.decision.get("modified") else verdict]
+class Line(NamedTuple):
+    """A frame in one line of a list: what it is, and its words."""
+
+    what: str
+    said: str
 
 
-def line(frame: Frame) -> tuple[str, str, str]:
-    """A frame in one line of a list: what, its words, and what came of it where that matters."""
+def line(frame: Frame) -> Line:
+    """A frame in one line."""
     said = frame.said
     if frame.kind == "model":
         words = said.get("output")
-        return (
-            "Model",
-            f"“{_short(words)}”" if words not in (None, "", []) else "asked for tools",
-            "",
-        )
+        spoken = f"“{_short(words)}”" if words not in (None, "", []) else "asked for tools"
+        return Line("Model", spoken)
     if frame.kind == "user":
-        return "User", f"“{_short(said.get('text'))}”", ""
+        return Line("User", f"“{_short(said.get('text'))}”")
     if frame.kind == "control":
-        by = f" by {inert(str(said['by']), 60)}" if said.get("by") else ""
-        return inert(str(said.get("event")), 40), by, ""
+        by = f"by {inert(str(said['by']), 60)}" if said.get("by") else ""
+        return Line(inert(str(said.get("event")), 40), by)
     if frame.kind == "changed":
-        return "Changed", "what was written here is no longer what it was", ""
+        return Line("Changed", "what was written here is no longer what it was")
     made = frame.decision or {}
     about = made or said
-    brief = ", ".join(
-        f"{inert(name, 30)} {inert(_text(value), 60)}"
-        for name, value in list(_mapping(about.get("args")).items())[:4]
+    args = about.get("args")
+    brief = (
+        ", ".join(
+            f"{inert(name, 30)} {inert(_text(value), 60)}" for name, value in list(args.items())[:4]
+        )
+        if isinstance(args, Mapping)
+        else _short(args)
     )
     reasons = made.get("reasons") or ()
     if made.get("verdict") in ("deny", "defer") and reasons:
@@ -214,7 +218,21 @@ def line(frame: Frame) -> tuple[str, str, str]:
     answered = [each for each in frame.approvals if each.get("event") in ("approved", "rejected")]
     if answered and answered[-1].get("by"):
         brief = f"{answered[-1]['event']} by {inert(str(answered[-1]['by']), 40)} · {brief}"
-    return inert(str(about.get("tool") or ""), 60), brief[:LINE], ""
+    return Line(inert(str(about.get("tool") or ""), 60), brief[:LINE])
+
+
+def came(frame: Frame) -> str:
+    """What came of a call, in a few words; nothing where nothing has."""
+    outcome = frame.outcome or {}
+    if frame.kind != "call" or not outcome:
+        return ""
+    status = marks.of_status(inert(str(outcome.get("status")), 40)).word
+    result = outcome.get("result")
+    return status if result is None else f"{status}: {_short(result)}"
+
+
+def _standing(standing: str) -> Mark:
+    return marks.STANDINGS[standing]._replace(word=marks.VOUCHED[standing])
 
 
 def _title(frame: Frame) -> str:
@@ -224,9 +242,25 @@ def _title(frame: Frame) -> str:
     return named[frame.kind]
 
 
-def _said(value: Any) -> Said:
+def _given(given: Given) -> Told:
+    at = len(given.messages) - given.new
+    earlier, new = given.messages[:at], given.messages[at:]
+    return Told(
+        earlier=tuple(_message(each, EARLIER) for each in earlier[-MANY:]),
+        new=tuple(_message(each, SPEECH) for each in new[-MANY:]),
+        lost=given.lost,
+        cut=max(len(earlier) - MANY, 0) + max(len(new) - MANY, 0),
+    )
+
+
+def _message(value: Any, most: int) -> Message:
+    by, words = spoken(value)
+    return Message(inert(by, 40), _said(words, most))
+
+
+def _said(value: Any, most: int = SPEECH) -> Said:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1)
-    shown = text[:SPEECH]
+    shown = text[:most]
     # Line by line: what is inert is one line, and words have several.
     return Said("\n".join(inert(each) for each in shown.split("\n")), len(text) - len(shown))
 
@@ -248,7 +282,7 @@ def _facts(frame: Frame) -> Iterator[tuple[str, str]]:
     said = frame.said
     if said.get("model"):
         yield "Model", inert(str(said["model"]), 120)
-    for name, label in (("messages", "Given"), ("plan", "Plan"), ("context", "Context")):
+    for name, label in (("plan", "Plan"), ("context", "Context")):
         if said.get(name) not in (None, "", [], {}):
             yield label, inert(_text(said[name]), 2_000)
     if said.get("error"):
@@ -287,7 +321,7 @@ def _args(
 def _verdict(made: Mapping[str, Any]) -> str:
     if not made:
         return ""
-    word = MARKS[made["verdict"]][2]
+    word = marks.VERDICTS[made["verdict"]].word
     if made.get("mode", "enforce") != "enforce":
         return f"would have been {word}; it was let start in {inert(str(made['mode']), 20)}"
     return f"{word}, as changed by policy" if made.get("modified") else word
@@ -305,14 +339,16 @@ def _spoke(close: Closeup, reasons: Any) -> Iterator[Spoke]:
         measure = reason.get("measure") or {}
         clauses = close.grounds.get(reason.get("id"), ())
         yield Spoke(
-            mark=MARKS.get(str(reason.get("effect")), MARKS["deny"]),
+            mark=marks.VERDICTS.get(str(reason.get("effect")), marks.DENIED),
             id=inert(str(reason.get("id")), 120),
             message=inert(str(reason.get("message") or ""), 1_000),
             line=reason.get("line"),
             measure=_measured(measure),
             clauses=tuple(
                 (
-                    ("model", "✓", "holds") if each.holds else ("model", "✕", "does not hold"),
+                    Mark("model", "✓", "holds")
+                    if each.holds
+                    else Mark("model", "✕", "does not hold"),
                     inert(each.text, 300),
                     inert(_text(each.value), 200),
                 )
@@ -339,13 +375,11 @@ def _approvals(frame: Frame) -> Iterator[str]:
         yield inert(f"{at(each['at'])} {each.get('event')}{by}{glass}{channel}{words}", 2_000)
 
 
-def _came(frame: Frame) -> Mark | None:
+def _ended(frame: Frame) -> Mark | None:
     status = (frame.outcome or {}).get("status")
     if status is None:
         return None
-    tone = {"ok": "allow", "not_started": "model"}.get(status, "deny")
-    icon = {"ok": "✓", "not_started": "·", "unknown": "?"}.get(status, "✕")
-    return tone, icon, inert(str(status).replace("_", " "), 40)
+    return marks.of_status(inert(str(status), 40))
 
 
 def _cost(close: Closeup) -> str:
@@ -369,4 +403,6 @@ def _text(value: Any) -> str:
 
 
 def _short(value: Any) -> str:
+    if value is None:
+        return ""
     return inert(value if isinstance(value, str) else _text(value), LINE)

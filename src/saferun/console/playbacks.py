@@ -76,9 +76,9 @@ class Playbacks:
             # Under its own lock: one that takes long to open is waited for by its own viewers.
             with found.lock:
                 play = found.brought_up()
-                yield play if len(play.outline) else None
+                yield play if _is_there(play) else None
         finally:
-            for each in self._left(run_id, found, keep=play is not None and bool(play.outline)):
+            for each in self._left(run_id, found, keep=play is not None and _is_there(play)):
                 each.close()
 
     def close(self) -> None:
@@ -103,3 +103,8 @@ class Playbacks:
         unused = [run_id for run_id, each in self._open.items() if not each.users]
         over = max(len(self._open) - most, 0)
         return [self._open.pop(run_id) for run_id in unused[:over]]
+
+
+def _is_there(play: Playback) -> bool:
+    """Whether there is such a run: one may have begun others, and done nothing itself."""
+    return len(play.outline) > 0 or bool(play.branches.at)

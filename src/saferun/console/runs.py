@@ -10,31 +10,28 @@ import functools
 import gzip
 import re
 from collections.abc import AsyncIterator
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 from urllib.parse import urlencode
 
 import msgspec
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request as Asked
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from saferun.approval import inert
-from saferun.call import at, span
 from saferun.console import closeup
 from saferun.console.before import History
 from saferun.console.face import Face
+from saferun.console.listed import listed, run_link
+from saferun.console.lists import Lists
 from saferun.console.live import Streams
 from saferun.console.playbacks import EVERY, Playbacks
 from saferun.console.session import Session
 from saferun.control.amount import dollars
-from saferun.replay import Frame, Playback, difference
-from saferun.store import Reader
-from saferun.store.index import Index
-from saferun.store.synopsis import Choice, Synopsis, Trait
-
-LISTED = 50
-"""Runs on one page."""
+from saferun.marks import Mark
+from saferun.replay import Playback, difference, mark
+from saferun.store.synopsis import Within
 
 LINES = 100
 """Lines of frames on one page, and at once."""
@@ -45,38 +42,19 @@ MAX_ID = 250
 DIFFERING = 400
 """Pairs of frames on a page of two runs."""
 
-SAVED: tuple[tuple[str, str, tuple[Trait, ...]], ...] = (
-    ("all", "All", ()),
-    ("denied", "Denied", ("denied",)),
-    ("asked", "Asked", ("asked",)),
-    ("near", "Near misses", ("near",)),
-    ("failed", "Failed", ("failed",)),
-    ("stopped", "Stopped", ("stopped",)),
-)
-"""The views that are always there: a name, what it is called, and what its runs have."""
+CRUMBS = 4
+"""Runs above one that are named at its head; the rest are counted."""
 
 _NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
+_SEQ = re.compile(r"[0-9]{1,18}", re.ASCII)
+
+
+Forks: TypeAlias = dict[int, Within]
+"""The frames at which runs began within another, and what those come to."""
 
 
 class _GoneError(Exception):
     """Whoever looks on is logged in no more."""
-
-
-class Listed(NamedTuple):
-    """A run in a list."""
-
-    id: str
-    link: str
-    who: str
-    began: str
-    took: str
-    frames: int
-    cost: str
-    denied: int
-    asked: int
-    near: int
-    failed: int
-    state: tuple[str, str, str]
 
 
 class Runs:
@@ -87,12 +65,14 @@ class Runs:
         self._face = face
         self._playbacks = Playbacks(history)
         self._streams = Streams()
+        self._lists = Lists(history, face)
 
     def routes(self) -> list[Route]:
         page = self._face.page
         return [
-            Route("/runs", page(self._list)),
+            *self._lists.routes(),
             Route("/run", page(self._run)),
+            Route("/run/into", page(self._into)),
             Route("/run/index", page(self._outline)),
             Route("/run/rows", page(self._rows)),
             Route("/run/frame", page(self._frame)),
@@ -105,50 +85,6 @@ class Runs:
     def close(self) -> None:
         self._playbacks.close()
 
-    # Lists.
-
-    def _list(self, asked: Asked, session: Session) -> Response:
-        said = asked.query_params
-        chosen = next((each for each in SAVED if each[0] == said.get("view")), SAVED[0])
-        words = {
-            name: said.get(name, "").strip()[:200] for name in ("agent", "user", "tool", "text")
-        }
-        choice = Choice(
-            traits=chosen[2],
-            agent=words["agent"] or None,
-            user=words["user"] or None,
-            tool=words["tool"] or None,
-            text=words["text"],
-        )
-        before = said.get("before", "")
-        with Reader(self._history.path) as reader, Index(reader) as index:
-            self._history.hold(reader)
-            index.build()
-            found = index.runs(
-                choice,
-                before=int(before) if _NUMBER.fullmatch(before) else 1 << 62,
-                limit=LISTED + 1,
-            )
-        given = {name: value for name, value in words.items() if value}
-        further = None
-        if len(found) > LISTED:
-            about = {**given, "view": chosen[0], "before": found[LISTED - 1].first}
-            further = f"/runs?{urlencode(about)}"
-        views = [
-            (label, f"/runs?{urlencode({**given, 'view': name})}", name == chosen[0])
-            for name, label, _ in SAVED
-        ]
-        return self._face.shown(
-            "runs.html",
-            session,
-            runs=[_listed(each) for each in found[:LISTED]],
-            views=views,
-            view=chosen[0],
-            words=words,
-            narrowed=bool(given),
-            further=further,
-        )
-
     # One run.
 
     def _run(self, asked: Asked, session: Session) -> Response:
@@ -156,21 +92,37 @@ class Runs:
             if play is None:
                 return self._face.shown("missing.html", session, status=404)
             total, synopsis = len(play.outline), play.synopsis
-            number = min(max(_number(asked, "frame", 1), 1), total)
-            first = (number - 1) // LINES * LINES + 1
+            number = min(max(self._wanted(asked, play), 1), total)
+            first = max(number - 1, 0) // LINES * LINES + 1
+            above = play.above
             return self._face.shown(
                 "run.html",
                 session,
                 run=play.run_id,
-                link=_link(play.run_id),
+                link=run_link(play.run_id),
                 title=_title(play),
-                head=None if synopsis is None else _listed(synopsis),
-                parent=None if synopsis is None else synopsis.parent,
-                lines=_lines(play.told(first, LINES)),
+                head=None if synopsis is None else listed(synopsis, play.branches.below),
+                all_cost=_all_cost(play),
+                up=None if synopsis is None else listed(synopsis).parent,
+                above=[listed(each) for each in above[:CRUMBS]],
+                more_above=max(len(above) - CRUMBS, 0),
+                lines=_lines(play, first),
                 first=first,
                 total=total,
-                it=_view(play, number),
+                it=_view(play, number) if total else None,
             )
+
+    @staticmethod
+    def _wanted(asked: Asked, play: Playback) -> int:
+        """The frame that is asked for, by its number or as the one at an entry of the ledger."""
+        seq = asked.query_params.get("at", "")
+        return play.number_at(int(seq)) if _SEQ.fullmatch(seq) else _number(asked, "frame", 1)
+
+    def _into(self, asked: Asked, _: Session) -> Response:
+        """From a frame into the run that began there."""
+        with self._looking(asked) as play:
+            run = None if play is None else play.branches.inward(_number(asked, "number", 0))
+        return _nothing() if run is None else RedirectResponse(run_link(run), 303)
 
     def _outline(self, asked: Asked, _: Session) -> Response:
         with self._looking(asked) as play:
@@ -196,7 +148,7 @@ class Runs:
             if play is None or not 1 <= number <= len(play.outline):
                 return _nothing()
             it, run_id = _view(play, number), play.run_id
-        return self._face.part("frame.html", it=it, link=_link(run_id), run=run_id)
+        return self._face.part("frame.html", it=it, link=run_link(run_id), run=run_id)
 
     def _find(self, asked: Asked, _: Session) -> Response:
         with self._looking(asked) as play:
@@ -221,7 +173,7 @@ class Runs:
             "value.html",
             session,
             run=run_id,
-            link=_link(run_id, frame=number),
+            link=run_link(run_id, frame=number),
             number=number,
             field=field,
             part=part,
@@ -246,17 +198,21 @@ class Runs:
 
     async def _grown(self, asked: Asked, size: int) -> AsyncIterator[dict[str, str]]:
         """Tell what has come of a run, from where somebody has got to, as long as they may see."""
+        known: Forks = {}
 
         def look(size: int) -> dict[str, Any] | None:
             if self._face.session(asked) is None:
                 raise _GoneError
             with self._looking(asked) as play:
-                if play is None or play.outline.size <= size:
+                if play is None or (play.outline.size <= size and play.branches.at == known):
                     return None
                 # What was there already and has gone on since is told again.
                 since = play.index.frames(play.run_id, size)
                 numbers = [each for each in map(play.outline.number, since) if each is not None]
-                return _part(play, min(numbers, default=len(play.outline) + 1))
+                part = _part(play, min(numbers, default=len(play.outline) + 1), known)
+                known.clear()
+                known.update(play.branches.at)
+                return part
 
         while not self._face.closed:
             try:
@@ -304,10 +260,6 @@ class Runs:
         return self._playbacks.looking(run_id)
 
 
-def _link(run_id: str, **more: object) -> str:
-    return f"/run?{urlencode({'id': run_id, **more})}"
-
-
 def _differing(one: Playback, other: Playback) -> dict[str, Any]:
     found = difference(one.outline, other.outline)
     begin = max((found.first or 0) - 20, 0)
@@ -325,18 +277,21 @@ def _differing(one: Playback, other: Playback) -> dict[str, Any]:
         "same": found.first is None,
         "before": begin,
         "after": len(found.pairs) - begin - len(shown),
-        "links": [_link(each.run_id) for each in (one, other)],
+        "links": [run_link(each.run_id) for each in (one, other)],
     }
 
 
-def _one_line(play: Playback, number: int) -> tuple[closeup.Mark, str, str]:
+def _one_line(play: Playback, number: int) -> tuple[Mark, str, str]:
     [frame] = play.told(number, 1)
-    what, said, _ = closeup.line(frame)
-    return closeup.mark(frame), what, said
+    what, said = closeup.line(frame)
+    return mark(frame), what, said
 
 
-def _lines(frames: list[Frame]) -> list[tuple[int, closeup.Mark, str, str]]:
-    return [(each.number, closeup.mark(each), *closeup.line(each)[:2]) for each in frames]
+def _lines(play: Playback, first: int) -> list[tuple[int, Mark, str, str, Within | None]]:
+    return [
+        (each.number, mark(each), *closeup.line(each), play.branches.at.get(each.number))
+        for each in play.told(first, LINES)
+    ]
 
 
 def _view(play: Playback, number: int) -> closeup.View:
@@ -354,13 +309,25 @@ def _view(play: Playback, number: int) -> closeup.View:
         )
         if row is not None and row.kind == "model":
             [before] = play.told(row.number, 1)
-    return closeup.view(close, len(play.outline), before)
+    return closeup.view(close, len(play.outline), before, play.given(close.frame))
 
 
-def _part(play: Playback, first: int) -> dict[str, Any]:
+def _part(play: Playback, first: int, known: Forks | None = None) -> dict[str, Any]:
+    """The outline from a frame on, and of the frames at which runs began those not `known` so."""
     synopsis = play.synopsis
     over = synopsis is not None and (synopsis.ended is not None or synopsis.imported is not None)
-    return {**play.outline.document(first), "over": over}
+    forks = [
+        (number, some.runs, some.denied, some.asked + some.deferred, some.failed)
+        for number, some in play.branches.at.items()
+        if known is None or known.get(number) != some
+    ]
+    return {**play.outline.document(first), "over": over, "forks": forks}
+
+
+def _all_cost(play: Playback) -> str:
+    """What a run has cost with all that is within it."""
+    own = 0 if play.synopsis is None else play.synopsis.cost
+    return dollars(own + play.branches.below.cost) if own + play.branches.below.cost else ""
 
 
 def _title(play: Playback) -> str:
@@ -368,39 +335,6 @@ def _title(play: Playback) -> str:
     if isinstance(prompt, str) and prompt.strip():
         return inert(prompt.strip(), 300)
     return f"Run {inert(play.run_id, 80)}"
-
-
-def _listed(found: Synopsis) -> Listed:
-    who = " for ".join(inert(name, 60) for name in (found.agent, found.user) if name)
-    took = ""
-    if found.began is not None and found.ended is not None:
-        took = span(found.ended - found.began)
-    return Listed(
-        id=inert(found.run, 80),
-        link=_link(found.run),
-        who=who or "nobody named",
-        began="" if found.began is None else at(found.began),
-        took=took,
-        frames=found.frames,
-        cost=dollars(found.cost) if found.cost else "",
-        denied=found.denied,
-        asked=found.asked,
-        near=found.near,
-        failed=found.failed,
-        state=_state(found),
-    )
-
-
-def _state(found: Synopsis) -> tuple[str, str, str]:
-    if found.stopped:
-        return "deny", "■", "stopped"
-    if found.imported is not None:
-        return "model", "↓", "imported"
-    if found.ended is None:
-        return "ask", "…", "open"
-    if found.error is not None:
-        return "deny", "✕", f"ended by {inert(found.error, 40)}"
-    return "allow", "✓", "ended"
 
 
 def _number(asked: Asked, name: str, default: int) -> int:

@@ -1,9 +1,10 @@
 """Reads history back: runs as frames, and calls decided once more. Nothing here can act."""
 
 from saferun.replay.backtest import Backtest, Given, Redecided
+from saferun.replay.branches import Branches, Child, has
 from saferun.replay.conversation import Told, told
 from saferun.replay.difference import Difference, Pair, difference
-from saferun.replay.frames import Frame, RunStory, story
+from saferun.replay.frames import Frame, RunStory, mark, story
 from saferun.replay.outline import Outline, Row
 from saferun.replay.playback import Closeup, Playback, Slice, Value
 from saferun.replay.tally import LabelTally, RuleTally, RunTally, Summary, Tally
@@ -11,6 +12,8 @@ from saferun.replay.trace import Said, Step, TracedCall, TracedRun, TraceError, 
 
 __all__ = [
     "Backtest",
+    "Branches",
+    "Child",
     "Closeup",
     "Difference",
     "Frame",
@@ -35,6 +38,8 @@ __all__ = [
     "TracedRun",
     "Value",
     "difference",
+    "has",
+    "mark",
     "story",
     "told",
     "traces",

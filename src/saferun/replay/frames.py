@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from saferun import marks
 from saferun.ledger import Entry
 from saferun.store.near import near_misses
 
@@ -36,6 +37,18 @@ class Frame(msgspec.Struct, kw_only=True):
     decision: Mapping[str, Any] | None = None
     approvals: list[Mapping[str, Any]] = []
     outcome: Mapping[str, Any] | None = None
+
+
+def mark(frame: Frame) -> marks.Mark:
+    """A frame at a glance."""
+    made = frame.decision or {}
+    return marks.of(
+        frame.kind,
+        made.get("verdict"),
+        asked=bool(frame.approvals),
+        modified=bool(made.get("modified")),
+        event=frame.said.get("event"),
+    )
 
 
 class RunStory(msgspec.Struct, kw_only=True):

@@ -7,10 +7,13 @@ outline of a run that goes on grows by what is new. Pure.
 
 from collections.abc import Iterator, Mapping
 from hashlib import blake2b
+from string import ascii_letters
 from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from saferun import marks
+from saferun.marks import Mark
 from saferun.replay.frames import Kind
 from saferun.store.near import NEAR, Near, near_misses
 
@@ -30,6 +33,7 @@ _STATUSES = {
     "unknown": "u",
     "not_started": "n",
 }
+_LETTERS = dict(zip(marks.OF_FRAMES, ascii_letters, strict=False))
 _SHADOW, _ASKED, _CHANGED = 16, 32, 64
 """Beside the bits of `NEAR`: it was not enforced, people were asked, an entry was changed."""
 
@@ -57,6 +61,7 @@ class Row(msgspec.Struct, kw_only=True):
     verdict: str | None = None
     enforced: bool = True
     asked: bool = False
+    modified: bool = False
     status: str | None = None
     latency: int | None = None
     cost: int | None = None
@@ -69,6 +74,19 @@ class Row(msgspec.Struct, kw_only=True):
     @property
     def seq(self) -> int:
         return self.seqs[0]
+
+    @property
+    def mark(self) -> Mark:
+        """The frame at a glance."""
+        if self.changed:
+            return marks.CHANGED
+        return marks.of(
+            self.kind,
+            self.verdict,
+            asked=self.asked,
+            modified=self.modified,
+            event=self.status,
+        )
 
     def has(self, wanted: Wanted) -> bool:
         match wanted:
@@ -94,10 +112,12 @@ class _Light(msgspec.Struct, kw_only=True):
     time: int
     kind: str
     event: str | None = None
+    turn: str | None = None
     tool: str | None = None
     digest: str | None = None
     verdict: str | None = None
     mode: str = "enforce"
+    modified: bool = False
     approval: str | None = None
     id: str | None = None
     of: int | None = None
@@ -127,6 +147,8 @@ class Outline:
         self.rows: list[Row] = []
         self.size = 0
         """The number of the entry after the newest that it knows."""
+        self.turns: dict[str, int] = {}
+        """The entries of its model turns, by their names."""
         self._decided: dict[int, Row] = {}
         self._asked: dict[str, Row] = {}
         self._denied: dict[str, str | None] = {}
@@ -190,6 +212,8 @@ class Outline:
                 row.latency, row.cost = said.latency, _micro(said.cost_usd)
                 row.gave = _hash(said.output or said.text)
                 row.status = said.event
+                if said.turn is not None:
+                    self.turns.setdefault(said.turn, seq)
                 return row
             case "call":
                 row = self._begun(seq, "call", said.time)
@@ -218,6 +242,7 @@ class Outline:
             row = self._begun(seq, "call", said.time)
         tool = said.tool or ""
         row.tool, row.verdict, row.enforced = tool, said.verdict, said.mode == "enforce"
+        row.modified = said.modified
         row.given = bytes.fromhex(said.digest)[:_DIGEST] if said.digest else None
         row.plain = _hash(said.args)
         fields = {
@@ -269,7 +294,8 @@ class Outline:
     def document(self, first: int = 1) -> dict[str, Any]:
         """Rows from number `first` on as JSON, by columns, in under 20 bytes a frame once packed.
 
-        `kind`, `verdict` and `status` have a character a frame (`.` for none) that `legend` reads;
+        `kind`, `verdict` and `status` have a character a frame (`.` for none) that `legend` reads,
+        and so has `mark` a letter, for a colour, an icon and a word;
         `tool` is a place in `tools`, -1 for none. `at` (milliseconds) and `seq` are steps from the
         frame before. `latency` is in microseconds and `cost` in micro-dollars, 0 for none. `marks`
         are bits: those of `near`, in its order, then 16 for a decision that was not enforced, 32
@@ -289,11 +315,13 @@ class Outline:
                 "verdict": {mark: verdict for verdict, mark in _VERDICTS.items()},
                 "status": {mark: status for status, mark in _STATUSES.items()},
                 "near": NEAR,
+                "mark": {letter: mark for mark, letter in _LETTERS.items()},
             },
             "tools": tools,
             "kind": "".join(_KINDS[row.kind] for row in rows),
             "verdict": "".join(_VERDICTS.get(row.verdict or "", ".") for row in rows),
             "status": "".join(_STATUSES.get(row.status or "", ".") for row in rows),
+            "mark": "".join(_LETTERS[row.mark] for row in rows),
             "tool": [places.get(row.tool or "", -1) for row in rows],
             "at": _steps(moments),
             "seq": _steps(seqs),

@@ -13,10 +13,12 @@ import msgspec
 from saferun.call import Clause, RunRef, canonical
 from saferun.ledger import Entry, EntryError, blob_hash, read
 from saferun.replay import large
+from saferun.replay.branches import Branches, Child, placed
 from saferun.replay.changes import Changes, changes
 from saferun.replay.frames import Frame, story
+from saferun.replay.given import Given, given
 from saferun.replay.grounds import grounds, version
-from saferun.replay.outline import Outline, Row
+from saferun.replay.outline import Outline, Row, Wanted
 from saferun.replay.unsealing import Unsealing
 from saferun.replay.vouching import Vouched, Vouching
 from saferun.store.index import Index
@@ -52,9 +54,10 @@ class Closeup(msgspec.Struct, frozen=True, kw_only=True):
     """All of one frame.
 
     `grounds` has the conditions of the rules that spoke, by their ids, as far as they can be told.
-    `since` is None for the first call of a tool, or where the arguments are not at hand. `runs` are
-    the child runs that began while this frame was the newest. `latency` is in microseconds, and
-    `cost` in micro-dollars.
+    `since` is None for the first call of a tool, or where the arguments are not at hand. `children`
+    are the runs that began within this one while this frame was the newest, `BEGUN` of them at
+    most, and `begun` is how many there are. `latency` is in microseconds, and `cost` in
+    micro-dollars.
     """
 
     frame: Frame
@@ -64,7 +67,8 @@ class Closeup(msgspec.Struct, frozen=True, kw_only=True):
     grounds: Mapping[str, tuple[Clause, ...]]
     since: Since | None
     values: tuple[Value, ...]
-    runs: tuple[str, ...]
+    begun: int
+    children: tuple[Child, ...]
     latency: int | None
     cost: int | None
 
@@ -103,6 +107,7 @@ class Playback:
         self._sealed = Unsealing(index, opens=opens)
         self._vouching = Vouching(index)
         self._began: Entry | None = None
+        self.branches = Branches(index, run_id)
         self._blob = lru_cache(1)(self._looked_up)
         self._policy = lru_cache(16)(partial(version, index.reader))
         self.refresh()
@@ -121,7 +126,27 @@ class Playback:
             elif body or not reader.away(seq):
                 row = reader.row(seq)
                 outline.take_changed(seq, None if row is None else row[0])
+        self.branches.refresh([row.seq for row in outline.rows])
         return len(outline) - before
+
+    def number_at(self, seq: int) -> int:
+        """The frame that was the newest before an entry of the ledger, whosever that is.
+
+        The first one for what is older than all of them, and 0 where there are none.
+        """
+        return placed([row.seq for row in self.outline.rows], seq)
+
+    @property
+    def above(self) -> list[Synopsis]:
+        """The runs that this one is within, the closest first."""
+        return self.index.above(self.run_id)
+
+    def next(self, number: int, wanted: Wanted, *, forward: bool = True) -> int | None:
+        """As `Outline.next`, and where it is so in a run that began at a frame, that frame."""
+        own = self.outline.next(number, wanted, forward=forward)
+        there = self.branches.next(number, wanted, forward=forward)
+        found = [each for each in (own, there) if each is not None]
+        return min(found, default=None) if forward else max(found, default=None)
 
     @property
     def synopsis(self) -> Synopsis | None:
@@ -162,10 +187,21 @@ class Playback:
             grounds=self._grounds(frame),
             since=self._since(row, frame),
             values=tuple(self._values(frame)),
-            runs=tuple(self._runs(row)),
+            begun=self.branches.many(number),
+            children=tuple(self.branches.begun(number)),
             latency=row.latency,
             cost=row.cost,
         )
+
+    def given(self, frame: Frame) -> Given | None:
+        """What the model of a frame was given, in full; None for any other, or where nobody knows.
+
+        Only turns that their leaves vouched for when the outline took them up are read for it.
+        """
+        if frame.kind != "model":
+            return None
+        reader = self.index.reader
+        return given(frame.said, self.outline.turns, reader.bodies, reader.blob, self._sealed.fill)
 
     def _read(self, row: Row) -> Frame:
         good = [seq for seq in row.seqs if seq not in row.changed]
@@ -231,19 +267,6 @@ class Playback:
         archive = self.index.reader.archive
         found = None if archive is None else archive.blob(name)
         return None if found is None else len(found[1])
-
-    def _runs(self, row: Row) -> Iterator[str]:
-        rows = self.outline.rows
-        first = row.seq
-        last = rows[row.number].seq if row.number < len(rows) else 1 << 62
-        for child in self.children:
-            if first < child.first < last:
-                yield child.run
-
-    @property
-    def children(self) -> list[Synopsis]:
-        """The runs that began within this one, the first first."""
-        return self.index.children(self.run_id)
 
     def find(self, text: str, number: int, *, forward: bool = True) -> int | None:
         """The nearest frame after `number`, or before it, that has some words.

@@ -36,10 +36,21 @@ from saferun.store.facets import TURN, Facet, exact, facets, plain, words
 from saferun.store.locks import FileLock
 from saferun.store.postings import CHUNK
 from saferun.store.reading import Reader
+from saferun.store.synopsis import (
+    BELOW,
+    Choice,
+    Synopses,
+    Synopsis,
+    Within,
+    condition,
+    made,
+    run_of,
+    selected,
+    summed,
+)
 from saferun.store.synopsis import SCHEMA as SYNOPSIS
-from saferun.store.synopsis import Choice, Synopses, Synopsis, condition, made, run_of, selected
 
-VERSION = 4
+VERSION = 5
 """Of the file, in `PRAGMA user_version`. One of another version is made anew."""
 
 APPLICATION = 0x5352_4E49
@@ -60,6 +71,9 @@ BRIEF: tuple[Facet, ...] = ("kind", "agent", "user", "run", "tool", "verdict", "
 
 HITS = 2_000
 """Entries that are looked through for the runs that have some words."""
+
+MOST_ABOVE = 1_000
+"""Runs that one is within, each within the next."""
 
 _EVERY = Choice()
 
@@ -343,9 +357,33 @@ class Index:
         found = made(self._all(selected("run = ?"), exact(run_id)))
         return found[0] if found else None
 
-    def children(self, run_id: str, most: int = 1_000) -> list[Synopsis]:
-        """The runs that began right within a run, the first first."""
-        return made(self._all(selected("parent = ? ORDER BY first LIMIT ?"), exact(run_id), most))
+    def children(
+        self, run_id: str, most: int = 1_000, *, after: int = -1, before: int = 1 << 62
+    ) -> list[Synopsis]:
+        """The runs that began right within a run, between two of the ledger's entries, in order."""
+        where = "parent = ? AND first > ? AND first < ? ORDER BY first LIMIT ?"
+        return made(self._all(selected(where), exact(run_id), after, before, most))
+
+    def within(self, run_id: str) -> dict[int, Within]:
+        """What each run right within one comes to, with all that is within that one.
+
+        By the numbers of the entries that they begin with, in their order. A run counts once for
+        each child that it is below, and `MOST_WITHIN` runs count at most.
+        """
+        return summed(self._all(BELOW, exact(run_id)))
+
+    def above(self, run_id: str) -> list[Synopsis]:
+        """The runs that a run is within, the closest first; `MOST_ABOVE` of them at most."""
+        found: list[Synopsis] = []
+        seen = {run_id}
+        own = self.synopsis(run_id)
+        while own is not None and own.parent is not None and len(found) < MOST_ABOVE:
+            if own.parent in seen:
+                break
+            seen.add(own.parent)
+            own = self.synopsis(own.parent)
+            found += [own] if own is not None else []
+        return found
 
     def runs(
         self, choice: Choice = _EVERY, *, before: int = 1 << 62, limit: int = 20
@@ -367,6 +405,9 @@ class Index:
             if not isinstance(run, str) or run in seen:
                 continue
             seen.add(run)
+            if choice.tops:
+                above = self.above(run)
+                run = above[-1].run if above else run
             some = self._all(selected(f"run = ? AND {where} AND first < ?"), run, *values, before)
             found |= {each.run: each for each in made(some)}
         return sorted(found.values(), key=lambda each: -each.first)[:limit]

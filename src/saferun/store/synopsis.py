@@ -31,6 +31,7 @@ SCHEMA = """
     CREATE INDEX synopsis_first ON synopsis (first);
     CREATE INDEX synopsis_last ON synopsis (last);
     CREATE INDEX synopsis_parent ON synopsis (parent, first) WHERE parent IS NOT NULL;
+    CREATE INDEX synopsis_root ON synopsis (root) WHERE parent IS NOT NULL;
 
     -- The tools that each run has called, with the digest of the last call that was denied it.
     CREATE TABLE used (
@@ -43,12 +44,12 @@ Trait: TypeAlias = Literal["denied", "asked", "deferred", "near", "failed", "sto
 for a run that an error ended as well."""
 
 _TRAITS: dict[Trait, str] = {
-    "denied": "denied > 0",
-    "asked": "asked > 0",
-    "deferred": "deferred > 0",
-    "near": "near > 0",
-    "failed": "(failed > 0 OR error IS NOT NULL)",
-    "stopped": "stopped > 0",
+    "denied": "{of}.denied > 0",
+    "asked": "{of}.asked > 0",
+    "deferred": "{of}.deferred > 0",
+    "near": "{of}.near > 0",
+    "failed": "({of}.failed > 0 OR {of}.error IS NOT NULL)",
+    "stopped": "{of}.stopped > 0",
 }
 
 _FAILED = ("error", "timeout", "unknown")
@@ -275,7 +276,9 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     """Which runs are wanted: those that have all that is said here. See `Index.runs` for `text`.
 
     `since` and `until` are in microseconds since 1970, UTC, and hold for when a run began. Of
-    `traits` a run has to have each.
+    `traits` a run has to have each. `parent` is the run right within which it has to have begun.
+    With `tops`, only runs are wanted that are within no other that is known; what else is asked
+    for may then hold for any run within one of them instead.
     """
 
     traits: tuple[Trait, ...] = ()
@@ -285,6 +288,8 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     since: int | None = None
     until: int | None = None
     text: str = ""
+    parent: str | None = None
+    tops: bool = False
 
 
 class Condition(NamedTuple):
@@ -296,20 +301,118 @@ class Condition(NamedTuple):
 
 def condition(choice: Choice) -> Condition:
     """What a choice asks of a synopsis; its `text` is no part of that."""
-    where = [_TRAITS[each] for each in choice.traits]
-    values: list[object] = []
-    for column in ("agent", "user"):
-        if (value := getattr(choice, column)) is not None:
-            where.append(f"{column} = ?")
-            values.append(exact(value))
-    if choice.tool is not None:
-        where.append("EXISTS (SELECT 1 FROM used WHERE used.tool = ? AND used.run = synopsis.run)")
-        values.append(exact(choice.tool))
+    where, values = _held(choice, "synopsis")
+    if choice.tops and where:
+        below, more = _held(choice, "one")
+        own, within = " AND ".join(where), " AND ".join(below)
+        # Each way has an index of its own.
+        where = [f"({own} OR EXISTS ({_FAMILY} AND {within}))"]
+        values += more
+    if choice.tops:
+        where.append(_TOP)
+    if choice.parent is not None:
+        where.append("parent = ?")
+        values.append(exact(choice.parent))
     for limit, test in ((choice.since, "began >= ?"), (choice.until, "began < ?")):
         if limit is not None:
             where.append(test)
             values.append(min(max(limit, -_MOST), _MOST))
     return Condition(" AND ".join(where) or "1", tuple(values))
+
+
+_FAMILY = "SELECT 1 FROM synopsis AS one WHERE one.root = synopsis.run AND one.parent IS NOT NULL"
+_TOP = (
+    "(parent IS NULL OR NOT EXISTS (SELECT 1 FROM synopsis AS top WHERE top.run = synopsis.root"
+    " AND top.run != synopsis.run AND (top.root IS NULL OR top.root = top.run)))"
+)
+"""One whose own top is not at hand, or is itself within something, is listed too: whatever runs
+say of each other, each of them stands in the list or is within one that does."""
+
+
+def _held(choice: Choice, of: str) -> tuple[list[str], list[object]]:
+    """What has to hold for one run, whichever of a family that is."""
+    where = [_TRAITS[each].format(of=of) for each in choice.traits]
+    values: list[object] = []
+    for column in ("agent", "user"):
+        if (value := getattr(choice, column)) is not None:
+            where.append(f"{of}.{column} = ?")
+            values.append(exact(value))
+    if choice.tool is not None:
+        where.append(
+            f"EXISTS (SELECT 1 FROM used WHERE used.tool = ? AND used.run = {of}.run)"  # noqa: S608
+        )
+        values.append(exact(choice.tool))
+    return where, values
+
+
+class Within(msgspec.Struct, frozen=True, kw_only=True):
+    """What some runs came to together: how many `runs` there are, and sums as `Synopsis` has them.
+
+    `stopped` counts those that are stopped now.
+    """
+
+    runs: int = 0
+    frames: int = 0
+    calls: int = 0
+    denied: int = 0
+    asked: int = 0
+    deferred: int = 0
+    near: int = 0
+    failed: int = 0
+    cost: int = 0
+    stopped: int = 0
+
+    @property
+    def halted(self) -> int:
+        """Calls in them that were denied, put off or asked about."""
+        return self.denied + self.asked + self.deferred
+
+    @property
+    def loud(self) -> bool:
+        """Whether there is anything in them that people look for."""
+        return self.halted + self.failed + self.stopped > 0
+
+
+def together(some: Iterable[Within]) -> Within:
+    """The sums of some sums."""
+    columns = zip(*map(msgspec.structs.astuple, some), strict=True)
+    sums = [max(-_MOST, min(sum(column), _MOST)) for column in columns]
+    return Within(**dict(zip(Within.__struct_fields__, sums, strict=False)))
+
+
+MOST_WITHIN = 100_000
+"""Runs within another that are counted."""
+
+# `UNION` has each run once, so that runs which are within each other come to an end. Sums may be
+# of what was written to overflow, which `total` does not.
+_SUMS = ", ".join(
+    f"CAST(min(max(total({name}), -4e18), 4e18) AS INTEGER)"
+    for name in Within.__struct_fields__
+    if name != "runs"
+)
+BELOW = f"""
+    WITH RECURSIVE below (run, began) AS (
+        SELECT run, first FROM synopsis WHERE parent = ?1 AND run != ?1
+        UNION
+        SELECT each.run, below.began FROM below CROSS JOIN synopsis AS each
+            ON each.parent = below.run WHERE each.run != ?1
+        LIMIT {MOST_WITHIN}
+    )
+    SELECT below.began, count(*), {_SUMS} FROM below CROSS JOIN synopsis USING (run)
+    GROUP BY below.began
+"""  # noqa: S608 - columns of ours
+"""For each run right within one, the number of its first entry and what it and all below comes to.
+"""
+
+
+def summed(rows: Iterable[tuple[Any, ...]]) -> dict[int, Within]:
+    """What `BELOW` finds, by the number of the entry that each child begins with."""
+    names = Within.__struct_fields__
+    return {
+        began: Within(**dict(zip(names, counts, strict=True)))
+        for began, *counts in rows
+        if type(began) is int
+    }
 
 
 def selected(where: str) -> str:

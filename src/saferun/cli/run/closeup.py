@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from saferun import marks
 from saferun.approval.inert import inert
 from saferun.cli.run.page import SPEECH, Page
 from saferun.cli.run.told import Told, turns
-from saferun.cli.screen import CHANGED, shown, size
+from saferun.cli.screen import counted, shown, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,37 +20,31 @@ if TYPE_CHECKING:
     from saferun.replay import Closeup, Playback
     from saferun.replay.changes import Change
 
+MESSAGES = 12
+"""New messages to a model that are shown without `--full`."""
+
 DIFFERENCES = 12
 """Changed arguments that are shown; `--json` has more of them."""
 
 PART = 60
 """Characters of a changed value."""
 
-NEAR = {
-    "approved": "a person was asked, and said yes",
-    "shadow": "what is only tried out would have denied it",
-    "limit": "a limit was used by four fifths or more",
-    "retried": "it was denied just before, with other arguments",
-}
 
-STANDINGS = {
-    "signed": ("✓", "signed", "green"),
-    "unsigned": ("·", "unsigned", "dim"),
-    "archived": ("↓", "archived", "cyan"),
-    "doubtful": ("!", "doubtful", "bold red"),
-    "changed": (CHANGED.icon, CHANGED.word, CHANGED.style),
-}
+def lines(
+    console: "Console", playback: "Playback", seen: "Closeup", *, full: bool = False
+) -> "Iterator[Text]":
+    """A frame as `run show` has it, and below it what only a closer look tells.
 
-
-def lines(console: "Console", playback: "Playback", seen: "Closeup") -> "Iterator[Text]":
-    """A frame as `run show` has it, and below it what only a closer look tells."""
+    In `full`, with the messages that earlier turns of a model had already.
+    """
     from saferun.replay import RunStory
 
     story = RunStory(run_id=playback.run_id, frames=[seen.frame])
-    told = Told(story, [], turns=turns(playback.index, story))
+    told = Told(story, [], turns=turns(playback.index, story), branches=playback.branches)
     page = Page(console, told, full=False)
     # A frame on paper has an empty line above it, which sets it off from the one before.
     yield from islice(page.frame(seen.frame), 1, None)
+    yield from _given(page, playback, seen, full=full)
     for rule, clauses in seen.grounds.items():
         label = "where"
         for clause in clauses:
@@ -62,13 +57,43 @@ def lines(console: "Console", playback: "Playback", seen: "Closeup") -> "Iterato
             yield from page.row("where", inert(rule))
     yield from _since(page, seen)
     for label, why in zip_longest(("near",), seen.near, fillvalue=""):
-        yield from page.row(label, NEAR.get(why, ""))
+        yield from page.row(label, marks.NEAR.get(why, ""))
     for value in seen.values:
         held = "" if value.held else ", no longer held"
         yield from page.row("value", f"{value.field}: {size(value.bytes)}, {value.sha256}{held}")
-    for run in seen.runs:
-        yield from page.row("child", inert(run, 80))
+    yield from page.children(seen.frame.number)
     yield from _vouched(page, seen)
+
+
+def _given(page: Page, playback: "Playback", seen: "Closeup", *, full: bool) -> "Iterator[Text]":
+    """What the model was given: what is new in it is marked, and the rest folded."""
+    given = playback.given(seen.frame)
+    if given is None:
+        return
+    at = len(given.messages) - given.new
+    label, earlier, new = "given", given.messages[:at], given.messages[at:]
+    if given.lost:
+        said = counted(given.lost, "earlier message")
+        yield from page.row(label, f"… {said}, which cannot be shown here")
+        label = ""
+    if earlier and not full:
+        yield from page.row(label, f"… {counted(len(earlier), 'message')} as before; --full")
+        label = ""
+    for mark, some in (("·", earlier if full else ()), ("+", new if full else new[-MESSAGES:])):
+        for each in some:
+            yield from page.row(label, _message(each, full=full), f"{mark} ")
+            label = ""
+    if len(new) > MESSAGES and not full:
+        yield from page.row("", f"… {counted(len(new) - MESSAGES, 'more message')} before; --full")
+
+
+def _message(value: Any, *, full: bool) -> str:
+    from saferun.replay.given import spoken
+
+    by, words = spoken(value)
+    limit = None if full else SPEECH
+    text = inert(words, limit) if isinstance(words, str) else shown(words, limit)
+    return f"{inert(by, 40)}: {text}" if by else text
 
 
 def _since(page: Page, seen: "Closeup") -> "Iterator[Text]":
@@ -97,7 +122,7 @@ def _value(value: Any) -> str:
 
 
 def _vouched(page: Page, seen: "Closeup") -> "Iterator[Text]":
-    icon, word, _ = STANDINGS[seen.standing]
+    _, icon, word = marks.STANDINGS[seen.standing]
     bad = [each.says for each in seen.vouched if each.standing == seen.standing]
     if seen.standing in ("changed", "doubtful"):
         for sentence in bad:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -10,9 +11,9 @@ import typer
 from saferun.approval.inert import inert
 from saferun.cli.history import ArchiveOption
 from saferun.cli.ledger.filters import when
-from saferun.cli.options import JsonOption, StoreOption
+from saferun.cli.options import CannotError, JsonOption, StoreOption
 from saferun.cli.run.short import Short, listed, unknown
-from saferun.cli.run.told import history_of, say_where, warn
+from saferun.cli.run.told import history_of, named, say_where, warn
 from saferun.cli.screen import ASKED, DENIED, Mark, beside, document, moment, put, screen
 
 if TYPE_CHECKING:
@@ -60,6 +61,18 @@ def runs(
     text: Annotated[
         str, typer.Option("--text", metavar="WORDS", help="With an entry that has these words.")
     ] = "",
+    children: Annotated[
+        bool,
+        _flag("--children", "List child runs too, and not only count them."),
+    ] = False,
+    within: Annotated[
+        str | None,
+        typer.Option("--within", metavar="RUN", help="That began right within this run."),
+    ] = None,
+    view: Annotated[
+        str | None,
+        typer.Option("--view", metavar="NAME", help="A view that somebody named in the console."),
+    ] = None,
     follow: Annotated[bool, _flag("--follow", "Keep it up to date until Ctrl-C.")] = False,
     archive: ArchiveOption = None,
     store: StoreOption = None,
@@ -85,7 +98,11 @@ def runs(
             since=None if since is None else when(since, now),
             until=None if until is None else when(until, now, end=True),
             text=text,
+            parent=None if within is None else named(index, within),
+            tops=not children and within is None,
         )
+        if view is not None:
+            choice = _viewed(choice, reader.path, view)
         console = screen()
         if follow and not as_json and console.is_terminal:
             _keep_looking(console, index, choice, limit)
@@ -106,6 +123,36 @@ def runs(
     return 0
 
 
+def _viewed(choice: "Choice", store: Path, name: str) -> "Choice":
+    """What a view that somebody has named asks for, and what is asked for beside it.
+
+    Raises CannotError.
+    """
+    from saferun.store.views import Views
+
+    found = Views(store).named(name)
+    if not found:
+        raise CannotError(
+            f"There is no view {name!r}; views are named in the console, on its page of runs."
+        )
+    if len(found) > 1:
+        some = " or ".join(f"{whose}/{view.name}" for whose, view in found[:3])
+        raise CannotError(f"Several people have a view {name!r}; say whose: {some}.")
+    [(_, view)] = found
+    traits = (view.trait,) if view.trait is not None else ()
+    parent = choice.parent or view.within or None
+    return msgspec.structs.replace(
+        choice,
+        traits=tuple(dict.fromkeys((*traits, *choice.traits))),
+        agent=choice.agent or view.agent or None,
+        user=choice.user or view.user or None,
+        tool=choice.tool or view.tool or None,
+        text=f"{view.text} {choice.text}".strip(),
+        parent=parent,
+        tops=choice.tops and not view.children and parent is None,
+    )
+
+
 def _found(index: "Index", choice: "Choice", limit: int) -> list[Short]:
     """The newest runs of a choice, each held against the ledger as far as there is time."""
     from saferun.store.runs import newest_runs, run_began
@@ -113,7 +160,7 @@ def _found(index: "Index", choice: "Choice", limit: int) -> list[Short]:
 
     some = index.runs(choice, limit=limit)
     found = dict(_checked(index, some))
-    if choice == Choice() and index.lacking(0) is not None:
+    if choice in (Choice(), Choice(tops=True)) and index.lacking(0) is not None:
         # Of what lies in an archive the store knows that it began, and the index nothing.
         for run_id in newest_runs(index.reader, limit):
             first = run_began(index.reader, run_id)
@@ -124,7 +171,7 @@ def _found(index: "Index", choice: "Choice", limit: int) -> list[Short]:
 
 def _checked(index: "Index", some: "list[Synopsis]") -> Iterator[tuple[int, Short]]:
     """Each with the number of its first entry."""
-    from saferun.store.synopsis import Checked, whole
+    from saferun.store.synopsis import Checked, together, whole
 
     left = LOOKED
     for each in some:
@@ -133,7 +180,11 @@ def _checked(index: "Index", some: "list[Synopsis]") -> Iterator[tuple[int, Shor
         # A long run is looked at when it is opened, and not in a list.
         looked = bool(seqs) and left >= 0
         checked = whole(index.reader, each, seqs) if looked else Checked("unread")
-        yield each.first, listed(each, checked, lacking=index.lacking(each.first) is not None)
+        within = together(index.within(each.run).values())
+        yield (
+            each.first,
+            listed(each, checked, within, lacking=index.lacking(each.first) is not None),
+        )
 
 
 def _keep_looking(console: "Console", index: "Index", choice: "Choice", limit: int) -> None:
@@ -156,6 +207,8 @@ def _tell(index: "Index", choice: "Choice", *, as_json: bool) -> None:
     """A line for each run that moves, from now on: when it begins, and as it goes on."""
     from saferun.store.synopsis import Checked
 
+    # A child that moves is told of itself, since nothing of the run above it does.
+    choice = msgspec.structs.replace(choice, tops=False)
     size = index.size
     try:
         while True:
@@ -201,7 +254,7 @@ def _doubt(console: "Console", found: list[Short]) -> None:
             put(console, beside(console, Text("! ", "yellow"), Text(said, "yellow")))
 
 
-_FIRST_TO_GO = ("frames", "when", "asked", "denied", "took")
+_FIRST_TO_GO = ("frames", "when", "within", "asked", "denied", "took")
 """The columns of a list that a narrow screen can do without, in the order in which it does."""
 
 
@@ -220,11 +273,14 @@ def drawn(console: "Console", listed: list[Short]) -> "RenderableType":
         "frames": [Text("" if each.frames is None else f"{each.frames:,}") for each in listed],
         "denied": [_tally(each.denied, DENIED) for each in listed],
         "asked": [_tally(each.asked, ASKED) for each in listed],
+        "within": [_inside(each) for each in listed],
         "took": [Text(each.took) for each in listed],
     }
+    if not any(each.within for each in listed):
+        del columns["within"]
     columns = {head: [Text(head, "dim"), *cells] for head, cells in columns.items()}
     for head in _FIRST_TO_GO:
-        if _least(columns) > console.width:
+        if head in columns and _least(columns) > console.width:
             del columns[head]
     table = Table.grid(padding=(0, 2, 0, 0), expand=True)
     for head in columns:
@@ -258,6 +314,17 @@ def _beginning(run_id: str, every: list[str]) -> str:
     ):
         length += 1
     return inert(run_id[:length])
+
+
+def _inside(short: Short) -> "Text":
+    """How many runs are within one, and how much was denied in them."""
+    from rich.text import Text
+
+    within = short.within
+    if within is None:
+        return Text()
+    said = Text(f"{within.runs:,}")
+    return Text(" ").join([said, _tally(within.denied, DENIED)]) if within.denied else said
 
 
 def _tally(many: int | None, mark: Mark) -> "Text":

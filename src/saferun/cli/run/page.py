@@ -2,25 +2,22 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from saferun.approval.inert import inert
 from saferun.call import span
-from saferun.cli.run.short import Short, in_short
+from saferun.cli.run.short import Short, child, in_short
 from saferun.cli.run.told import Told, stop_of, warn
 from saferun.cli.screen import (
-    ALLOWED,
     ASKED,
     CHANGED,
     DEFERRED,
     DENIED,
     IMPORTED,
-    MODEL,
-    MODIFIED,
-    USER,
-    VERDICTS,
+    WITHIN,
     Mark,
     beside,
     counted,
@@ -28,7 +25,9 @@ from saferun.cli.screen import (
     put,
     shown,
     size,
+    styled,
 )
+from saferun.control.amount import dollars
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,6 +43,9 @@ SPEECH = 600
 
 ARGUMENTS = 40
 """Arguments of one call that are shown without `--full`."""
+
+CHILDREN = 12
+"""Runs that began at a frame which are told of there."""
 
 NAME = 24
 """Columns for the names of arguments that stand one below the other."""
@@ -72,8 +74,11 @@ class Page:
 
     def print(self) -> None:
         self._print_head()
+        # Of a run that has done nothing itself.
+        if alone := list(self.children(0)):
+            put(self._console, alone)
         for frame in self._told.story.frames:
-            put(self._console, self.frame(frame))
+            put(self._console, chain(self.frame(frame), self.children(frame.number)))
         warn(self._console, self._told.unreadable)
 
     def _print_head(self) -> None:
@@ -89,6 +94,8 @@ class Page:
         self._say(Text(" · ".join(filter(None, parts))))
         if short.frames is not None:
             self._say_counts(short, short.frames)
+        if short.within is not None:
+            self._say_within(short)
         if story.error is not None:
             self._say(Text(f"ended by {inert(story.error, 80)}"))
 
@@ -107,6 +114,22 @@ class Page:
         for name, version in sorted(_policies(self._told.story)):
             counts.append(f" · {inert(name)} @ {inert(version[:12])}", "dim")
         self._say(counts)
+
+    def _say_within(self, short: Short) -> None:
+        from rich.text import Text
+
+        within = short.within
+        assert within is not None
+        parts = [Text(f"{WITHIN.icon} {counted(within.runs, 'run')} within", WITHIN.style)]
+        if short.frames is not None:
+            both = counted(short.frames + within.frames, "frame")
+            parts.append(Text(f"with {'it' if within.runs == 1 else 'them'} {both}"))
+            cost = (short.cost or 0) + within.cost
+            parts += [Text(dollars(cost))] if cost else []
+        for many, mark in ((within.denied, DENIED), (within.asked, ASKED)):
+            if many:
+                parts.append(Text(f"{mark.icon} {many:,} {mark.word} within", mark.style))
+        self._say(Text(" · ").join(parts))
 
     def _say(self, said: "Text") -> None:
         from rich.text import Text
@@ -134,6 +157,22 @@ class Page:
             if key in frame.said or "error" not in frame.said:
                 yield from self.row("said", self._speech(frame.said, key))
             yield from self.row("error", inert(str(frame.said.get("error") or ""), SPEECH))
+
+    def children(self, number: int) -> "Iterator[Text]":
+        """The runs that began at a frame, each in a line; of many, some."""
+        branches = self._told.branches
+        begun = 0 if branches is None else branches.many(number)
+        if branches is None or not begun:
+            return
+        some = list(branches.begun(number, CHILDREN))
+        label = "child"
+        for each in some:
+            yield from self.row(label, child(each))
+            label = ""
+        if begun > len(some):
+            left = counted(begun - len(some), "more run", "more runs")
+            run_id = inert(self._told.story.run_id, 80)
+            yield from self.row(label, f"… {left}; saferun run list --within {run_id}")
 
     def _head(self, frame: "Frame", name: str, words: str) -> "Text":
         from rich.text import Text
@@ -400,20 +439,9 @@ def _asked(frame: "Frame") -> Mapping[str, Any]:
 
 
 def _mark(frame: "Frame") -> Mark:
-    if frame.kind == "changed":
-        return CHANGED
-    if frame.kind == "control":
-        return DENIED if frame.said.get("event") == "stopped" else ALLOWED
-    if frame.kind != "call":
-        return MODEL if frame.kind == "model" else USER
-    decision = frame.decision
-    if decision is None:
-        return IMPORTED
-    if decision["verdict"] == "allow" and frame.approvals:
-        return ASKED
-    if decision["verdict"] == "allow" and decision.get("modified"):
-        return MODIFIED
-    return VERDICTS[decision["verdict"]]
+    from saferun.replay import mark
+
+    return styled(mark(frame))
 
 
 def _words(frame: "Frame") -> str:

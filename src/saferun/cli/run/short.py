@@ -7,16 +7,21 @@ import msgspec
 from saferun.approval.inert import inert
 from saferun.call import span
 from saferun.cli.run.told import Told
-from saferun.cli.screen import IMPORTED
+from saferun.cli.screen import ASKED, DENIED, IMPORTED, counted
+from saferun.control.amount import dollars
 
 if TYPE_CHECKING:
-    from saferun.store.synopsis import Checked, Synopsis
+    from collections.abc import Iterator
+
+    from saferun.replay import Branches, Child
+    from saferun.store.synopsis import Checked, Synopsis, Within
 
 
 class Short(msgspec.Struct):
     """A run in one line. Times are in microseconds, as in the ledger, and `cost` in millionths.
 
     Nothing is counted where not all of its entries are at hand, since that would be too few.
+    `within` has in sums what is in the runs within it, however deep; None where there is none.
     """
 
     run_id: str
@@ -39,6 +44,8 @@ class Short(msgspec.Struct):
     unreadable: list[int]
     archived: list[int]
     integrity: str = "whole"
+    parent: str | None = None
+    within: "Within | None" = None
 
     @property
     def who(self) -> str:
@@ -63,7 +70,13 @@ def _integrity(unreadable: list[int], archived: list[int]) -> str:
     return "archived" if archived else "whole"
 
 
-def listed(found: "Synopsis", checked: "Checked", *, lacking: bool = False) -> Short:
+def listed(
+    found: "Synopsis",
+    checked: "Checked",
+    within: "Within | None" = None,
+    *,
+    lacking: bool = False,
+) -> Short:
     """A run as the index has it, and as far as somebody has held that against the ledger.
 
     Nothing is counted where entries of it may be `lacking`.
@@ -84,6 +97,8 @@ def listed(found: "Synopsis", checked: "Checked", *, lacking: bool = False) -> S
         unreadable=list(checked.changed),
         archived=list(checked.archived),
         integrity=checked.integrity,
+        parent=found.parent,
+        within=within if within is not None and within.runs else None,
     )
 
 
@@ -144,6 +159,8 @@ def in_short(told: Told) -> Short:
         unreadable=told.unreadable,
         archived=told.archived,
         integrity=_integrity(told.unreadable, told.archived),
+        parent=about.get("parent"),
+        within=None if told.branches is None or not told.branches.at else told.branches.below,
     )
 
 
@@ -152,6 +169,41 @@ def in_full(told: Told) -> dict[str, Any]:
     return {
         **msgspec.to_builtins(in_short(told)),
         "user": about.get("user", {}),
-        **{key: about.get(key) for key in ("root", "parent", "prompt", "plan", "context")},
+        **{key: about.get(key) for key in ("root", "prompt", "plan", "context")},
+        "children": [] if told.branches is None else list(_children(told.branches)),
         "frames": msgspec.to_builtins(told.story.frames),
     }
+
+
+MOST = 1_000
+"""Children that a document has."""
+
+
+def _children(branches: "Branches") -> "Iterator[dict[str, Any]]":
+    """The runs that began within one, with the frame at which each did."""
+    left = MOST
+    for number in branches.at:
+        for each in branches.begun(number, left):
+            left -= 1
+            yield {"frame": number, **msgspec.to_builtins(each)}
+
+
+def child(found: "Child") -> str:
+    """A run that began within another, in one line."""
+    run, within = found.run, found.within
+    parts = [inert(run.agent or "nobody named", 60), counted(run.frames, "frame")]
+    if within.runs > 1:
+        parts.append(f"{counted(within.runs - 1, 'run')} within")
+    # What is denied further down counts here too: this is where one goes in to find it.
+    for many, mark in ((within.denied, DENIED), (within.asked, ASKED)):
+        if many:
+            parts.append(f"{mark.icon} {many:,} {mark.word}")
+    if within.failed:
+        parts.append(f"{within.failed:,} failed")
+    if within.cost:
+        parts.append(dollars(within.cost))
+    if run.began is not None and run.ended is not None:
+        parts.append(span(run.ended - run.began))
+    elif run.imported is None:
+        parts.append("open")
+    return f"{inert(run.run, 80)}  {' · '.join(parts)}"

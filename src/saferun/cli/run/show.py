@@ -33,7 +33,7 @@ def show(
     with history_of(store, archive) as (_, index):
         run_id = named(index, run)
         if frame is not None:
-            return _one(index, run_id, frame, as_json=as_json)
+            return _one(index, run_id, frame, full=full, as_json=as_json)
         told = read_back(index, run_id, whole=full, opened=True)
         if told.lacking is not None and not told.story.frames:
             raise CannotError(f"Run {run_id!r} lies in an archive{elsewhere(index)}.")
@@ -47,7 +47,7 @@ def show(
     return 0
 
 
-def _one(index: "Index", run_id: str, number: int, *, as_json: bool) -> int:
+def _one(index: "Index", run_id: str, number: int, *, full: bool, as_json: bool) -> int:
     """One frame, which is all that is read of the run."""
     from saferun.replay import Playback
 
@@ -58,9 +58,9 @@ def _one(index: "Index", run_id: str, number: int, *, as_json: bool) -> int:
     except IndexError as problem:
         raise CannotError(str(problem)) from None
     if as_json:
-        document(plain(seen))
+        document({**plain(seen), "given": msgspec.to_builtins(playback.given(seen.frame))})
     else:
-        put(console := screen(), closeup.lines(console, playback, seen))
+        put(console := screen(), closeup.lines(console, playback, seen, full=full))
     return 0
 
 

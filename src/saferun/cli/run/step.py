@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 
 from saferun.approval.inert import inert
@@ -24,19 +25,7 @@ from saferun.cli.run.diff import parted
 from saferun.cli.run.show import plain
 from saferun.cli.run.stepping import HELP, State, grown, keys, pressed, ticked
 from saferun.cli.run.told import history_of, named, vouching
-from saferun.cli.screen import (
-    ASKED,
-    CHANGED,
-    DENIED,
-    IMPORTED,
-    MODEL,
-    USER,
-    VERDICTS,
-    WIDEST,
-    Mark,
-    document,
-    screen,
-)
+from saferun.cli.screen import DENIED, WIDEST, WITHIN, Mark, counted, document, screen, styled
 from saferun.errors import StoreError
 
 if TYPE_CHECKING:
@@ -56,7 +45,7 @@ EVERY = 0.5
 LISTED = 5
 """Frames in the list above the one that is looked at."""
 
-_KEYS = "j k step · n e ] jump · / find · g go · f follow · d diff · ? help · q leave"
+_KEYS = "j k step · n e ] jump · l h in, out · / find · g go · f follow · ? help · q leave"
 
 
 def step(
@@ -102,7 +91,15 @@ class _Frames:
         return len(self._playback.outline)
 
     def next(self, number: int, wanted: "Wanted", *, forward: bool = True) -> int | None:
-        return self._playback.outline.next(number, wanted, forward=forward)
+        return self._playback.next(number, wanted, forward=forward)
+
+    def within(self, number: int, wanted: "Wanted") -> str:
+        from saferun.replay import has
+
+        some = self._playback.branches.at.get(number)
+        if some is None or self._playback.outline.row(number).has(wanted) or not has(some, wanted):
+            return ""
+        return f"in {counted(some.runs, 'run')} that began here; l goes in"
 
     def find(self, text: str, number: int) -> int | None:
         try:
@@ -121,6 +118,7 @@ class _Shell:
         self._looked = time.monotonic()
         self._head = index.reader.head().size
         self._beside: tuple[str, Playback, Difference] | None = None
+        self._came_from: list[tuple[str, int]] = []
 
     def loop(self) -> None:
         with _raw(), contextlib.suppress(KeyboardInterrupt):
@@ -139,11 +137,41 @@ class _Shell:
                     raise KeyboardInterrupt
                 for key in keys(data.decode("utf-8", "ignore")):
                     self._state = pressed(self._state, key, self._frames)
+                    if self._state.turn:
+                        self._state = self._turned(self._state)
                 return
             self._state = ticked(self._state, self._frames)
             if self._came():
                 self._state = grown(self._state, self._frames)
                 return
+
+    def _turned(self, state: State) -> State:
+        """Into the run that began at this frame, or out to the one that this one is within."""
+        inward, state = state.turn == "in", msgspec.structs.replace(state, turn="")
+        if inward:
+            # What a run without frames has begun stands at none.
+            at = state.at if len(self._playback.outline) else 0
+            run = self._playback.branches.inward(at)
+            if run is None:
+                return msgspec.structs.replace(state, says="no run began at this frame")
+            self._came_from.append((self._playback.run_id, state.at))
+            return self._open(run, 1)
+        if self._came_from:
+            return self._open(*self._came_from.pop())
+        own = self._playback.synopsis
+        if own is None or own.parent is None:
+            return msgspec.structs.replace(state, says="this run is within no other")
+        return self._open(own.parent, own.first, entry=True)
+
+    def _open(self, run_id: str, at: int, *, entry: bool = False) -> State:
+        """Step through another run, from a frame on or from the one at an `entry`."""
+        from saferun.replay import Playback
+
+        self._playback = Playback(self._index, run_id, opens=True)
+        self._frames, self._beside = _Frames(self._playback), None
+        at = self._playback.number_at(at) if entry else at
+        total = len(self._playback.outline)
+        return State(at=min(max(at, 1), max(total, 1)), known=total)
 
     def _came(self) -> bool:
         """Whether the run has moved since."""
@@ -155,9 +183,9 @@ class _Shell:
             return False
         self._head = size
         self._index.build()
-        before = self._playback.outline.size
+        before = self._playback.outline.size, self._playback.branches.at
         self._playback.refresh()
-        return self._playback.outline.size != before
+        return (self._playback.outline.size, self._playback.branches.at) != before
 
     def _draw(self) -> None:
         self._size = os.get_terminal_size()
@@ -192,7 +220,9 @@ class _Shell:
         top = [self._title(console.width), *self._list(console.width)]
         room = max(height - len(top) - 2, 1)
         if not len(outline):
-            body = [Text("This run has no frames so far.", "dim")]
+            begun = self._playback.branches.below.runs
+            said = f"; l goes into {counted(begun, 'run')} within it" if begun else ""
+            body = [Text(f"This run has no frames so far{said}.", "dim")]
         else:
             seen = self._playback.frame(min(state.at, len(outline)))
             body = list(closeup.lines(console, self._playback, seen))
@@ -209,7 +239,12 @@ class _Shell:
         from rich.text import Text
 
         state, total = self._state, len(self._playback.outline)
-        left = Text(f"run {inert(self._playback.run_id, 40)}", "bold")
+        above = [inert(each.run, 20) for each in reversed(self._playback.above[:2])]
+        left = Text.assemble(
+            ("run ", "bold"),
+            ("".join(f"{each} / " for each in above), "dim"),
+            (inert(self._playback.run_id, 40), "bold"),
+        )
         how = "● live" if state.follows else "▶ playing" if state.plays else ""
         new = total - state.known
         if new > 0 and not state.follows:
@@ -228,7 +263,7 @@ class _Shell:
                 yield Text()
                 continue
             row = outline.row(number)
-            mark = _mark(row)
+            mark = styled(row.mark)
             what = Text.assemble(
                 ("▸" if number == at else " ", "bold"),
                 (f"{number:>6,} ", "dim"),
@@ -236,6 +271,10 @@ class _Shell:
                 (inert(row.tool or row.kind, 40), "bold" if number == at else ""),
                 (f"  {_word(row, mark)}", mark.style),
             )
+            some = self._playback.branches.at.get(number)
+            if some is not None:
+                what.append(f"  {WITHIN.icon} {some.runs:,}", WITHIN.style)
+                what.append(f" {DENIED.icon} {some.denied:,}" if some.denied else "", DENIED.style)
             took = span(row.latency) if row.latency else ""
             what.truncate(max(width - len(took) - 1, 1), overflow="ellipsis", pad=True)
             yield what.append(" ").append(took, "dim")
@@ -273,18 +312,6 @@ class _Shell:
         yield Text(f"beside run {inert(with_it.run_id, 36)}: {where}{same}", "bold")
         if not pair.same:
             yield from parted(pair, self._playback, with_it)
-
-
-def _mark(row: "Row") -> Mark:
-    if row.changed:
-        return CHANGED
-    if row.kind == "call":
-        if row.verdict is None:
-            return IMPORTED
-        return ASKED if row.asked and row.verdict == "allow" else VERDICTS.get(row.verdict, CHANGED)
-    if row.kind == "control":
-        return DENIED
-    return MODEL if row.kind == "model" else USER
 
 
 def _word(row: "Row", mark: Mark) -> str:

@@ -4,7 +4,7 @@ What a terminal shows and reads is `step`'s business; this is what the keys mean
 """
 
 import re
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -18,6 +18,7 @@ HELP = (
     ("m M", "next and previous near miss"),
     ("/ text", "find words; an empty one finds the same again"),
     ("g number", "go to a frame; g alone to the last"),
+    ("l h → ←", "into a run that began at this frame, and back out of it"),
     ("J K", "scroll what a frame shows"),
     ("space", "play, and stop playing"),
     ("f", "follow a run that goes on; moving stops that"),
@@ -53,6 +54,9 @@ class Frames(Protocol):
 
     def next(self, number: int, wanted: Wanted, *, forward: bool = True) -> int | None: ...
 
+    def within(self, number: int, wanted: Wanted) -> str:
+        """Where it is so in a run that began at a frame and not at the frame itself, that."""
+
     def find(self, text: str, number: int) -> int | None:
         """Raises ValueError, with why, for words that cannot be looked for."""
 
@@ -62,7 +66,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
     `line` is what they type behind `asking` (`/`, `g` or `d`), which is empty where they do not.
     `known` is how many frames there were when they stopped following. `other` names the run that
-    is held beside this one.
+    is held beside this one. `turn` is a wish to go into a run that began here, or back out.
     """
 
     at: int = 1
@@ -76,6 +80,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     text: str = ""
     other: str = ""
     known: int = 0
+    turn: Literal["", "in", "out"] = ""
     says: str = ""
 
 
@@ -104,6 +109,10 @@ def pressed(state: State, key: str, frames: Frames) -> State:
             return _to(state, plays=not state.plays, follows=False, known=len(frames))
         case "f":
             return _followed(state, frames)
+        case "l" | "right":
+            return _to(state, turn="in", plays=False)
+        case "h" | "left":
+            return _to(state, turn="out", plays=False)
         case "d" if state.other:
             return _to(state, other="")
         case "/" | "g" | "d":
@@ -115,7 +124,9 @@ def pressed(state: State, key: str, frames: Frames) -> State:
     if key in _JUMPS:
         wanted, forward = _JUMPS[key]
         found = frames.next(state.at, wanted, forward=forward)
-        return _to(state, says=_NOTHING[wanted]) if found is None else _moved(state, found, frames)
+        if found is None:
+            return _to(state, says=_NOTHING[wanted])
+        return _to(_moved(state, found, frames), says=frames.within(found, wanted))
     return state
 
 
@@ -195,6 +206,10 @@ _SEQUENCES = {
     "\x1b[B": "down",
     "\x1bOA": "up",
     "\x1bOB": "down",
+    "\x1b[C": "right",
+    "\x1b[D": "left",
+    "\x1bOC": "right",
+    "\x1bOD": "left",
     "\x1b[5~": "pageup",
     "\x1b[6~": "pagedown",
     "\x1b[H": "home",

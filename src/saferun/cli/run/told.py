@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from saferun.ledger import Entry
-    from saferun.replay import Frame, RunStory
+    from saferun.replay import Branches, Frame, RunStory
     from saferun.store import Reader
     from saferun.store.index import Index
 
@@ -28,7 +28,8 @@ class Told(msgspec.Struct):
 
     `archived` are those that lie in an archive which was not given. `lacking` is the first of the
     entries that may be its own and that the index has never seen, None where there is none.
-    `turns` are the switches that were turned, where any has stopped a call of the run.
+    `turns` are the switches that were turned, where any has stopped a call of the run, and
+    `branches` the runs within it.
     """
 
     story: "RunStory"
@@ -36,6 +37,7 @@ class Told(msgspec.Struct):
     archived: list[int] = []
     lacking: int | None = None
     turns: list["Entry"] = []
+    branches: "Branches | None" = None
 
 
 @contextlib.contextmanager
@@ -62,7 +64,7 @@ def vouching(reader: "Reader") -> None:
 
 def read_back(index: "Index", run_id: str, *, whole: bool = False, opened: bool = False) -> Told:
     """The story of a run: `whole` with its large values, and with what is sealed `opened`."""
-    from saferun.replay import story
+    from saferun.replay import Branches, story
     from saferun.store.runs import run_began
 
     missed: list[int] = []
@@ -71,7 +73,9 @@ def read_back(index: "Index", run_id: str, *, whole: bool = False, opened: bool 
     unreadable = [seq for seq in missed if seq not in archived]
     # A run that nobody has bound to anybody has its entries in the index alone.
     lacking = index.lacking(run_began(index.reader, run_id) or 0)
-    return Told(found, unreadable, archived, lacking)
+    branches = Branches(index, run_id)
+    branches.refresh([frame.seq for frame in found.frames])
+    return Told(found, unreadable, archived, lacking, branches=branches)
 
 
 def turns(index: "Index", story: "RunStory") -> "list[Entry]":
