@@ -1,22 +1,26 @@
 """Draw the picture of the console anew: `python docs/images/console.py`.
 
 Has an agent ask, in a folder that is thrown away, opens the console in the Chromium of the system
-and writes `console.png` and `replay.png` beside this file. With a folder as its argument, it writes
-every page there, light, dark and narrow, to be looked at.
+and writes `console.png`, `replay.png` and `shared.png` beside this file. With a folder as its
+argument, it writes every page there, light, dark and narrow, to be looked at.
 """  # noqa: INP001 - a script, run by its path
 
 import contextlib
 import shutil
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
 from saferun import ApprovalPending, Call, Gate, config, guard
-from saferun.console import Console, Server, Who
+from saferun.audience import AUDIENCES, Audience, Showing
+from saferun.console import Console, Server, Who, carried
 from saferun.policy import loads
-from saferun.store import Enrol
+from saferun.replay import Playback
+from saferun.store import Enrol, Reader, Store
+from saferun.store.index import Index
 from saferun.store.views import View, Views
 
 HERE = Path(__file__).resolve().parent
@@ -201,6 +205,20 @@ def _ask(gate: Gate, run: object, tool: str, **args: object) -> str:
     return str(decision.approval_id)
 
 
+def _shared(store: Store) -> str:
+    """A run as one file, as a team gets it: its address."""
+    store.checkpoint()
+    with Reader(store.path) as reader, Index(reader) as index:
+        index.build()
+        audience = Audience(name="team", parts=AUDIENCES["team"]).but("hide", ["args.note"])
+        page = carried.page(
+            Playback(index, "ticket-31"), Showing(audience, b"a picture"), time.time_ns() // 1000
+        )
+    file = Path("shared.html").absolute()
+    file.write_bytes(page)
+    return f"{file.as_uri()}#run&frame=6"
+
+
 def _drawn(
     chromium: str, url: str, console: Console, who: Who, request: str, more: Path | None
 ) -> None:
@@ -223,7 +241,10 @@ def _drawn(
         "diff": "/runs/diff?a=ticket-30&b=ticket-31",
         "login": "/login",
     }
+    shared = (HERE / "shared.png", _shared(console.store), "light", 1280, 800)
+    looks.append(shared)
     if more is not None:
+        pages["shared"] = shared[1]
         looks += [
             (more / f"{name}-{look}.png", path, scheme, width, height)
             for name, path in pages.items()
@@ -242,8 +263,10 @@ def _drawn(
             )
             page.goto(f"{url}/enter#{console.sessions.link(who)}")
             page.wait_for_url(f"{url}/")
-            page.goto(f"{url}{path}")
-            if "/run?" in path:
+            page.goto(path if path.startswith("file:") else f"{url}{path}")
+            if "shared" in file.stem:
+                page.locator("summary").click()
+            if "/run?" in path or "#run" in path:
                 page.locator(".alive .frame h2").wait_for()
                 page.locator(".list b").first.wait_for()
             if file.stem.startswith(("edit", "tree", "runs")):

@@ -1,12 +1,11 @@
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { PAGE } from "./source";
 import { failed, FLAGS, fork, has, mark, span, took, tool, type Fork, type Index, type Row } from "./wire";
 
 /** Pixels of a row, as the style sheet has it. */
 const HEIGHT = 34;
 /** Rows beyond the edges that are there before anybody scrolls to them. */
 const BEYOND = 8;
-/** Rows that are asked for at once. */
-export const PAGE = 100;
 
 /** The frames, one below the other; only those that can be seen are there. */
 export function List(props: {

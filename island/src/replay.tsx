@@ -7,7 +7,8 @@ import { render } from "preact";
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { HELP, wish } from "./keys";
 import { Lanes } from "./lanes";
-import { List, PAGE } from "./list";
+import { List } from "./list";
+import { carried, PAGE, served, type Source } from "./source";
 import { joined, type Index, type Row } from "./wire";
 
 /** Frames that stay at hand once they were looked at. */
@@ -17,6 +18,9 @@ const PACE = 700;
 /** Milliseconds until the address names the frame: browsers limit how often it may change. */
 const SETTLED = 200;
 
+/** Keys that need the console. */
+const ASKS = new Set(["f", "d"]);
+
 type Dialog = "find" | "number" | "help" | null;
 
 interface Policy {
@@ -25,14 +29,6 @@ interface Policy {
 const trusted = (
   window as unknown as { trustedTypes?: { createPolicy(name: string, rules: Policy): Policy } }
 ).trustedTypes?.createPolicy("replay", { createHTML: (text) => text });
-
-async function asked(address: string, signal?: AbortSignal): Promise<Response> {
-  const answer = await fetch(address, signal ? { signal } : {});
-  // Logged out meanwhile: the page as it is now asks for that.
-  if (answer.status === 401) location.reload();
-  if (!answer.ok) throw new Error(`The console answered ${answer.status}.`);
-  return answer;
-}
 
 // Drawn, since few fonts have all of them.
 const ICONS = {
@@ -52,15 +48,8 @@ function Icon(props: { of: keyof typeof ICONS }) {
   );
 }
 
-/** Where a piece of a run is. */
-function piece(run: string, what: string, more: Record<string, string | number> = {}): string {
-  const about = new URLSearchParams({ id: run });
-  for (const [name, value] of Object.entries(more)) about.set(name, String(value));
-  return `/run${what}?${about}`;
-}
-
-function Replay(props: { run: string; index: Index; at: number; first: Node[] }) {
-  const { run } = props;
+function Replay(props: { source: Source; index: Index; at: number; first: Node[] }) {
+  const { source } = props;
   const [index, setIndex] = useState(props.index);
   const [at, setAt] = useState(props.at);
   const [mode, setMode] = useState<"still" | "play" | "live">("still");
@@ -70,7 +59,7 @@ function Replay(props: { run: string; index: Index; at: number; first: Node[] })
   const [said, setSaid] = useState("");
   const [rows, setRows] = useState(new Map<number, Row[]>());
   const panel = useRef<HTMLElement>(null);
-  const frames = useRef(new Map<number, Node[]>([[props.at, props.first]]));
+  const frames = useRef(new Map<number, Node[]>(props.first.length ? [[props.at, props.first]] : []));
   const coming = useRef(new Set<number>());
   const latest = useRef({ index, at, mode });
   latest.current = { index, at, mode };
@@ -91,17 +80,15 @@ function Replay(props: { run: string; index: Index; at: number; first: Node[] })
   const need = useCallback((page: number) => {
     if (coming.current.has(page)) return;
     coming.current.add(page);
-    asked(piece(run, "/rows", { from: page * PAGE + 1 }))
-      .then((answer) => answer.json())
-      .then((found: Row[]) => setRows((before) => new Map(before).set(page, found)))
+    source.rows(page)
+      .then((found) => setRows((before) => new Map(before).set(page, found)))
       .catch(() => coming.current.delete(page));
   }, []);
 
   const frame = useCallback(async (number: number, signal?: AbortSignal): Promise<Node[]> => {
     const kept = frames.current.get(number);
     if (kept) return kept;
-    const answer = await asked(piece(run, "/frame", { number }), signal);
-    const text = await answer.text();
+    const text = await source.frame(number, signal);
     const made = new DOMParser().parseFromString(trusted?.createHTML(text) ?? text, "text/html");
     const nodes = [...made.body.childNodes];
     frames.current.set(number, nodes);
@@ -130,7 +117,7 @@ function Replay(props: { run: string; index: Index; at: number; first: Node[] })
       .catch((problem: Error) => {
         if (!over.signal.aborted) setSaid(`Frame ${at} could not be shown. ${problem.message}`);
       });
-    const settled = setTimeout(() => history.replaceState(null, "", piece(run, "", { frame: at })), SETTLED);
+    const settled = setTimeout(() => history.replaceState(null, "", source.address(at)), SETTLED);
     return () => {
       over.abort();
       clearTimeout(settled);
@@ -148,9 +135,7 @@ function Replay(props: { run: string; index: Index; at: number; first: Node[] })
 
   useEffect(() => {
     if (props.index.over) return;
-    const live = new EventSource(piece(run, "/live", { size: props.index.size }));
-    live.addEventListener("grown", (event) => {
-      const part = JSON.parse(event.data) as Index;
+    return source.live?.(props.index.size, (part) => {
       const whole = joined(latest.current.index, part);
       for (const number of [...frames.current.keys()]) {
         if (number >= part.first) frames.current.delete(number);
@@ -164,16 +149,25 @@ function Replay(props: { run: string; index: Index; at: number; first: Node[] })
         setKnown(whole.frames);
         setAt(whole.frames);
       }
-      if (whole.over) live.close();
+      return whole.over;
     });
-    return () => live.close();
+  }, []);
+
+  // A link within the page, to another frame of it.
+  useEffect(() => {
+    const moved = () => {
+      const to = framed(location.hash);
+      if (to) go(Math.min(to, latest.current.index.frames));
+    };
+    addEventListener("hashchange", moved);
+    return () => removeEventListener("hashchange", moved);
   }, []);
 
   const copy = async () => {
-    const link = location.origin + piece(run, "", { frame: latest.current.at });
+    const link = new URL(source.address(latest.current.at), location.href).href;
     try {
       await navigator.clipboard.writeText(link);
-      setSaid("The link to this frame is copied. Whoever opens it has to log in.");
+      setSaid(source.copied);
     } catch {
       setSaid(link);
     }
@@ -184,7 +178,10 @@ function Replay(props: { run: string; index: Index; at: number; first: Node[] })
     if (!wanted) return false;
     switch (wanted.do) {
       case "go": go(wanted.to); setSaid(wanted.say ?? ""); break;
-      case "into": location.assign(piece(run, "/into", { number: latest.current.at })); break;
+      case "into":
+        if (source.into) location.assign(source.into(latest.current.at));
+        else setSaid("Runs within this one did not go into this file.");
+        break;
       case "out": {
         const up = document.querySelector<HTMLAnchorElement>("a[rel=up]");
         if (up) location.assign(up.href);
@@ -194,11 +191,18 @@ function Replay(props: { run: string; index: Index; at: number; first: Node[] })
       case "say": setSaid(wanted.nothing); break;
       case "play": setMode((before) => (before === "play" ? "still" : "play")); break;
       case "live":
+        if (!source.live) {
+          setSaid("This file does not change any more.");
+          break;
+        }
         setMode((before) => (before === "live" ? "still" : "live"));
         setKnown(latest.current.index.frames);
         setAt(latest.current.index.frames);
         break;
-      case "diff": location.assign(`/runs/diff?a=${encodeURIComponent(run)}`); break;
+      case "diff":
+        if (source.compare) location.assign(source.compare);
+        else setSaid("Two runs are compared in the console.");
+        break;
       case "copy": void copy(); break;
       default: setDialog(wanted.do);
     }
@@ -224,10 +228,9 @@ function Replay(props: { run: string; index: Index; at: number; first: Node[] })
   const find = async (text: string) => {
     setDialog(null);
     try {
-      const answer = await asked(piece(run, "/find", { text, after: latest.current.at }));
-      const found = (await answer.json()) as { frame: number | null };
-      if (found.frame === null) setSaid(`Nothing further says “${text}”.`);
-      else go(found.frame);
+      const found = await source.find(text, latest.current.at);
+      if (found === null) setSaid(`Nothing further says “${text}”.`);
+      else go(found);
     } catch (problem) {
       setSaid(`It could not be looked for. ${(problem as Error).message}`);
     }
@@ -250,7 +253,7 @@ function Replay(props: { run: string; index: Index; at: number; first: Node[] })
         <button class="quiet" aria-label="Next frame" onClick={() => act("j")}><Icon of="on" /></button>
         <button class="quiet" aria-label="Last frame" onClick={() => act("End")}><Icon of="last" /></button>
         <button class="quiet" aria-pressed={fast} onClick={() => setFast(!fast)}>{fast ? "10×" : "1×"}</button>
-        {!index.over && (
+        {source.live && !index.over && (
           <button class="quiet" aria-pressed={mode === "live"} onClick={() => act("f")}>
             {mode === "live" ? "● Live" : fresh > 0 ? `Live, +${fresh} new` : "Live"}
           </button>
@@ -265,6 +268,7 @@ function Replay(props: { run: string; index: Index; at: number; first: Node[] })
         <Asking
           what={dialog}
           most={index.frames}
+          served={source.live !== undefined}
           close={() => setDialog(null)}
           find={find}
           go={(to) => { setDialog(null); go(to); }}
@@ -277,6 +281,7 @@ function Replay(props: { run: string; index: Index; at: number; first: Node[] })
 function Asking(props: {
   what: "find" | "number" | "help";
   most: number;
+  served: boolean;
   close: () => void;
   find: (text: string) => void;
   go: (frame: number) => void;
@@ -298,7 +303,7 @@ function Asking(props: {
       {props.what === "help" ? (
         <>
           <dl class="help">
-            {HELP.map(([keys, what]) => (
+            {HELP.filter(([keys]) => props.served || !ASKS.has(keys)).map(([keys, what]) => (
               <div key={keys}>
                 <dt>{keys.split(" ").map((each) => <kbd key={each}>{each}</kbd>)}</dt>
                 <dd>{what}</dd>
@@ -325,15 +330,35 @@ function Asking(props: {
   );
 }
 
+/** The frame that a fragment names, 0 where it names none. */
+function framed(fragment: string): number {
+  return Number(/^#run&frame=(\d{1,9})$/.exec(fragment)?.[1] ?? 0);
+}
+
+/** What stood there for whoever has no script: printed with the page, and else out of the way. */
+function printed(plain: Node[]): void {
+  const paper = document.createElement("div");
+  paper.className = "paper";
+  addEventListener("beforeprint", () => {
+    for (const each of document.querySelectorAll("details")) each.open = true;
+    paper.replaceChildren(...plain);
+    document.body.append(paper);
+  });
+  addEventListener("afterprint", () => paper.remove());
+}
+
 async function begin(root: HTMLElement): Promise<void> {
-  const run = root.dataset["replay"] ?? "";
-  const index = (await (await asked(piece(run, "/index"))).json()) as Index;
+  const brings = "carried" in root.dataset;
+  const source = brings ? carried() : served(root.dataset["replay"] ?? "");
+  const index = await source.index();
   if (!index.frames) return;
-  const at = Math.min(Math.max(Number(root.dataset["at"] ?? 1), 1), index.frames);
-  const first = [...(root.querySelector(".frame")?.childNodes ?? [])];
+  const wanted = brings ? framed(location.hash) || 1 : Number(root.dataset["at"] ?? 1);
+  const at = Math.min(Math.max(wanted, 1), index.frames);
+  const first = brings ? [] : [...(root.querySelector(".frame")?.childNodes ?? [])];
+  if (brings) printed([...root.childNodes]);
   root.replaceChildren();
   root.classList.add("alive");
-  render(<Replay run={run} index={index} at={at} first={first} />, root);
+  render(<Replay source={source} index={index} at={at} first={first} />, root);
 }
 
 const root = document.querySelector<HTMLElement>("[data-replay]");

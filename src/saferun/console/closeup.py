@@ -168,7 +168,7 @@ def view(
         starts=not made or made["verdict"] == "allow" or made.get("mode", "enforce") != "enforce",
         outcome=_ended(frame),
         result=None if "result" not in outcome else _said(outcome["result"]),
-        error=inert(_text(outcome.get("error") or ""), 1_000),
+        error=inert(_text(outcome["error"]), 1_000) if outcome.get("error") else "",
         cost=_cost(close),
         values=tuple(
             Large(each.field, each.bytes, each.sha256, each.held) for each in close.values

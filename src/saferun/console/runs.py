@@ -316,12 +316,7 @@ def _part(play: Playback, first: int, known: Forks | None = None) -> dict[str, A
     """The outline from a frame on, and of the frames at which runs began those not `known` so."""
     synopsis = play.synopsis
     over = synopsis is not None and (synopsis.ended is not None or synopsis.imported is not None)
-    forks = [
-        (number, some.runs, some.denied, some.asked + some.deferred, some.failed)
-        for number, some in play.branches.at.items()
-        if known is None or known.get(number) != some
-    ]
-    return {**play.outline.document(first), "over": over, "forks": forks}
+    return {**play.outline.document(first), "over": over, "forks": play.branches.marked(known)}
 
 
 def _all_cost(play: Playback) -> str:

@@ -1,7 +1,7 @@
 """The runs within a run: at which of its frames each began, and what they come to."""
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -35,6 +35,17 @@ class Branches:
         self._began: dict[int, list[int]] = {}
         self.at: dict[int, Within] = {}
         """The frames at which runs began, and what those come to with all that is within them."""
+
+    def marked(self, known: Mapping[int, Within] | None = None) -> list[tuple[int, ...]]:
+        """The frames at which runs began, and how many were denied, asked about and failed there.
+
+        Those alone of which not all of that was `known`.
+        """
+        return [
+            (number, some.runs, some.denied, some.asked + some.deferred, some.failed)
+            for number, some in self.at.items()
+            if known is None or known.get(number) != some
+        ]
 
     def refresh(self, firsts: Sequence[int]) -> None:
         """Take up what has come. `firsts` are the entries that the run's frames begin with."""

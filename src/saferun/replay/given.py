@@ -73,6 +73,15 @@ def given(
     return Given(messages=tuple(messages[over:]), new=min(new, MESSAGES), lost=lost + over)
 
 
+def fresh(fields: Mapping[str, Any]) -> Given | None:
+    """What came new with a turn, by itself; None where the turn has nothing of it."""
+    own = fields.get("messages")
+    if own is None:
+        return None
+    messages = tuple(own) if isinstance(own, list) else (own,)
+    return Given(messages=messages, new=len(messages))
+
+
 def spoken(message: Any) -> tuple[str, Any]:
     """By whom a message is, as it says itself, and its words: text where it is no more than that.
 

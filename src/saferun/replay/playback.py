@@ -163,6 +163,11 @@ class Playback:
                     break
         return {} if self._began is None else self._began.fields
 
+    def entries(self) -> Iterator[Entry]:
+        """All entries of the run that are what was written, in their order."""
+        gone = {seq for row in self.outline.rows for seq in row.changed}
+        return self._entries([seq for seq in self.index.frames(self.run_id) if seq not in gone])
+
     def frames(self, first: int, count: int = PAGE) -> list[Closeup]:
         """Frames from number `first` on, as many as there are and no more than `PAGE`."""
         last = min(first + min(count, PAGE), len(self.outline) + 1)

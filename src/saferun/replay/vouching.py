@@ -17,9 +17,10 @@ from typing import Literal, NamedTuple, TypeAlias
 import msgspec
 
 from saferun.errors import SafeRunError, StoreError
-from saferun.ledger import Frontier, NoteError, Verifier, leaf_hash, open_checkpoint
+from saferun.ledger import Checkpoint, Frontier, NoteError, Verifier, leaf_hash, open_checkpoint
 from saferun.ledger.proof import inclusion, proves_inclusion
 from saferun.ledger.tree import Nodes
+from saferun.store import Reader
 from saferun.store.checkpoints import newest_checkpoint
 from saferun.store.index import Index
 from saferun.store.nodes import index_tree
@@ -48,6 +49,19 @@ class _Tree(NamedTuple):
     size: int
     root: bytes
     signed: bool
+
+
+def checkpoint(reader: Reader) -> Checkpoint | None:
+    """The newest checkpoint that lies with a store, None where none of its keys has signed it."""
+    note = newest_checkpoint(reader)
+    if note is None:
+        return None
+    try:
+        keys = [Verifier(vkey) for _, vkey in reader.named_keys().vkeys]
+        return open_checkpoint(note, keys)
+    except NoteError:
+        # `ledger verify` says what is wrong with it.
+        return None
 
 
 class Vouching:
@@ -125,16 +139,8 @@ class Vouching:
         return self._nodes[kept]
 
     def _signed(self) -> list[_Tree]:
-        note = newest_checkpoint(self._reader)
-        if note is None:
-            return []
-        try:
-            keys = [Verifier(vkey) for _, vkey in self._reader.named_keys().vkeys]
-            found = open_checkpoint(note, keys)
-        except NoteError:
-            # `ledger verify` says what is wrong with it.
-            return []
-        return [_Tree(found.size, found.root, signed=True)]
+        found = checkpoint(self._reader)
+        return [] if found is None else [_Tree(found.size, found.root, signed=True)]
 
     def _head(self) -> list[_Tree]:
         size, frontier = self._reader.head()

@@ -3,6 +3,7 @@
 import typer
 
 from saferun.cli.run.diff import diff
+from saferun.cli.run.export import export
 from saferun.cli.run.listing import runs
 from saferun.cli.run.show import show
 from saferun.cli.run.step import step
@@ -14,4 +15,5 @@ app.command("list")(runs)
 app.command()(show)
 app.command()(step)
 app.command()(diff)
+app.command()(export)
 app.command("import")(bring_in)

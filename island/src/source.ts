@@ -1,0 +1,125 @@
+import type { Index, Row } from "./wire";
+
+/** Frames that a page of a source has; rows are asked for in pages of as many. */
+export const PAGE = 100;
+
+/** Where the pieces of a run come from. What is given as markup was made by the server's templates. */
+export interface Source {
+  index(): Promise<Index>;
+  /** Rows of a page; pages count from 0. */
+  rows(page: number): Promise<Row[]>;
+  frame(number: number, signal?: AbortSignal): Promise<string>;
+  /** The next frame after one that has some words. */
+  find(text: string, after: number): Promise<number | null>;
+  /** Where a frame is, for the address of the page and for links. */
+  address(frame: number): string;
+  /** What is said once a link is copied. */
+  copied: string;
+  /** What grows; undefined where nothing does. Returns what ends it. */
+  live?(size: number, grown: (part: Index) => boolean): () => void;
+  /** Where the run is compared with another; undefined where that cannot be. */
+  compare?: string;
+  /** Where a run that began at a frame is; undefined where no other run is at hand. */
+  into?(frame: number): string;
+}
+
+async function asked(address: string, signal?: AbortSignal): Promise<Response> {
+  const answer = await fetch(address, signal ? { signal } : {});
+  // Logged out meanwhile: the page as it is now asks for that.
+  if (answer.status === 401) location.reload();
+  if (!answer.ok) throw new Error(`The console answered ${answer.status}.`);
+  return answer;
+}
+
+/** A run that the console serves, piece by piece. */
+export function served(run: string): Source {
+  const piece = (what: string, more: Record<string, string | number> = {}): string => {
+    const about = new URLSearchParams({ id: run });
+    for (const [name, value] of Object.entries(more)) about.set(name, String(value));
+    return `/run${what}?${about}`;
+  };
+  return {
+    index: async () => (await (await asked(piece("/index"))).json()) as Index,
+    rows: async (page) => (await (await asked(piece("/rows", { from: page * PAGE + 1 }))).json()) as Row[],
+    frame: async (number, signal) => (await asked(piece("/frame", { number }), signal)).text(),
+    find: async (text, after) => {
+      const answer = await asked(piece("/find", { text, after }));
+      return ((await answer.json()) as { frame: number | null }).frame;
+    },
+    address: (frame) => piece("", { frame }),
+    copied: "The link to this frame is copied. Whoever opens it has to log in.",
+    live: (size, grown) => {
+      const live = new EventSource(piece("/live", { size }));
+      live.addEventListener("grown", (event) => {
+        if (grown(JSON.parse(event.data) as Index)) live.close();
+      });
+      return () => live.close();
+    },
+    compare: `/runs/diff?a=${encodeURIComponent(run)}`,
+    into: (frame) => piece("/into", { number: frame }),
+  };
+}
+
+interface Page {
+  rows: Row[];
+  frames: string[];
+}
+
+/** Pages that stay unpacked once they were looked at. */
+const UNPACKED = 6;
+
+async function unpacked<Kind>(name: string): Promise<Kind> {
+  const text = document.getElementById(name)?.textContent ?? "";
+  const data = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  const stream = new Blob([data]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return (await new Response(stream).json()) as Kind;
+}
+
+const NAMED: Record<string, string> = { amp: "&", lt: "<", gt: ">" };
+
+/** What a frame says, in lower case, without the markup around it. */
+function words(frame: string): string {
+  return frame
+    .replace(/<[^>]*>/g, " ")
+    .replace(/&(?:#(\d+)|(amp|lt|gt));/g, (_, code, name) => NAMED[name] ?? String.fromCodePoint(Number(code)))
+    .toLowerCase();
+}
+
+/** A run that the page brings with it, packed: nothing is asked for anywhere. */
+export function carried(): Source {
+  const pages = new Map<number, Promise<Page>>();
+  let frames = 0;
+  const page = (number: number): Promise<Page> => {
+    const found = pages.get(number) ?? unpacked<Page>(`page-${number}`);
+    pages.delete(number);
+    pages.set(number, found);
+    for (const old of pages.keys()) {
+      if (pages.size <= UNPACKED) break;
+      pages.delete(old);
+    }
+    return found;
+  };
+  return {
+    index: async () => {
+      const index = await unpacked<Index>("outline");
+      frames = index.frames;
+      return index;
+    },
+    rows: async (number) => (await page(number)).rows,
+    frame: async (number) => {
+      const found = await page(Math.floor((number - 1) / PAGE));
+      return found.frames[(number - 1) % PAGE] ?? "";
+    },
+    find: async (text, after) => {
+      const wanted = text.toLowerCase();
+      for (let at = Math.floor(after / PAGE); at * PAGE < frames; at++) {
+        const place = (await page(at)).frames.findIndex(
+          (each, place) => at * PAGE + place >= after && words(each).includes(wanted));
+        if (place >= 0) return at * PAGE + place + 1;
+      }
+      return null;
+    },
+    address: (frame) => `#run&frame=${frame}`,
+    copied: "The link to this frame is copied. It leads to this file, where that lies now.",
+  };
+}

@@ -1,0 +1,189 @@
+"""A run as one page, with a preview of what goes out in it: `saferun run export --html`."""
+
+import secrets
+import sys
+from pathlib import Path
+from time import time_ns
+from typing import TYPE_CHECKING
+
+import typer
+
+from saferun import files
+from saferun.approval.inert import inert
+from saferun.cli.options import CannotError, near
+from saferun.cli.run.told import history_of, named, vouching
+from saferun.cli.screen import (
+    ALLOWED,
+    beside,
+    counted,
+    document,
+    facts,
+    progress,
+    put,
+    screen,
+    shown,
+    size,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from saferun.audience import Audience, Showing
+    from saferun.replay import Playback
+
+SAMPLE = 24
+"""Characters of a sample in the preview."""
+
+
+def wanted(
+    name: str,
+    *,
+    show: list[str] | None = None,
+    replace: list[str] | None = None,
+    hide: list[str] | None = None,
+) -> "Audience":
+    """An audience, but for some parts and paths. Raises AudienceError."""
+    from saferun.audience import AUDIENCES, Audience
+
+    chosen = Audience(name=name, parts=AUDIENCES[name])
+    # What is to be hidden is hidden, whatever else is said of it.
+    return chosen.but("keep", show or ()).but("replace", replace or ()).but("hide", hide or ())
+
+
+def export(
+    run: str,
+    file: Path | None,
+    audience: "Audience",
+    *,
+    opens: bool,
+    yes: bool,
+    archive: Path | None,
+    store: str | None,
+    as_json: bool,
+) -> int:
+    """Write a run to a page, or only say what would go out where there is no `file`."""
+    from saferun.audience import Showing
+    from saferun.replay import Playback
+
+    with history_of(store, archive) as (reader, index):
+        vouching(reader)
+        play = Playback(index, named(index, run), opens=opens)
+        if not len(play.outline):
+            raise CannotError(f"Run {inert(play.run_id, 80)} has no frames so far.")
+        showing = Showing(audience, secrets.token_bytes(32))
+        made = None if file is None else _made(play, showing)
+        if made is None:
+            _looked_through(play, showing)
+    if not as_json:
+        _preview(screen(), play, showing, opens=opens)
+    if file is not None and made is not None:
+        asks = sys.stdin.isatty() and sys.stdout.isatty() and not (yes or as_json)
+        over = f", in place of what is in {inert(near(file))}" if file.exists() else ""
+        if asks and not typer.confirm(f"Write {size(len(made))}{over}?", err=True):
+            return 1
+        try:
+            files.put(file, made)
+        except OSError as problem:
+            raise CannotError(f"{file} cannot be written: {problem.strerror}.") from None
+    if as_json:
+        document(_told(play, showing, file, made, opens=opens))
+    elif file is not None and made is not None:
+        _written(screen(), file, made)
+    return 0
+
+
+def _made(play: "Playback", showing: "Showing") -> bytes:
+    try:
+        from saferun.console import carried
+    except ModuleNotFoundError as problem:
+        raise CannotError(
+            f"A page is made by the console, and {problem.name} is not installed: "
+            "pip install 'saferun-sdk[console]'."
+        ) from None
+    with progress("making the page", len(play.outline)) as done:
+        return carried.page(play, showing, time_ns() // 1000, done)
+
+
+def _looked_through(play: "Playback", showing: "Showing") -> None:
+    """Have everything counted that would go out."""
+    from saferun.replay import shown
+
+    shown.met(showing, play)
+    shown.about(showing, play)
+    with progress("looking through", len(play.outline)) as done:
+        for number, _ in enumerate(shown.frames(showing, play), 1):
+            done(number)
+
+
+def _preview(console: "Console", play: "Playback", showing: "Showing", *, opens: bool) -> None:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    frames = counted(len(play.outline), "frame")
+    said = f"For {showing.audience.name}: run {inert(play.run_id, 60)}, {frames}"
+    put(console, [Text(said, "bold")])
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("field", no_wrap=True, max_width=28)
+    figures = ("kept", "altered", "replaced", "hidden")
+    for heading in figures:
+        table.add_column(heading, justify="right", min_width=len(heading))
+    table.add_column("such as", no_wrap=True)
+    for each in showing.counts:
+        many = (getattr(each, name) for name in figures)
+        table.add_row(
+            Text(inert(each.field, 60)),
+            *(Text(f"{count:,}" if count else "·") for count in many),
+            Text(sample(each.sample)),
+        )
+    console.print(table)
+    if opens:
+        said = "Sensitive values are opened, as far as their keys are here."
+        put(console, beside(console, Text("! ", "yellow"), Text(said, "yellow")))
+    said = (
+        "Tools, rules, verdicts, times and costs always go out. Words that are kept may name "
+        "people in other ways than the run does: read them."
+    )
+    put(console, beside(console, Text("  "), Text(said, "dim")))
+
+
+def sample(value: object) -> str:
+    """A value as a line that fits into the table."""
+    text = value if isinstance(value, str) else shown(value, None)
+    text = inert(text)
+    return text if len(text) <= SAMPLE else f"{text[: SAMPLE - 1]}…"
+
+
+def _written(console: "Console", file: Path, made: bytes) -> None:
+    from rich.text import Text
+
+    said = f"{size(len(made))} in {inert(near(file))}"
+    put(console, [Text(), Text.assemble((f"{ALLOWED.icon} ", ALLOWED.style), said)])
+    facts(
+        console,
+        ("it proves", "nothing: whoever has it can change it"),
+        ("to check", "saferun ledger prove NUMBER, for the entry of a frame"),
+    )
+
+
+def _told(
+    play: "Playback", showing: "Showing", file: Path | None, made: bytes | None, *, opens: bool
+) -> dict[str, object]:
+    return {
+        "run": play.run_id,
+        "for": showing.audience.name,
+        "frames": len(play.outline),
+        "sealed": opens,
+        "file": None if file is None else str(file),
+        "bytes": None if made is None else len(made),
+        "fields": [
+            {
+                name: getattr(each, name)
+                for name in (
+                    *("field", "part", "values", "kept", "altered", "replaced", "hidden"),
+                    "sample",
+                )
+            }
+            for each in showing.counts
+        ],
+    }
