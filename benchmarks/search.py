@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from saferun.call import PolicyRef, Reason
+from saferun.console.stretches import STRETCHES
 from saferun.ledger import (
     AnyEntry,
     DecisionEntry,
@@ -31,6 +32,7 @@ from saferun.ledger import (
     stamp,
 )
 from saferun.store import Reader, Store
+from saferun.store.activity import Activity, Stretch, activity, latest
 from saferun.store.index import Index, Query
 
 TARGET_MS = 200
@@ -101,6 +103,13 @@ def main() -> None:
                 name: _asked(index, query, given.rounds, newest=newest)
                 for name, (query, newest) in queries(given.entries).items()
             }
+            end = START + given.entries * STEP
+            found |= {
+                f"how much happened in the last {name}": _counted(
+                    index, latest(end, minutes, bars), given.rounds
+                )
+                for name, (_, _, minutes, bars) in STRETCHES.items()
+            }
         # Closed by now, so that nothing of them is left in their logs.
         sizes = (file.stat().st_size, file.with_name("saferun.db.index").stat().st_size)
     if given.json:
@@ -131,6 +140,17 @@ def _asked(index: Index, query: Query, rounds: int, *, newest: bool) -> tuple[in
         took.append(1e3 * _timed(lambda hits=hits: hits.extend(_page(index, query, newest=newest))))
     took.sort()
     return len(hits), statistics.median(took), took[min(len(took) - 1, round(0.99 * len(took)))]
+
+
+def _counted(index: Index, stretch: Stretch, rounds: int) -> tuple[int, float, float]:
+    """How many calls there were, and what it took to count all that an overview has."""
+    took = []
+    for _ in range(rounds):
+        found: list[Activity] = []
+        took.append(1e3 * _timed(lambda found=found: found.append(activity(index, stretch, 8))))
+    took.sort()
+    calls = sum(found[0].counts["called"])
+    return calls, statistics.median(took), took[min(len(took) - 1, round(0.99 * len(took)))]
 
 
 def _page(index: Index, query: Query, *, newest: bool) -> Iterator[object]:

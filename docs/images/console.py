@@ -1,25 +1,39 @@
 """Draw the picture of the console anew: `python docs/images/console.py`.
 
 Has an agent ask, in a folder that is thrown away, opens the console in the Chromium of the system
-and writes `console.png`, `replay.png` and `shared.png` beside this file. With a folder as its
-argument, it writes every page there, light, dark and narrow, to be looked at.
+and writes `console.png`, `replay.png`, `overview.png` and `shared.png` beside this file. With a
+folder as its argument, it writes every page there, light, dark and narrow, to be looked at.
 """  # noqa: INP001 - a script, run by its path
 
 import contextlib
+import math
+import random
 import shutil
 import sys
 import tempfile
 import time
 from pathlib import Path
+from time import time_ns
 
 from playwright.sync_api import sync_playwright
 
 from saferun import ApprovalPending, Call, Gate, config, guard
 from saferun.audience import AUDIENCES, Audience, Showing
+from saferun.call import Reason, Status, Verdict
 from saferun.console import Console, Server, Who, carried
+from saferun.control import Stoppable, Switch
+from saferun.ledger import (
+    AnyEntry,
+    ControlEntry,
+    DecisionEntry,
+    ModelEntry,
+    OutcomeEntry,
+    RunEntry,
+    encode,
+)
 from saferun.policy import loads
 from saferun.replay import Playback
-from saferun.store import Enrol, Reader, Store
+from saferun.store import Append, Enrol, Reader, Store, Turn
 from saferun.store.index import Index
 from saferun.store.views import View, Views
 
@@ -39,6 +53,9 @@ default = "console"
 POLICY = """\
 version: 1
 name: production
+limits:
+  - {id: run-calls, max: 50, per: run}
+  - {id: run-cost, sum: cost_usd, max: 0.02, per: run}
 tools:
   find_orders:
     effect: read
@@ -50,6 +67,8 @@ tools:
       amount: {type: integer, minimum: 1, maximum: 100000}
       currency: {enum: [USD, EUR, GBP]}
       note: {type: string}
+    limits:
+      - {id: refunds-per-user, max: 2, per: user, window: 1h}
     rules:
       - id: big-refund
         ask: [finance]
@@ -64,6 +83,12 @@ tools:
 """
 
 
+_STOPS: tuple[tuple[Stoppable, str, str], ...] = (
+    ("agent", "crawler-7", "It writes to every customer twice."),
+    ("tool", "export_all", "Until security has looked at it."),
+)
+
+
 def main() -> int:
     """Ask, open, draw; returns an exit code."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -73,14 +98,20 @@ def main() -> int:
     more = Path(sys.argv[1]).absolute() if len(sys.argv) > 1 else None
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         Path("saferun.toml").write_text(WORLD, encoding="utf-8")
-        gate = Gate(policy=loads(POLICY), settings=config.load())
+        settings = config.load()
+        _yesterday(settings.store)
+        gate = Gate(policy=loads(POLICY), settings=settings)
         request = _asked(gate)
         _ran(gate)
         _nested(gate)
         credential = gate.store.credential("dana", "a picture")
         Views(gate.store.path).keep("dana", View(name="Refunds to look at", tool="refund"))
         gate.store.commit(Enrol("dana", credential))
+        for scope, value, reason in _STOPS:
+            switch = Switch(scope=scope, value=value, by="dana", reason=reason)
+            gate.store.commit(Turn(switch=switch, on=True, credential=credential))
         console = Console(gate.store, gate.config)
+        console.history.index()
         server = Server(console.app, "127.0.0.1", 0)
         server.start()
         try:
@@ -92,6 +123,44 @@ def main() -> int:
             server.stop()
             gate.close()
     return 0
+
+
+def _yesterday(url: str) -> None:
+    """A day of many runs, so that there is something to count: written as if it had been."""
+    draw = random.Random(7)  # noqa: S311 - a picture
+    now = time_ns() // 1000
+    at = [now - 86_400_000_000]
+    store = Store(url, durability="process", clock=lambda: at[0])
+    for number in range(180):
+        # More by day than by night.
+        part = number / 180
+        at[0] = now - round(86_000_000_000 * (1 - part - 0.05 * math.sin(6.3 * part)))
+        of = {"run": f"ticket-{number - 160}", "agent": draw.choice(("support-agent", "billing"))}
+        entries: list[AnyEntry] = [RunEntry(event="start", root=of["run"], **of)]
+        for _ in range(draw.randrange(1, 9)):
+            tool = draw.choice(("find_orders", "refund", "send_mail", "delete_branch"))
+            rule = draw.choice(("refund.args", "refunds-per-user", "branches", "office-hours"))
+            denied, failed = draw.random() < 0.14, draw.random() < 0.05
+            reason = Reason(source="rule", id=rule, effect="deny", message="No.")
+            entries.append(ModelEntry(output="I will.", cost_usd=draw.random() / 50, **of))
+            seq = store.size() + len(entries)
+            verdict: Verdict = "deny" if denied else "allow"
+            entries.append(
+                DecisionEntry(tool=tool, verdict=verdict, reasons=(reason,) * denied, **of)
+            )
+            if not denied:
+                status: Status = "error" if failed else "ok"
+                entries.append(OutcomeEntry(of=seq, tool=tool, status=status, **of))
+        entries.append(RunEntry(event="end", run=of["run"]))
+        store.commit(Append(entries=[encode(each) for each in entries], boot=store.boot))
+    about = {"scope": "tool", "value": "send_mail", "by": "saferun"}
+    store.commit(
+        Append(
+            entries=[encode(ControlEntry(event="opened", until=now + 90_000_000, **about))],
+            boot=store.boot,
+        )
+    )
+    store.close()
 
 
 def _asked(gate: Gate) -> str:
@@ -225,6 +294,7 @@ def _drawn(
     looks = [
         (HERE / "console.png", f"/requests/{request}", "light", 1180, 900),
         (HERE / "replay.png", "/run?id=ticket-31&frame=6", "light", 1280, 800),
+        (HERE / "overview.png", "/overview", "light", 1180, 900),
     ]
     pages = {
         "request": f"/requests/{request}",
@@ -233,6 +303,8 @@ def _drawn(
         "settled": "/requests",
         "grants": "/grants",
         "runs": "/runs",
+        "overview": "/overview",
+        "controls": "/controls",
         "replay": "/run?id=ticket-31&frame=6",
         "asked": "/run?id=ticket-31&frame=8",
         "tree": "/run?id=ticket-32&frame=2",

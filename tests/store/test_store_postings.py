@@ -32,6 +32,17 @@ def test_what_two_sets_have_in_common_is_one_operation(one: set[int], other: set
     assert list(postings.places(both, newest=True)) == sorted(one & other, reverse=True)
 
 
+@given(SETS, SETS, st.booleans())
+def test_how_much_two_sets_have_in_common_is_counted_without_spreading_either(
+    one: set[int], other: set[int], twice: bool
+) -> None:
+    held = postings.added(b"", sorted(one))
+    # One that was taken up again.
+    held = postings.added(held, sorted(one)[:3]) if twice else held
+    marks = postings.marked(postings.of(sorted(other)))
+    assert postings.common(held, marks) == len(one & other)
+
+
 @given(st.integers(0, CHUNK), st.integers(0, CHUNK))
 def test_a_range_has_its_beginning_and_not_its_end(first: int, size: int) -> None:
     found = postings.between(first, size)

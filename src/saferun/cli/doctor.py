@@ -20,7 +20,6 @@ import msgspec
 from saferun import config
 from saferun.approval.inert import inert
 from saferun.call import span
-from saferun.cli.control.switch import by_whom
 from saferun.cli.options import JsonOption, StoreOption, contents, near, settings
 from saferun.cli.screen import (
     ALLOWED,
@@ -28,6 +27,7 @@ from saferun.cli.screen import (
     beside,
     counted,
     document,
+    moment,
     put,
     screen,
     size,
@@ -360,6 +360,7 @@ MOST_CONTROLS = 20
 
 def _controls(reader: "Reader") -> Iterator[Check]:
     """What is stopped, and which breakers are not closed."""
+    from saferun.gauges import by_whom
     from saferun.store.usage import Bounds, usage
 
     found = usage(reader, Bounds(reader, lambda _: None), most=1)
@@ -370,7 +371,7 @@ def _controls(reader: "Reader") -> Iterator[Check]:
         if switch.value is not None:
             stopped = f"{switch.scope} {inert(switch.value, 80)}"
             options = f"--{switch.scope} {shlex.quote(switch.value)}"
-        said = f"{stopped} is stopped, by {by_whom(switch)}"
+        said = f"{stopped} is stopped, by {by_whom(switch, moment)}"
         advice = f"`saferun control resume {options}` lets it go on."
         yield Check("stopped", "warning", said, advice)
     if circled:

@@ -23,8 +23,10 @@ from saferun.approval.inert import inert
 from saferun.config import Config
 from saferun.console import view
 from saferun.console.before import History, IndexingError
+from saferun.console.controls import Controls
 from saferun.console.inbox import NAME, Inbox
 from saferun.console.login import Login, LoginError, Secret
+from saferun.console.overview import Overview
 from saferun.console.runs import Runs
 from saferun.console.sent import Fields, TooLargeError, UnreadableError, body, form, one
 from saferun.console.session import LASTS, NOBODY, Session, Sessions, Who
@@ -49,7 +51,7 @@ MAX_CALLBACK = 1_000_000
 _ROLES = ("viewer", "approver", "admin")
 
 _INSIDE = re.compile(
-    r"/(requests(/a-[0-9a-f]{20})?|grants|runs|run\?id=[A-Za-z0-9._~%+-]{1,800}(&(frame|at)=[0-9]{1,12})?)?"
+    r"/(requests(/a-[0-9a-f]{20})?|grants|runs|overview|controls|run\?id=[A-Za-z0-9._~%+-]{1,800}(&(frame|at)=[0-9]{1,12})?)?"
 )
 """Where somebody may be sent after they have logged in: our own pages, and nothing else."""
 
@@ -109,6 +111,8 @@ class Console:
             routes=[
                 *self._inbox.routes(),
                 *self._runs.routes(),
+                *Overview(self.store, self.history, self).routes(),
+                *Controls(self.store, self._settings, self).routes(),
                 Route("/metrics", scraping(self.store, self._settings, self.session)),
                 Route("/logout", self.act(self._logout), methods=["POST"]),
                 Route("/login", self._login_page, methods=["GET", "POST"]),

@@ -59,6 +59,7 @@ class History:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._indexed = threading.Event()
+        self._catching_up = threading.Lock()
 
     def index(self) -> None:
         """Bring the index up to the newest entry, so that no page has to wait for all of it."""
@@ -70,6 +71,18 @@ class History:
         except SafeRunError as problem:
             log.warning("saferun could not index the history: %s", problem)
         self._indexed.set()
+
+    def catch_up(self) -> None:
+        """Have it indexed in the background, unless that goes on already."""
+
+        def caught_up() -> None:
+            try:
+                self.index()
+            finally:
+                self._catching_up.release()
+
+        if self._catching_up.acquire(blocking=False):
+            threading.Thread(target=caught_up, name="saferun-index", daemon=True).start()
 
     def hold(self, reader: Reader) -> None:
         """Have nobody wait for a long history to be indexed. Raises IndexingError."""

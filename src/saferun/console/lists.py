@@ -10,6 +10,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from saferun.approval import inert
+from saferun.console import stretches
 from saferun.console.before import History
 from saferun.console.face import Face
 from saferun.console.listed import listed, run_link
@@ -32,8 +33,19 @@ BUILT_IN: tuple[tuple[Trait | None, str], ...] = (
 )
 """The views that are always there: what their runs have, and what they are called."""
 
+COUNTED: tuple[tuple[Trait | None, str], ...] = (
+    ("called", "With calls"),
+    ("paid", "That cost something"),
+    ("began", "Begun"),
+)
+"""The views that figures lead to, and that stand there while one is in them."""
+
+MAX_RULE = 600
+"""Characters of the rule that runs are chosen by."""
+
 _NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 _WORDS = ("agent", "user", "tool", "text")
+_NARROW = ("rule", "since", "until")
 
 
 class Lists:
@@ -52,19 +64,23 @@ class Lists:
 
     def _list(self, asked: Asked, session: Session) -> Response:
         view = _asked_for({name: [value] for name, value in asked.query_params.items()})
-        before = asked.query_params.get("before", "")
+        said = asked.query_params
+        before = said.get("before", "")
+        narrow = {name: said.get(name, "").strip()[:MAX_RULE] for name in _NARROW}
+        narrow = {name: value for name, value in narrow.items() if value}
+        during = stretches.during(narrow.get("since", ""), narrow.get("until", ""))
         with Reader(self._history.path) as reader, Index(reader) as index:
             self._history.hold(reader)
             index.build()
             found = index.runs(
-                choice(view),
+                choice(view, during, narrow.get("rule")),
                 before=int(before) if _NUMBER.fullmatch(before) else 1 << 62,
                 limit=LISTED + 1,
             )
             runs = [listed(each, _below(index, each.run)) for each in found[:LISTED]]
         further = None
         if len(found) > LISTED:
-            further = _link(view, before=found[LISTED - 1].first)
+            further = _link(view, **narrow, before=found[LISTED - 1].first)
         person = session.who.person
         own = [] if person is None else self._views.of(person)
         return self._face.shown(
@@ -72,8 +88,11 @@ class Lists:
             session,
             runs=runs,
             views=[
-                (label, _link(_of_trait(view, trait)), trait == view.trait)
-                for trait, label in BUILT_IN
+                (label, _link(_of_trait(view, trait), **narrow), trait == view.trait)
+                for trait, label in (
+                    *BUILT_IN,
+                    *(each for each in COUNTED if each[0] == view.trait),
+                )
             ],
             own=[(inert(each.name), each.name, _link(each), _same(each, view)) for each in own],
             here_own=next((each.name for each in own if _same(each, view)), None),
@@ -81,7 +100,11 @@ class Lists:
             it=view,
             within=None if not view.within else (inert(view.within, 80), run_link(view.within)),
             hidden=_said(view),
-            narrowed=any((view.agent, view.user, view.tool, view.text, view.within)),
+            narrow=narrow,
+            rule=inert(narrow.get("rule", ""), MAX_RULE),
+            during=None if during is None else stretches.between(during),
+            anytime=_link(view, **{name: each for name, each in narrow.items() if name == "rule"}),
+            narrowed=any((view.agent, view.user, view.tool, view.text, view.within, narrow)),
             bare=_link(View(name="", trait=view.trait)),
             further=further,
             longest=MAX_NAME,
@@ -107,16 +130,22 @@ class Lists:
         return RedirectResponse(_link(view), 303)
 
 
-def choice(view: View) -> Choice:
-    """The runs of a view: children are counted at their roots, unless it lists them too."""
+def choice(view: View, during: tuple[int, int] | None = None, rule: str | None = None) -> Choice:
+    """The runs of a view: children are counted at their roots, unless it lists them too.
+
+    What happened at some time, or by some rule, is listed where it happened.
+    """
+    narrow = during is not None or rule is not None
     return Choice(
+        during=during,
+        rule=rule,
         traits=() if view.trait is None else (view.trait,),
         agent=view.agent or None,
         user=view.user or None,
         tool=view.tool or None,
         text=view.text,
         parent=view.within or None,
-        tops=not view.children and not view.within,
+        tops=not (view.children or view.within or narrow),
     )
 
 
@@ -126,7 +155,7 @@ def _below(index: Index, run_id: str) -> Within:
 
 def _asked_for(said: Mapping[str, Sequence[str]]) -> View:
     """What an address or a form asks for. What is too long or unknown asks for nothing."""
-    trait = next((each for each, _ in BUILT_IN if each == _one(said, "view")), None)
+    trait = next((each for each, _ in (*BUILT_IN, *COUNTED) if each == _one(said, "view")), None)
     words = {name: _one(said, name).strip()[:MAX_VALUE] for name in _WORDS}
     return View(
         name="",

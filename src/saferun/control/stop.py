@@ -10,6 +10,10 @@ Stoppable: TypeAlias = Literal["all", "agent", "tool", "tenant", "user", "run"]
 STOPPABLE: tuple[Stoppable, ...] = ("all", "agent", "tool", "tenant", "user", "run")
 
 
+MAX_NAME, MAX_REASON = 1_000, 2_000
+"""Characters of a name and of a reason: both stand in one entry of the ledger."""
+
+
 class Switch(msgspec.Struct, frozen=True, kw_only=True):
     """What is stopped, by whom and why, since when (microseconds since 1970, UTC).
 

@@ -32,6 +32,12 @@ TURN = ("turn", "")
 """What a switch was turned for that is no run's: part of the story of every run that it stopped.
 No person asks for it by name."""
 
+DID = "did"
+"""The facet of entries that add to what is counted of their run: the traits of `synopsis`."""
+
+DENIES = "denies"
+"""The facet of decisions that deny: the rules and controls that did."""
+
 MAX_VALUE = 512
 """Characters of a facet's value that is kept as it is."""
 
@@ -79,6 +85,10 @@ def _facets(entry: Entry, verdict: str | None) -> Iterator[tuple[str, Any]]:
         yield "status", fields.get("event")
     for reason in _reasons(fields):
         yield "rule", reason
+    if entry.kind == "decision" and fields["verdict"] == "deny":
+        for reason in fields.get("reasons", ()):
+            if reason.get("effect") == "deny":
+                yield DENIES, reason["id"]
     for policy in (fields.get("policy"), (fields.get("other") or {}).get("policy")):
         if policy is not None:
             yield "policy", policy["name"]

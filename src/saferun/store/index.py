@@ -18,12 +18,15 @@ ledger holds is for its verification to say.
 """
 
 import contextlib
+import json
 import os
 import re
 import sqlite3
+import sys
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
-from itertools import islice
+from itertools import compress, islice
 from types import MappingProxyType, TracebackType
 from typing import Any, NamedTuple, Self, TypeGuard
 
@@ -32,13 +35,14 @@ import msgspec
 from saferun.errors import StoreError
 from saferun.ledger import Entry, EntryError, Frontier, TreeError, leaf_hash, read
 from saferun.store import postings, sqlite
-from saferun.store.facets import TURN, Facet, exact, facets, plain, words
+from saferun.store.facets import DENIES, DID, TURN, Facet, exact, facets, plain, words
 from saferun.store.locks import FileLock
 from saferun.store.postings import CHUNK
 from saferun.store.reading import Reader
 from saferun.store.synopsis import (
     BELOW,
     Choice,
+    Condition,
     Synopses,
     Synopsis,
     Within,
@@ -50,7 +54,7 @@ from saferun.store.synopsis import (
 )
 from saferun.store.synopsis import SCHEMA as SYNOPSIS
 
-VERSION = 5
+VERSION = 6
 """Of the file, in `PRAGMA user_version`. One of another version is made anew."""
 
 APPLICATION = 0x5352_4E49
@@ -61,7 +65,10 @@ MAX_PHRASES = 32
 """Characters and phrases of one search for words."""
 
 PAGE = 1_000
-"""Entries that are taken up in one transaction."""
+"""Entries that are taken up in one transaction, and so the most of one span."""
+
+MINUTE = 60_000_000
+"""Microseconds."""
 
 _VERDICTS = 100_000
 """Decisions whose verdict is kept at hand for their outcomes; any other is read again."""
@@ -107,13 +114,17 @@ _SCHEMA = f"""
 
     -- The times between which some entries were written, and that of each, in eight bytes: none
     -- of one that could not be read. `away` of them lie in an archive that was not at hand.
-    -- `leaves` has the first eight bytes of the leaf of each, as it was then.
+    -- `leaves` has the first eight bytes of the leaf of each, as it was then, and `whose` the term
+    -- of the run of each in four, which is 0 for none.
     CREATE TABLE span (
         first INTEGER PRIMARY KEY, size INTEGER NOT NULL,
         earliest INTEGER NOT NULL, latest INTEGER NOT NULL, times BLOB NOT NULL,
-        away INTEGER NOT NULL, leaves BLOB NOT NULL
+        away INTEGER NOT NULL, leaves BLOB NOT NULL, whose BLOB NOT NULL
     );
     CREATE INDEX lacking ON span (first) WHERE away > 0;
+
+    -- What runs have spent in each minute since 1970, UTC, in micro-dollars.
+    CREATE TABLE spent (minute INTEGER PRIMARY KEY, cost INTEGER NOT NULL);
 
     -- The words of an entry under its number. The text itself is in the ledger and not here.
     CREATE VIRTUAL TABLE said USING fts5(
@@ -324,6 +335,38 @@ class Index:
         for ending in ("", "-wal", "-shm"):
             self.path.with_name(self.path.name + ending).unlink(missing_ok=True)
 
+    def peek(self) -> None:
+        """Open it as it is, and take up nothing: for whoever will not wait for `build`.
+
+        Where there is none, or it is of another version, it knows nothing and finds nothing.
+        """
+        self.close()
+        try:
+            found = sqlite3.connect(
+                f"{self.path.absolute().as_uri()}?mode=ro",
+                uri=True,
+                timeout=5.0,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+            self._connection = found
+            sqlite.guarded(found)
+            # One state of it for all that is looked at, though somebody builds on.
+            found.execute("BEGIN")
+            [version] = found.execute("PRAGMA user_version").fetchone()
+            if version == VERSION and sqlite.found_schema(found) == _schema():
+                self._state = _stated(found)
+                return
+        except (sqlite3.DatabaseError, TypeError):
+            # Whoever builds it will see what is wrong with it.
+            pass
+        self.close()
+        self._connection = sqlite3.connect(
+            ":memory:", isolation_level=None, check_same_thread=False
+        )
+        self._connection.executescript(_SCHEMA)
+        self._state = _State()
+
     def find(self, query: Query, *, newest: bool = True, first: int = 0) -> Iterator[Hit]:
         """The entries from number `first` on that a query is met by, the newest first or last.
 
@@ -394,7 +437,7 @@ class Index:
         everywhere finds the newest runs, and not the only one of long ago that fits the rest too.
         Raises StoreError where there are too many words.
         """
-        where, values = condition(choice)
+        where, values = self._condition(choice)
         if not choice.text:
             order = f"{where} AND first < ? ORDER BY first DESC LIMIT ?"
             return made(self._all(selected(order), *values, before, limit))
@@ -414,9 +457,150 @@ class Index:
 
     def moved(self, after: int, choice: Choice = _EVERY, limit: int = 1_000) -> list[Synopsis]:
         """The runs of a choice that have an entry after number `after`, the one moved last last."""
-        where, values = condition(choice)
+        where, values = self._condition(choice)
         found = selected(f"last > ? AND {where} ORDER BY last LIMIT ?")
         return made(self._all(found, after, *values, limit))
+
+    def _condition(self, choice: Choice) -> Condition:
+        """What a choice asks of a synopsis, with the runs of its entries named one by one."""
+        where, values = condition(choice)
+        if not choice.narrow:
+            return Condition(where, values)
+        lowest, size = 0, self.size
+        if choice.during is not None:
+            lowest, size = map(self.first_since, choice.during)
+        beside = [
+            (facet, exact(value))
+            for facet, value in (("tool", choice.tool), (DENIES, choice.rule))
+            if value is not None
+        ]
+        for trait in choice.traits or (None,):
+            terms = [[each] for each in (*beside, *([(DID, trait)] if trait else []))]
+            of = json.dumps(sorted(self._runs_of(terms, lowest, size)))
+            where += (
+                " AND run IN (SELECT value FROM term WHERE id IN (SELECT value FROM json_each(?)))"
+            )
+            values = (*values, of)
+        return Condition(where, values)
+
+    def _runs_of(
+        self, terms: Sequence[Sequence[tuple[str, str]]], lowest: int, size: int
+    ) -> set[int]:
+        """The terms of the runs of all entries within some numbers that have some terms."""
+        found: set[int] = set()
+        for base, marks in self.marks(terms, lowest, size):
+            rows = self._all(
+                "SELECT first, whose FROM span WHERE first > ? AND first < ?",
+                *(base - PAGE, base + CHUNK),
+            )
+            for first, whose in rows:
+                each = _fours(whose) if type(first) is int else ()
+                begin, end = max(first, base), min(first + len(each), base + CHUNK)
+                if end <= begin:
+                    continue
+                some = (marks >> (begin - base)) & postings.between(0, end - begin)
+                if 4 * some.bit_count() > end - begin:
+                    # Many: the digits from the last to the first say which.
+                    named = map("1".__eq__, reversed(f"{some:b}"))
+                    found.update(compress(each[begin - first : end - first], named))
+                    continue
+                for place in postings.places(some, newest=False):
+                    found.add(each[begin - first + place])
+        return found - {0}
+
+    def marks(
+        self,
+        terms: Sequence[Sequence[tuple[str, str]]],
+        first: int,
+        size: int,
+        *,
+        newest: bool = False,
+    ) -> Iterator[tuple[int, int]]:
+        """Chunk by chunk, the entries from `first` up to, and without, `size` that have each term.
+
+        Each chunk that has any comes as its first number and a set, as `postings` has it.
+        """
+        ids = [self._ids(some) for some in terms]
+        size = min(size, self.size)
+        if not all(ids) or size <= first:
+            return
+        chunks = range(first // CHUNK, (size - 1) // CHUNK + 1)
+        for chunk in reversed(chunks) if newest else chunks:
+            base = chunk * CHUNK
+            found = postings.between(max(first - base, 0), min(size - base, CHUNK))
+            for some in ids:
+                found &= self._having(some, chunk) if found else 0
+            if found:
+                yield base, found
+
+    def sets(self, facet: str, base: int, most: int) -> list[tuple[str, bytes]]:
+        """The values of a facet that entries of the chunk at `base` have, each with which do.
+
+        They are `most` at most.
+        """
+        rows = self._all(
+            "SELECT value, held FROM term CROSS JOIN posting ON term = id"
+            " WHERE facet = ? AND chunk = ? LIMIT ?",
+            *(facet, base // CHUNK, most),
+        )
+        return [
+            (value, some)
+            for value, some in rows
+            if isinstance(value, str) and isinstance(some, bytes)
+        ]
+
+    def first_since(self, time: int) -> int:
+        """The number of the first entry that was written at some time or later; `size` for none.
+
+        A look at a few spans, however many there are: times never go back in a ledger.
+        """
+        lowest, highest = 0, self.size
+        found: tuple[int, int] | None = None
+        while lowest < highest:
+            middle = (lowest + highest) // 2
+            span = self._known_span(middle)
+            if span is None or span[2] >= time:
+                highest = middle if span is None else min(span[0], middle)
+                found = None if span is None else span[:2]
+            else:
+                lowest = span[0] + span[1]
+        if found is None:
+            return self.size
+        first, many = found
+        rows = self._all("SELECT times FROM span WHERE first = ?", first)
+        written = _times(rows[0][0]) if rows else ()
+        return next((first + at for at, each in enumerate(written) if each >= time), first + many)
+
+    def _known_span(self, seq: int) -> tuple[int, int, int] | None:
+        """First number, size and last time of the span of an entry, or of the next that is known.
+
+        None where nothing is known from there on.
+        """
+        for row in (
+            *self._all(
+                "SELECT first, size, latest FROM span WHERE first <= ? ORDER BY first DESC LIMIT 1",
+                seq,
+            ),
+            *self._all(
+                "SELECT first, size, latest FROM span WHERE first > ? AND latest >= 0"
+                " ORDER BY first LIMIT 1",
+                seq,
+            ),
+        ):
+            if [type(each) for each in row] == [int, int, int] and row[2] >= 0:
+                first, many, latest = row
+                if first + many > seq:
+                    return first, many, latest
+        return None
+
+    def spent(self, since: int, until: int) -> list[tuple[int, int]]:
+        """What runs have spent between two minutes since 1970, minute by minute."""
+        found = "SELECT minute, cost FROM spent WHERE minute >= ? AND minute < ?"
+        return [
+            (minute, cost)
+            for minute, cost in self._all(found, since, until)
+            if type(minute) is type(cost) is int
+        ]
 
     def leaf(self, seq: int) -> bytes | None:
         """The first eight bytes of the leaf that an entry had when it was taken up.
@@ -534,19 +718,9 @@ class Index:
         newest: bool,
     ) -> Iterator[int]:
         """The numbers under which the index has all of the terms and phrases."""
-        lowest, size = within
-        ids = [self._ids(some) for some in terms]
-        if not all(ids) or size <= lowest:
-            return
-        chunks = range(lowest // CHUNK, (size - 1) // CHUNK + 1)
-        for chunk in reversed(chunks) if newest else chunks:
-            base = chunk * CHUNK
-            marks = postings.between(max(lowest - base, 0), min(size - base, CHUNK))
-            for some in ids:
-                marks &= self._having(some, chunk) if marks else 0
-            if phrases and marks:
-                marks &= self._saying(phrases, base, marks)
-            for place in postings.places(marks, newest=newest):
+        for base, marks in self.marks(terms, *within, newest=newest):
+            said = marks & self._saying(phrases, base, marks) if phrases else marks
+            for place in postings.places(said, newest=newest):
                 yield base + place
 
     def _ids(self, terms: Iterable[tuple[str, str]]) -> list[int]:
@@ -661,6 +835,7 @@ class _Builder:
         self._synopses = Synopses(connection)
         self._verdicts: dict[int, str | None] = {}
         self._terms: dict[tuple[str, str], int] = {}
+        self._whose: dict[int, int] = {}
 
     def page(self, rows: Sequence[tuple[int, object, object]]) -> _State:
         """Take up what comes next."""
@@ -669,7 +844,7 @@ class _Builder:
         with sqlite.transaction(self._connection):
             times = self._take_up(rows)
             away = self._away(rows, times)
-            self._span(rows, [times.get(seq, 0) for seq, _, _ in rows], away)
+            self._span(rows, [times.get(seq, 0) for seq, _, _ in rows], away, self._whose)
             self._write(self._stated(rows, len(rows) - len(times), away))
         return self._state
 
@@ -689,6 +864,8 @@ class _Builder:
 
     def _again(self, first: int, size: int, away: int, before: Sequence[int]) -> None:
         rows = list(self._reader.rows(first + size, after=first - 1))
+        [(whose,)] = self._connection.execute("SELECT whose FROM span WHERE first = ?", (first,))
+        runs = {row[0]: run for row, run in zip(rows, _fours(whose), strict=False)}
         known = {row[0]: time for row, time in zip(rows, before, strict=False)}
         unknown = [row for row in rows if not known.get(row[0])]
         with sqlite.transaction(self._connection):
@@ -697,7 +874,7 @@ class _Builder:
                 return
             left = self._away(unknown, times)
             all_times = [times.get(seq) or known.get(seq, 0) for seq, _, _ in rows]
-            self._span(rows, all_times, left)
+            self._span(rows, all_times, left, runs | self._whose)
             self._settle_late()
             state = self._state
             self._write(
@@ -709,6 +886,8 @@ class _Builder:
         terms: dict[tuple[str, str], list[int]] = {}
         texts: list[tuple[int, str]] = []
         times: dict[int, int] = {}
+        spent: dict[int, int] = {}
+        self._whose = {}
         for seq, body, leaf in rows:
             entry = _intact(seq, body, leaf)
             if entry is None:
@@ -718,16 +897,28 @@ class _Builder:
                 if claimed is not None:
                     terms.setdefault(("run", exact(claimed)), []).append(seq)
                 continue
-            self._synopses.take(entry)
+            did = self._synopses.take(entry)
+            run = run_of(entry)
+            if run is not None:
+                self._whose[seq] = self._id(("run", exact(run)))
+            if did.cost:
+                minute = entry.time // MINUTE
+                spent[minute] = spent.get(minute, 0) + did.cost
             times[seq] = entry.time
             said = self._verdict(entry)
             late = {LATE} if said is None and "of" in entry.fields else set()
-            for term in facets(entry, said) | late:
+            counted = {(DID, each) for each in did.traits}
+            for term in facets(entry, said) | late | counted:
                 terms.setdefault(term, []).append(seq)
             texts.append((seq, words(entry)))
         for term, seqs in terms.items():
             self._post(term, seqs)
         self._synopses.write()
+        self._connection.executemany(
+            "INSERT INTO spent VALUES (?, ?) ON CONFLICT (minute) DO UPDATE SET"
+            " cost = min(max(cost + excluded.cost, -1 << 62), 1 << 62)",
+            spent.items(),
+        )
         self._connection.executemany("INSERT INTO said (rowid, text) VALUES (?, ?)", texts)
         return times
 
@@ -738,7 +929,11 @@ class _Builder:
         )
 
     def _span(
-        self, rows: Sequence[tuple[int, object, object]], times: Sequence[int], away: int
+        self,
+        rows: Sequence[tuple[int, object, object]],
+        times: Sequence[int],
+        away: int,
+        runs: Mapping[int, int],
     ) -> None:
         first, size = rows[0][0], rows[-1][0] + 1 - rows[0][0]
         known = [time for time in times if time]
@@ -746,9 +941,10 @@ class _Builder:
         earliest, latest = min(known, default=1 << 62), max(known, default=-1)
         each = b"".join(map(_eight, times))
         leaves = b"".join(leaf[:8] if _is_leaf(leaf) else bytes(8) for _, _, leaf in rows)
+        whose = _listed([runs.get(seq, 0) for seq, _, _ in rows])
         self._connection.execute(
-            "REPLACE INTO span VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (first, size, earliest, latest, each, away, leaves),
+            "REPLACE INTO span VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (first, size, earliest, latest, each, away, leaves, whose),
         )
 
     def _settle_late(self) -> None:
@@ -881,6 +1077,20 @@ def _times(each: object) -> list[int]:
     if not isinstance(each, bytes):
         return []
     return [int.from_bytes(each[at : at + 8], "big") for at in range(0, len(each), 8)]
+
+
+def _listed(numbers: Sequence[int]) -> bytes:
+    listed = array("I", numbers)
+    if sys.byteorder == "big":  # pragma: no cover - the file may be carried to another machine
+        listed.byteswap()
+    return listed.tobytes()
+
+
+def _fours(each: object) -> Sequence[int]:
+    listed = array("I", each[: len(each) & ~3] if isinstance(each, bytes) else b"")
+    if sys.byteorder == "big":  # pragma: no cover - the file may be carried to another machine
+        listed.byteswap()
+    return listed
 
 
 def _blob(leaf: object) -> bytes:

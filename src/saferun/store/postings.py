@@ -41,6 +41,20 @@ def has(held: bytes, place: int) -> bool:
     return place in _members(held[: len(held) & ~1])
 
 
+def common(held: bytes, marks: bytes) -> int:
+    """How many members the set in `held` has in common with one that has a bit for every entry."""
+    if len(held) == _BITS:
+        return (int.from_bytes(held, "little") & int.from_bytes(marks, "little")).bit_count()
+    members = _members(held[: len(held) & ~1])
+    # One that was listed twice is one.
+    return sum(marks[place >> 3] >> (place & 7) & 1 for place in set(members))
+
+
+def marked(marks: int) -> bytes:
+    """A set as bytes, with a bit for every entry of a chunk."""
+    return marks.to_bytes(_BITS, "little")
+
+
 def between(first: int, size: int) -> int:
     """All places from `first` up to, and without, `size`."""
     return (1 << size) - (1 << first) if size > first else 0

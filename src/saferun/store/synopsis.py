@@ -7,7 +7,7 @@ make a list say anything, which `whole` is for: it counts one run anew, from the
 
 import sqlite3
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
 
 import msgspec
 
@@ -39,16 +39,23 @@ SCHEMA = """
     ) WITHOUT ROWID;
 """
 
-Trait: TypeAlias = Literal["denied", "asked", "deferred", "near", "failed", "stopped"]
+Trait: TypeAlias = Literal[
+    "began", "called", "denied", "asked", "deferred", "near", "failed", "paid", "stopped"
+]
 """What runs can be chosen by, as far as it is counted. `failed` holds
 for a run that an error ended as well."""
 
+TRAITS: tuple[Trait, ...] = get_args(Trait)
+
 _TRAITS: dict[Trait, str] = {
+    "began": "{of}.began IS NOT NULL",
+    "called": "{of}.calls > 0",
     "denied": "{of}.denied > 0",
     "asked": "{of}.asked > 0",
     "deferred": "{of}.deferred > 0",
     "near": "{of}.near > 0",
     "failed": "({of}.failed > 0 OR {of}.error IS NOT NULL)",
+    "paid": "{of}.cost > 0",
     "stopped": "{of}.stopped > 0",
 }
 
@@ -56,6 +63,16 @@ _FAILED = ("error", "timeout", "unknown")
 _MICRO = 1_000_000
 _MOST = 1 << 62
 """Of a sum, as far as SQLite takes one."""
+
+
+_PAID = TRAITS.index("paid")
+
+
+class Did(NamedTuple):
+    """What one entry adds to what is counted of its run: which traits, and micro-dollars."""
+
+    traits: tuple[Trait, ...] = ()
+    cost: int = 0
 
 
 class Synopsis(msgspec.Struct, kw_only=True):
@@ -96,13 +113,28 @@ class Synopsis(msgspec.Struct, kw_only=True):
             *(self.near, self.failed, self.cost, self.stopped),
         )
 
-    def take(self, entry: Entry, denied: dict[str, str | None]) -> None:
+    def take(self, entry: Entry, denied: dict[str, str | None]) -> Did:
         """Count one more entry. `denied` has the run's tools, each as the table `used` has it."""
         fields = entry.fields
+        before = self._moving
         self.first, self.last = min(self.first, entry.seq), max(self.last, entry.seq)
         _KINDS.get(entry.kind, _nothing)(self, entry, denied)
         if entry.kind != "run":
             self._of(fields)
+        after = self._moving
+        # What is counted less by an entry has not happened with it.
+        traits = tuple(
+            name for name, was, now in zip(TRAITS, before, after, strict=True) if now > was
+        )
+        return Did(traits, after[_PAID] - before[_PAID])
+
+    @property
+    def _moving(self) -> tuple[int, ...]:
+        """How much of each trait there is, in their order."""
+        return (
+            *(self.began or 0, self.calls, self.denied, self.asked, self.deferred),
+            *(self.near, self.failed, self.cost, self.stopped),
+        )
 
     def _of(self, fields: Mapping[str, Any]) -> None:
         """Whom it is for, as any of its entries says where the first one cannot be read."""
@@ -219,16 +251,16 @@ class Synopses:
         # As it stands in the table: a run may have used any number of tools.
         self._kept: dict[str, dict[str, str | None]] = {}
 
-    def take(self, entry: Entry) -> None:
+    def take(self, entry: Entry) -> Did:
         run = run_of(entry)
         if run is None:
-            return
+            return Did()
         run = exact(run)
         if run not in self._open:
             self._open[run] = self._begun(run, entry.seq)
             self._kept[run] = dict(self._open[run][1])
         found, denied = self._open[run]
-        found.take(entry, denied)
+        return found.take(entry, denied)
 
     def _begun(self, run: str, seq: int) -> tuple[Synopsis, dict[str, str | None]]:
         row = self._connection.execute(
@@ -279,9 +311,15 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     `traits` a run has to have each. `parent` is the run right within which it has to have begun.
     With `tops`, only runs are wanted that are within no other that is known; what else is asked
     for may then hold for any run within one of them instead.
+
+    `during` are times from the one up to, and without, the other: what the traits speak of, and a
+    call of `tool`, then happened in between; without any, anything did. `rule` is one, or a
+    control, that has denied the run something. Both are asked of the run itself.
     """
 
     traits: tuple[Trait, ...] = ()
+    during: tuple[int, int] | None = None
+    rule: str | None = None
     agent: str | None = None
     user: str | None = None
     tool: str | None = None
@@ -290,6 +328,11 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     text: str = ""
     parent: str | None = None
     tops: bool = False
+
+    @property
+    def narrow(self) -> bool:
+        """Whether it asks for single entries, which no synopsis has."""
+        return self.during is not None or self.rule is not None
 
 
 class Condition(NamedTuple):
@@ -300,7 +343,7 @@ class Condition(NamedTuple):
 
 
 def condition(choice: Choice) -> Condition:
-    """What a choice asks of a synopsis; its `text` is no part of that."""
+    """What a choice asks of a synopsis; its `text`, `during` and `rule` are no part of that."""
     where, values = _held(choice, "synopsis")
     if choice.tops and where:
         below, more = _held(choice, "one")
@@ -331,7 +374,7 @@ say of each other, each of them stands in the list or is within one that does.""
 
 def _held(choice: Choice, of: str) -> tuple[list[str], list[object]]:
     """What has to hold for one run, whichever of a family that is."""
-    where = [_TRAITS[each].format(of=of) for each in choice.traits]
+    where = [] if choice.narrow else [_TRAITS[each].format(of=of) for each in choice.traits]
     values: list[object] = []
     for column in ("agent", "user"):
         if (value := getattr(choice, column)) is not None:

@@ -107,10 +107,10 @@ class Usage(msgspec.Struct, kw_only=True):
 
     at: int
     stopped: list[Switch]
-    breakers: list[ToolState]
-    limits: list[LimitUse]
-    budgets: list[LimitUse]
-    all_breakers: int
+    breakers: list[ToolState] = []
+    limits: list[LimitUse] = []
+    budgets: list[LimitUse] = []
+    all_breakers: int = 0
     agents: dict[str, str] = {}
 
     @property
@@ -206,26 +206,42 @@ MOST_TOOLS = 50
 """Tools that are told of at once."""
 
 
-def usage(reader: Reader, bounds: Bounds, most: int) -> Usage:
+def usage(reader: Reader, bounds: Bounds, most: int, about: str = "") -> Usage:
     """How the controls stand now, with `most` groups of each limit at most.
+
+    With `about`, what has that in a name alone: of a tool, a user, a run, a limit, an agent.
 
     Raises StoreError where the store cannot be read.
     """
-    tally = _Tally(bounds, held_amounts(reader), reader.now(), most)
+    tally = _Tally(bounds, held_amounts(reader), reader.now(), most, about)
     for group in groups(reader):
         tally.add(group)
     uses = sorted(tally.uses(), key=_nearest)
+    found = stops(reader, about)
+    found.at = tally.now
+    found.breakers, found.all_breakers = tally.tools.first(), tally.tools.seen
+    found.limits = [use for use in uses if use.sum is None]
+    found.budgets = [use for use in uses if use.sum is not None]
+    return found
+
+
+def stops(reader: Reader, about: str = "") -> Usage:
+    """What is stopped, and nothing else of it: at once, however much there is to count."""
     stopped = sorted(switches(reader), key=lambda each: (each.by == BY_ITSELF, -each.since))
     runs = [each.value for each in stopped if each.scope == "run" and each.value is not None]
-    return Usage(
-        at=tally.now,
-        stopped=stopped,
-        agents={run: agent for run in runs if (agent := agent_of(reader, run)) is not None},
-        breakers=tally.tools.first(),
-        limits=[use for use in uses if use.sum is None],
-        budgets=[use for use in uses if use.sum is not None],
-        all_breakers=tally.tools.seen,
-    )
+    agents = {run: agent for run in runs if (agent := agent_of(reader, run)) is not None}
+    # What stops everything is about whatever one looks for.
+    stopped = [
+        each
+        for each in stopped
+        if each.value is None or _has(about, each.value, agents.get(each.value))
+    ]
+    return Usage(at=reader.now(), stopped=stopped, agents=agents)
+
+
+def _has(about: str, *names: str | None) -> bool:
+    """Whether that stands in any of some names, in whatever case."""
+    return not about or any(about.casefold() in name.casefold() for name in names if name)
 
 
 def _nearest(use: LimitUse) -> tuple[float, bool, str]:
@@ -237,9 +253,15 @@ class _Tally:
     """What the states of groups say at one time."""
 
     def __init__(
-        self, bounds: Bounds, held: Mapping[tuple[int, str], int], now: int, most: int
+        self,
+        bounds: Bounds,
+        held: Mapping[tuple[int, str], int],
+        now: int,
+        most: int,
+        about: str,
     ) -> None:
         self.now = now
+        self._about = about
         self.tools = _Top(MOST_TOOLS)
         self._bounds = bounds
         self._held = held
@@ -249,7 +271,10 @@ class _Tally:
     def add(self, group: Group) -> None:
         about = dict(group.about)
         space = about.pop("policy", "")
+        found = _has(self._about, *about.values())
         for name, state in group.states.items():
+            if not found and not _has(self._about, name.partition(" ")[0]):
+                continue
             if name == HEALTH:
                 self._fared(about, health(group.states))
             else:

@@ -28,7 +28,7 @@ from saferun.cli.screen import (
     told,
 )
 from saferun.config import sqlite_path
-from saferun.control import Stoppable, Switch
+from saferun.control import MAX_NAME, MAX_REASON, Stoppable, Switch
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,9 +54,6 @@ RunOption: TypeAlias = Annotated[
     ),
 ]
 AllOption: TypeAlias = Annotated[bool, typer.Option("--all", help="All tools, for everybody.")]
-
-MAX_NAME, MAX_REASON = 1_000, 2_000
-"""Characters of a name and of a reason: both stand in one entry of the ledger."""
 
 NEWEST = 1_000
 """Runs among which one is looked for that a mistyped id may have meant."""
@@ -198,21 +195,14 @@ def _turned(
 
 def _whole(reader: "Reader", given: str, stopped: list[Switch]) -> str:
     """The id of the run that is meant: any unique beginning will do. Raises CannotError."""
-    from saferun.store.runs import children_of, is_run, newest_runs
+    from saferun.gauges import runs_known, runs_meant
 
-    # Of a run's family, a child may be the first that is heard of.
-    if is_run(reader, given) or children_of(reader, given):
-        return given
-    held = [each.value for each in stopped if each.scope == "run" and each.value is not None]
-    known = list(dict.fromkeys((*newest_runs(reader, 1 << 62), *held)))
-    found = sorted(run for run in known if run.startswith(given))
-    if given in known:
-        return given
+    found = runs_meant(reader, given, stopped)
     if len(found) > 1:
         some = ", ".join(found[:3])
         raise CannotError(f"{len(found):,} runs begin with {given!r}, such as {some}; say more.")
     if not found:
-        near = meant(given, known[:NEWEST], 3)
+        near = meant(given, runs_known(reader, stopped)[:NEWEST], 3)
         raise CannotError(f"There is no run {given!r} in {reader.path}{near}")
     return found[0]
 
@@ -260,6 +250,8 @@ class _Done(NamedTuple):
 def _print(console: "Console", done: _Done) -> None:
     from rich.text import Text
 
+    from saferun.gauges import by_whom
+
     mark, word = (DENIED, "stopped") if done.on else (ALLOWED, "resumed")
     said = Text(str(done.one))
     if done.seq is None:
@@ -273,7 +265,7 @@ def _print(console: "Console", done: _Done) -> None:
                 ". Every call from here on is refused; what was let through before runs to its end."
             )
     if done.standing is not None:
-        said.append(f"; it was stopped by {by_whom(done.standing)}")
+        said.append(f"; it was stopped by {by_whom(done.standing, moment)}")
     put(console, beside(console, lead, said))
     if not done.on and done.others:
         many = counted(len(done.others), "other thing is", "other things are")
@@ -287,46 +279,10 @@ def _print(console: "Console", done: _Done) -> None:
         )
 
 
-def by_whom(switch: Switch) -> str:
-    """Who has stopped something, since when and why."""
-    why = f": {inert(switch.reason, 200)}" if switch.reason else ""
-    return f"{inert(switch.by, 60)} since {moment(switch.since)}{why}"
-
-
 def _warn(reader: "Reader", one: _One) -> None:
     """Say where a name is one that nobody has heard of: it may be a typo."""
-    from saferun.store.runs import any_run_for, names_of
+    from saferun.gauges import unheard
 
-    if one.value is None:
-        return
-    known: list[str]
-    match one.scope:
-        case "tool":
-            known = _tools(reader)
-            beginnings = (each.removesuffix("*") for each in known if each.endswith("*"))
-            heard = one.value in known or one.value.startswith(tuple(beginnings))
-        case "agent" | "tenant" | "user":
-            heard = any_run_for(reader, one.scope, one.value)
-            known = [] if heard else names_of(reader, one.scope)
-        case _:
-            return
-    if not heard:
-        told(f"nothing here has heard of {one} so far{meant(one.value, known)}")
-
-
-def _tools(reader: "Reader") -> list[str]:
-    """The tools that policies list, `mcp.*` and its like among them, or that are called here."""
-    from saferun.errors import SafeRunError
-    from saferun.policy import restore
-    from saferun.store.controls import groups
-    from saferun.store.versions import kept_policies, kept_version, versions_of
-
-    known = {value for group in groups(reader) for scope, value in group.about if scope == "tool"}
-    for name in kept_policies(reader):
-        version, _ = versions_of(reader, name)[-1]
-        try:
-            policy = restore(kept_version(reader, version))
-            known.update(policy.tools, (f"{beginning}*" for beginning in policy.prefixes))
-        except SafeRunError:
-            continue
-    return sorted(known)
+    known = unheard(reader, one.scope, one.value)
+    if known is not None:
+        told(f"nothing here has heard of {one} so far{meant(one.value or '', known)}")

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from saferun.approval.inert import inert
-from saferun.cli.control.switch import MAX_NAME, MAX_REASON
 from saferun.cli.login import credential
 from saferun.cli.options import CannotError, JsonOption, StoreOption, settings
 from saferun.cli.policy.rollout import AsOption
 from saferun.cli.screen import ALLOWED, beside, counted, document, progress, put, screen
 from saferun.config import sqlite_path
+from saferun.control import MAX_NAME, MAX_REASON
 
 if TYPE_CHECKING:
     from saferun.store import Store
