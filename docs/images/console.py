@@ -88,6 +88,16 @@ _STOPS: tuple[tuple[Stoppable, str, str], ...] = (
     ("tool", "export_all", "Until security has looked at it."),
 )
 
+TESTS = """\
+cases:
+  - name: A small refund is simply made.
+    call: {tool: refund, args: {order_id: A-1, amount: 4000, currency: USD, note: Twice.}}
+    expect: allow
+  - name: A large one is asked about.
+    call: {tool: refund, args: {order_id: A-1, amount: 25000, currency: USD, note: Twice.}}
+    expect: ask
+"""
+
 
 def main() -> int:
     """Ask, open, draw; returns an exit code."""
@@ -104,6 +114,8 @@ def main() -> int:
         request = _asked(gate)
         _ran(gate)
         _nested(gate)
+        _changed()
+        gate.store.checkpoint()
         credential = gate.store.credential("dana", "a picture")
         Views(gate.store.path).keep("dana", View(name="Refunds to look at", tool="refund"))
         gate.store.commit(Enrol("dana", credential))
@@ -114,6 +126,8 @@ def main() -> int:
         console.history.index()
         server = Server(console.app, "127.0.0.1", 0)
         server.start()
+        console.verification.begin()
+        console.verification.wait(60)
         try:
             _drawn(
                 chromium, server.url, console, Who("dana", "approver", credential), request, more
@@ -269,6 +283,15 @@ def _nested(gate: Gate) -> None:
     gate.store.flush()
 
 
+def _changed() -> None:
+    """Put a changed policy into the folder, with its tests."""
+    folder = Path("policies")
+    folder.mkdir()
+    text = POLICY.replace("minimum: 20001", "minimum: 10001").replace("$200", "$100")
+    (folder / "production.yaml").write_text(text, encoding="utf-8")
+    (folder / "production.test.yaml").write_text(TESTS, encoding="utf-8")
+
+
 def _ask(gate: Gate, run: object, tool: str, **args: object) -> str:
     decision = gate.check(Call(tool=tool, args=args, run=run.ref), leaves=True)  # type: ignore[attr-defined]
     return str(decision.approval_id)
@@ -311,6 +334,13 @@ def _drawn(
         "child": "/run?id=ticket-32-letter",
         "children": "/runs?children=yes",
         "diff": "/runs/diff?a=ticket-30&b=ticket-31",
+        "ledger": "/ledger",
+        "entries": "/ledger/entries",
+        "entry": "/ledger/entries/9",
+        "policies": "/policies",
+        "policy": "/policy?name=production",
+        "policy-text": "/policy/text?name=production&version=file",
+        "policy-diff": f"/policy/diff?name=production&a={loads(POLICY).version}&b=file",
         "login": "/login",
     }
     shared = (HERE / "shared.png", _shared(console.store), "light", 1280, 800)

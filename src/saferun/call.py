@@ -207,6 +207,18 @@ def span(microseconds: float) -> str:
     return f"{hours:,} h {minutes:02} m"
 
 
+def size(count: float) -> str:
+    """A number of bytes: `812 bytes`, `4.2 kB`, `1.3 MB`."""
+    if count < 1000:
+        whole = round(count)
+        return "1 byte" if whole == 1 else f"{whole:,} bytes"
+    for unit in ("kB", "MB", "GB"):
+        count /= 1000
+        if count < 1000:
+            return f"{count:.1f} {unit}"
+    return f"{count / 1000:,.1f} TB"
+
+
 class Reason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One thing that spoke for the verdict.
 

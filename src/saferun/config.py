@@ -257,6 +257,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     record: Keeping = WHOLE
     metrics: MetricsTable = MetricsTable()
 
+    @property
+    def members(self) -> dict[str, set[str]]:
+        """Who stands behind each name that a rule may ask: a person is one, a group may be many."""
+        members = {name: {name} for name in self.people}
+        for group, some in self.groups.items():
+            members.setdefault(group, set()).update(some)
+        return members
+
     def policy_file(self, named: str | Path) -> Path:
         """The file that a policy's name means; the path of a file means itself."""
         path = Path(named)

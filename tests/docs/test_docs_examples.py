@@ -11,7 +11,7 @@ from docs.pages import ELSEWHERE, ROOT, Block, blocks, blocks_of, pages
 from docs.stage import Stage, matches
 from saferun import config, gate, listening
 from saferun.policy import check
-from saferun.testing.suite import loads
+from saferun.suites.file import loads
 
 LANGUAGES = ("python", "sh", "text", "yaml", "toml", "json")
 

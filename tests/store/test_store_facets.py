@@ -53,6 +53,7 @@ def test_a_decision_is_found_by_who_what_and_why() -> None:
         *(("kind", "decision"), ("tool", "refund"), ("verdict", "deny"), ("host", "host-1")),
         *(("run", "r-1"), ("agent", "support"), ("user", "maria"), ("tenant", "acme")),
         *(("rule", "big-refund"), ("rule", "tried-out"), ("rule", "new")),
+        *(("shadow", "tried-out"), ("shadow", "new")),
         *(("policy", "shop"), ("policy", "v" * 64), ("policy", "w" * 64)),
     }
 

@@ -100,7 +100,7 @@ def test_the_plugin_loads_no_policy_where_there_is_none(pytester) -> None:
         "import sys, pytest\n"
         "code = pytest.main(['-q', '-p', 'no:cacheprovider'])\n"
         "assert 'saferun.testing.plugin' in sys.modules\n"
-        "lazy = {'saferun.testing.suite', 'saferun.policy.source', 'ruamel.yaml'}\n"
+        "lazy = {'saferun.suites.file', 'saferun.policy.source', 'ruamel.yaml'}\n"
         "sys.exit(code or len(lazy & sys.modules.keys()))\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)

@@ -19,7 +19,7 @@ import msgspec
 
 from saferun import config
 from saferun.approval.inert import inert
-from saferun.call import span
+from saferun.call import size, span
 from saferun.cli.options import JsonOption, StoreOption, contents, near, settings
 from saferun.cli.screen import (
     ALLOWED,
@@ -30,7 +30,6 @@ from saferun.cli.screen import (
     moment,
     put,
     screen,
-    size,
 )
 from saferun.config import Config, SigningTable
 from saferun.errors import ConfigError, PolicyError, SafeRunError

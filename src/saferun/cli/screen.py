@@ -176,17 +176,6 @@ def moment(at: int | None) -> str:
         return "beyond 9999"
 
 
-def size(count: float) -> str:
-    """A number of bytes: `812 bytes`, `4.2 kB`, `1.3 MB`."""
-    if count < 1000:
-        return counted(round(count), "byte")
-    for unit in ("kB", "MB", "GB"):
-        count /= 1000
-        if count < 1000:
-            return f"{count:.1f} {unit}"
-    return f"{count / 1000:,.1f} TB"
-
-
 @contextlib.contextmanager
 def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
     """To be told how much of `total` is done; a bar on stderr once it takes long.

@@ -1,5 +1,6 @@
 """`saferun serve`: the console, and what nobody should have to think of, until told to stop."""
 
+import _thread
 import contextlib
 import signal
 import sys
@@ -125,6 +126,7 @@ def _open(
     who = _who(kept, chosen, person)
     server.start()
     threading.Thread(target=console.history.index, name="saferun-index", daemon=True).start()
+    console.verification.begin_short()
     bringing = courier(kept, console.desk)
     until.callback(bringing.close)
     bringing.take_over(channels)
@@ -239,7 +241,9 @@ def _until_told(leaving: threading.Event) -> Iterator[None]:
     before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
 
     def leave(number: int, _: FrameType | None) -> None:
-        leaving.set()
+        # Not here: a signal that comes while this very thread begins to wait for the event, and
+        # holds its lock, would wait for that lock for ever.
+        _thread.start_new_thread(leaving.set, ())
         signal.signal(number, before[signal.Signals(number)])
 
     for each in before:

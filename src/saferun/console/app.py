@@ -25,16 +25,18 @@ from saferun.console import view
 from saferun.console.before import History, IndexingError
 from saferun.console.controls import Controls
 from saferun.console.inbox import NAME, Inbox
+from saferun.console.ledger import Ledger
 from saferun.console.login import Login, LoginError, Secret
 from saferun.console.overview import Overview
+from saferun.console.policies import Policies
 from saferun.console.runs import Runs
 from saferun.console.sent import Fields, TooLargeError, UnreadableError, body, form, one
 from saferun.console.session import LASTS, NOBODY, Session, Sessions, Who
 from saferun.console.shield import Shield, is_loopback
+from saferun.console.verification import Verification
 from saferun.desk import Desk
 from saferun.errors import SafeRunError
 from saferun.store import Reader, Store
-from saferun.store.anchors import anchored
 from saferun.store.versions import is_vouched
 from saferun.telemetry.route import scraping
 
@@ -51,7 +53,8 @@ MAX_CALLBACK = 1_000_000
 _ROLES = ("viewer", "approver", "admin")
 
 _INSIDE = re.compile(
-    r"/(requests(/a-[0-9a-f]{20})?|grants|runs|overview|controls|run\?id=[A-Za-z0-9._~%+-]{1,800}(&(frame|at)=[0-9]{1,12})?)?"
+    r"/(requests(/a-[0-9a-f]{20})?|grants|policies|ledger(/entries(/[0-9]{1,18})?)?|runs|overview|controls"
+    r"|run\?id=[A-Za-z0-9._~%+-]{1,800}(&(frame|at)=[0-9]{1,12})?)?"
 )
 """Where somebody may be sent after they have logged in: our own pages, and nothing else."""
 
@@ -90,6 +93,9 @@ class Console:
         }
         self._inbox = Inbox(store, self.desk, self.history, self)
         self._runs = Runs(self.history, self)
+        self.verification = Verification(store.path, settings.signing)
+        self._ledger = Ledger(self.history, settings, self.verification, self._runs.playbacks, self)
+        self._policies = Policies(self.history, settings, self)
         self.closed = False
         self._pages = jinja2.Environment(
             loader=jinja2.FileSystemLoader(_HERE / "pages"),
@@ -104,6 +110,7 @@ class Console:
     def close(self) -> None:
         """End what is live, so that nobody waits for it."""
         self.closed = True
+        self.verification.close()
         self._runs.close()
 
     def _routed(self) -> Starlette:
@@ -113,6 +120,8 @@ class Console:
                 *self._runs.routes(),
                 *Overview(self.store, self.history, self).routes(),
                 *Controls(self.store, self._settings, self).routes(),
+                *self._ledger.routes(),
+                *self._policies.routes(),
                 Route("/metrics", scraping(self.store, self._settings, self.session)),
                 Route("/logout", self.act(self._logout), methods=["POST"]),
                 Route("/login", self._login_page, methods=["GET", "POST"]),
@@ -200,7 +209,7 @@ class Console:
             here=session is not None,
             csrf=session.csrf if session is not None else "",
             told=about.pop("told", told),
-            ledger=self._vouched() if session is not None else "",
+            ledger=self.verification.head() if session is not None else None,
             **about,
         )
         return HTMLResponse(page, status)
@@ -228,14 +237,6 @@ class Console:
             return self.shown("missing.html", self.session(asked), status=404)
         except SafeRunError as problem:
             return self._failed(asked, problem)
-
-    def _vouched(self) -> str:
-        """How far the ledger is held outside, for the head of every page."""
-        with Reader(self.store.path) as reader:
-            size, anchors = reader.head().size, anchored(reader)
-        outside = max((each.size for each in anchors), default=0)
-        held = f"{outside:,} held outside" if outside else "none held outside"
-        return f"{size:,} entries, {held}"
 
     # Coming and going.
 

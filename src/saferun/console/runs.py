@@ -67,6 +67,11 @@ class Runs:
         self._streams = Streams()
         self._lists = Lists(history, face)
 
+    @property
+    def playbacks(self) -> Playbacks:
+        """The runs that are kept open, for other pages that lead to a frame."""
+        return self._playbacks
+
     def routes(self) -> list[Route]:
         page = self._face.page
         return [

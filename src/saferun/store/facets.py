@@ -37,6 +37,9 @@ DID = "did"
 
 DENIES = "denies"
 """The facet of decisions that deny: the rules and controls that did."""
+SHADOW = "shadow"
+"""What rules are kept under that spoke and counted for nothing: tried out, or of a candidate. They
+stand among the rules too, and no person asks for these by name."""
 
 MAX_VALUE = 512
 """Characters of a facet's value that is kept as it is."""
@@ -83,12 +86,16 @@ def _facets(entry: Entry, verdict: str | None) -> Iterator[tuple[str, Any]]:
     yield "person", fields.get("by")
     if entry.kind in _EVENTS:
         yield "status", fields.get("event")
-    for reason in _reasons(fields):
+    counted, tried = _reasons(fields)
+    for reason in (*counted, *tried):
         yield "rule", reason
     if entry.kind == "decision" and fields["verdict"] == "deny":
         for reason in fields.get("reasons", ()):
             if reason.get("effect") == "deny":
                 yield DENIES, reason["id"]
+    for reason in tried:
+        if reason not in counted:
+            yield SHADOW, reason
     for policy in (fields.get("policy"), (fields.get("other") or {}).get("policy")):
         if policy is not None:
             yield "policy", policy["name"]
@@ -104,11 +111,13 @@ def _facets(entry: Entry, verdict: str | None) -> Iterator[tuple[str, Any]]:
             yield TURN
 
 
-def _reasons(fields: Mapping[str, Any]) -> Iterator[Any]:
-    for key in ("reasons", "shadow"):
-        for reason in fields.get(key, ()):
-            yield reason["id"]
-    yield from (fields.get("other") or {}).get("rules", ())
+def _reasons(fields: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
+    """The rules and limits that spoke for a verdict, and those that spoke beside it."""
+    spoke = [reason["id"] for reason in fields.get("reasons", ())]
+    beside = [reason["id"] for reason in fields.get("shadow", ())]
+    beside += (fields.get("other") or {}).get("rules", ())
+    # Under a policy in shadow, nothing that is said counts.
+    return ([], [*spoke, *beside]) if fields.get("mode") == "shadow" else (spoke, beside)
 
 
 def words(entry: Entry) -> str:

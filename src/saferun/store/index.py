@@ -54,7 +54,7 @@ from saferun.store.synopsis import (
 )
 from saferun.store.synopsis import SCHEMA as SYNOPSIS
 
-VERSION = 6
+VERSION = 7
 """Of the file, in `PRAGMA user_version`. One of another version is made anew."""
 
 APPLICATION = 0x5352_4E49
@@ -367,8 +367,12 @@ class Index:
         self._connection.executescript(_SCHEMA)
         self._state = _State()
 
-    def find(self, query: Query, *, newest: bool = True, first: int = 0) -> Iterator[Hit]:
+    def find(
+        self, query: Query, *, newest: bool = True, first: int = 0, before: int | None = None
+    ) -> Iterator[Hit]:
         """The entries from number `first` on that a query is met by, the newest first or last.
+
+        Those alone that stand before number `before`, where that is said.
 
         Raises StoreError where the query has more words than one may have, at once.
         """
@@ -376,7 +380,8 @@ class Index:
         terms = [
             [(name, exact(value)) for value in values] for name, values in query.facets.items()
         ]
-        return self._found(query, terms, phrases, newest=newest, first=first)
+        stop = 1 << 62 if before is None else before
+        return self._found(query, terms, phrases, newest=newest, within=(first, stop))
 
     def frames(self, run_id: str, first: int = 0) -> list[int]:
         """The numbers of a run's entries from `first` on.
@@ -633,6 +638,17 @@ class Index:
         """Whether any entry has that value of a facet."""
         return bool(self._ids([(facet, exact(value))]))
 
+    def held(self, facet: str, value: str) -> dict[int, bytes]:
+        """Which entries have a value of a facet, chunk by chunk, as `postings` has them.
+
+        So they are counted without one of them being read, and rest on the index alone.
+        """
+        found = self._all(
+            "SELECT chunk, held FROM term JOIN posting ON term = id WHERE facet = ? AND value = ?",
+            *(facet, exact(value)),
+        )
+        return {at: some for at, some in found if type(at) is int and isinstance(some, bytes)}
+
     def _found(
         self,
         query: Query,
@@ -640,10 +656,11 @@ class Index:
         phrases: str,
         *,
         newest: bool,
-        first: int,
+        within: tuple[int, int],
     ) -> Iterator[Hit]:
         lowest, size = self._within(query)
-        for seq in self._named(terms, (max(lowest, first), size), phrases, newest=newest):
+        asked = max(lowest, within[0]), min(size, within[1])
+        for seq in self._named(terms, asked, phrases, newest=newest):
             hit = held(self.reader, seq)
             if hit is not None and hit.entry is None:
                 hit = self._recalled(hit)

@@ -11,15 +11,34 @@ from pathlib import Path
 from typing import TypeVar
 
 from saferun.errors import StoreError
-from saferun.ledger import Checkpoint, EntryError, Frontier, KeyEntry, leaf_hash, parse
+from saferun.ledger import Checkpoint, EntryError, Frontier, KeyEntry, NoteError, leaf_hash, parse
 from saferun.ledger.proof import consistency, inclusion, proves_consistency, proves_inclusion
 from saferun.ledger.receipt import MAX_KEYS, Receipt
+from saferun.ledger.succession import stated
 from saferun.ledger.tree import Nodes
 from saferun.store.archive import Archive
+from saferun.store.checkpoints import newest_checkpoint
 from saferun.store.nodes import index_tree
 from saferun.store.reading import Reader
 
 T = TypeVar("T")
+
+
+def covering(reader: Reader, seq: int) -> tuple[bytes, Checkpoint] | None:
+    """The newest checkpoint kept with the ledger, and what it says, if it covers that entry.
+
+    Raises StoreError where it is none.
+    """
+    note = newest_checkpoint(reader)
+    if note is None:
+        return None
+    try:
+        said = stated(note)
+    except NoteError:
+        raise StoreError(
+            f"The newest checkpoint of {reader.path} is none; run saferun ledger verify."
+        ) from None
+    return (note, said) if seq < said.size else None
 
 
 def receipt(

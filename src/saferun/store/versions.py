@@ -7,12 +7,15 @@ once, the second is told.
 """
 
 import hmac
+from collections.abc import Sequence
 from hashlib import sha256
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from saferun.errors import StoreError
-from saferun.ledger import ApprovalEntry, PolicyEntry, encode
+from saferun.ledger import ApprovalEntry, PolicyEntry, Verifier, encode
+from saferun.policy import assignment
 from saferun.policy.assignment import Assignment
 from saferun.store.reading import Reader
 from saferun.store.transaction import Transaction
@@ -327,6 +330,49 @@ def versions_of(reader: Reader, name: str) -> list[tuple[str, int]]:
 def kept_policies(reader: Reader) -> list[str]:
     """The names of all policies of which a version is kept."""
     return [row[0] for row in reader.every("SELECT DISTINCT name FROM version ORDER BY name")]
+
+
+class Kept(NamedTuple):
+    """A version of a policy that the store keeps.
+
+    `state` is `live`, or how it is tried, `share` of how many percent of the runs, and None where
+    it is neither. `since` is when it was first kept, in microseconds since 1970, UTC, and `by` who
+    published it first, None where nobody did.
+    """
+
+    version: str
+    state: Literal["live", "shadow", "canary"] | None
+    share: int | None
+    since: int
+    by: str | None
+
+
+def history_of(reader: Reader, name: str, verifier: Verifier | None = None) -> list[Assignment]:
+    """All that ever decided which versions hold for a policy, the oldest first.
+
+    Raises PolicyError where one is not what was published, or is not signed by `verifier`.
+    """
+    origin, former = reader.origin, reader.former
+    return [
+        assignment.read(note, name=name, origin=origin, former=former, verifier=verifier)
+        for note in assignments_of(reader, name)
+    ]
+
+
+def standing_of(reader: Reader, name: str, history: Sequence[Assignment]) -> list[Kept]:
+    """The versions kept of a policy, oldest first, each with what it does by its history."""
+    now = history[-1] if history else None
+    found: list[Kept] = []
+    for version, since in versions_of(reader, name):
+        state: Literal["live", "shadow", "canary"] | None = None
+        if now is not None and version == now.live:
+            state = "live"
+        elif now is not None and version == now.candidate:
+            state = now.trial
+        by = next((each.by for each in history if version in (each.live, each.candidate)), None)
+        share = now.share if now is not None and state == "canary" else None
+        found.append(Kept(version, state, share, since, by))
+    return found
 
 
 def assignments_of(reader: Reader, name: str) -> list[bytes]:

@@ -9,11 +9,11 @@ import pytest
 from saferun.approval.inert import inert
 from saferun.errors import PolicyError
 from saferun.policy import Policy, load
-from saferun.testing.case import Case
-from saferun.testing.fault import SuiteError
-from saferun.testing.report import sentence
-from saferun.testing.suite import load as load_suite
-from saferun.testing.trial import Failure, attempt
+from saferun.suites.case import Case
+from saferun.suites.fault import SuiteError
+from saferun.suites.file import load as load_suite
+from saferun.suites.report import sentence
+from saferun.suites.trial import Failure, attempt
 
 
 class SuiteFile(pytest.File):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from saferun.approval.inert import inert
+from saferun.call import size
 from saferun.cli.ledger.kept import keys_in
 from saferun.cli.ledger.note import own_key
 from saferun.cli.login import credential
@@ -31,7 +32,6 @@ from saferun.cli.screen import (
     progress,
     put,
     screen,
-    size,
     told,
 )
 from saferun.config import sqlite_path

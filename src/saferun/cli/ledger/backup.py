@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from saferun.call import size
 from saferun.cli.ledger.note import own_key
 from saferun.cli.options import JsonOption, StoreOption, near, store_file
 from saferun.cli.screen import (
@@ -17,7 +18,6 @@ from saferun.cli.screen import (
     progress,
     put,
     screen,
-    size,
 )
 
 

@@ -2,9 +2,7 @@
 
 import functools
 import inspect
-import re
 from collections.abc import Callable
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeAlias, get_type_hints
 
 import typer
@@ -97,11 +95,6 @@ def filtered(command: Callable[..., int]) -> Callable[..., int]:
     return called
 
 
-_SPAN = re.compile(r"([1-9][0-9]{0,5})(s|m|h|d|w)")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
-
-
 def asked(reader: "Reader", text: str, chosen: Filters) -> "Query":
     """The query that text and options come to. Raises CannotError."""
     from saferun.store.index import Query
@@ -116,29 +109,13 @@ def asked(reader: "Reader", text: str, chosen: Filters) -> "Query":
 
 
 def when(given: str, now: int, *, end: bool = False) -> int:
-    """A time in microseconds since 1970, UTC: so long ago, or a date or time of ISO 8601.
+    """A time as `moments.when` takes it. Raises CannotError."""
+    from saferun.store import moments
 
-    What names no zone is meant as this machine's. With `end`, a date alone is its whole day.
-    Raises CannotError.
-    """
-    span = _SPAN.fullmatch(given)
     try:
-        if span is not None:
-            ago = timedelta(**{_UNITS[span[2]]: int(span[1])})
-            return now - ago // timedelta(microseconds=1)
-        at = datetime.fromisoformat(given)
-        if end and _DAY.fullmatch(given):
-            at += timedelta(days=1)
-        # Whole numbers all the way: a float would lose the last microseconds.
-        return (at.astimezone() - _EPOCH) // timedelta(microseconds=1)
-    except (ValueError, OverflowError):
-        raise CannotError(
-            f"{given!r} is no time; write 2h or 7d for so long ago, or 2026-05-04 or "
-            "2026-05-04T10:00Z."
-        ) from None
-
-
-_EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+        return moments.when(given, now, end=end)
+    except ValueError as problem:
+        raise CannotError(str(problem)) from None
 
 
 def unknown(index: "Index", query: "Query") -> str | None:

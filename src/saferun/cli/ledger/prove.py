@@ -27,7 +27,6 @@ from saferun.cli.screen import (
 )
 
 if TYPE_CHECKING:
-    from saferun.ledger import Checkpoint
     from saferun.ledger.receipt import Proven
     from saferun.store import Reader
 
@@ -52,7 +51,7 @@ def prove(
     made where the newest one does not cover the entry.
     """
     from saferun.store import checkpoint as newest
-    from saferun.store.proving import receipt
+    from saferun.store.proving import covering, receipt
 
     with opened(store, archive) as reader:
         # What has lost its end proves nothing: it is not the ledger any more.
@@ -60,26 +59,26 @@ def prove(
         path, size = reader.path, reader.head().size
         if seq >= size:
             raise CannotError(f"There is no entry {seq} in {path}, which has {size:,} entries.")
-        covering = _covering(reader, seq)
-        if covering is None:
+        held = covering(reader, seq)
+        if held is None:
             from saferun.ledger.succession import stated
 
             note = newest(path, own_key(reader, store))
-            covering = note, stated(note)
+            held = note, stated(note)
         with progress("building the tree", size) as done:
             made = receipt(
-                path, seq, *covering, archive=reader.archive, progress=lambda at, _: done(at)
+                path, seq, *held, archive=reader.archive, progress=lambda at, _: done(at)
             )
     data = made.encode()
     if output is not None:
         _write(output, data)
     if as_json:
-        document({"seq": seq, "size": covering[1].size, "receipt": data.decode()})
+        document({"seq": seq, "size": held[1].size, "receipt": data.decode()})
     elif output is None:
         raw(data)
     else:
         where = inert(str(output))
-        _say(ALLOWED, "Written:", f" {where} proves entry {seq:,} of {covering[1].size:,}.")
+        _say(ALLOWED, "Written:", f" {where} proves entry {seq:,} of {held[1].size:,}.")
         screen().print()
         facts(screen(), ("to check", f"saferun ledger check {where} --vkey FILE"))
     return 0
@@ -170,24 +169,6 @@ def consistency(
         screen().print()
         facts(screen(), *(("proof" if at == 0 else "", line) for at, line in enumerate(coded)))
     return 0
-
-
-def _covering(reader: "Reader", seq: int) -> "tuple[bytes, Checkpoint] | None":
-    """The newest checkpoint kept with the ledger, if it covers that entry."""
-    from saferun.ledger import NoteError
-    from saferun.ledger.succession import stated
-    from saferun.store.checkpoints import newest_checkpoint
-
-    note = newest_checkpoint(reader)
-    if note is None:
-        return None
-    try:
-        said = stated(note)
-    except NoteError:
-        raise CannotError(
-            f"The newest checkpoint of {reader.path} is none; run saferun ledger verify."
-        ) from None
-    return (note, said) if seq < said.size else None
 
 
 def _size(reader: "Reader", given: str) -> tuple[int, bytes | None]:

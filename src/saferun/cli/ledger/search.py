@@ -1,6 +1,5 @@
 """`saferun ledger search`: find entries again, by who, what, when and the words in them."""
 
-from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,67 +7,45 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
-from saferun.approval.inert import inert
 from saferun.cli.history import ArchiveOption, complain, opened
 from saferun.cli.ledger import filters
 from saferun.cli.options import JsonOption, StoreOption
 from saferun.cli.screen import (
     ALLOWED,
     ASKED,
+    DEFERRED,
     DENIED,
     IMPORTED,
     MODEL,
     MODIFIED,
     USER,
-    VERDICTS,
-    Mark,
     counted,
     document,
     moment,
     progress,
     screen,
-    shown,
     told,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
-    from saferun.ledger import Entry
     from saferun.store.index import Hit, Index
-
-_BRIEF = 160
-"""Characters of what an entry says that are looked at: more does not fit on any screen."""
 
 _NAMES = 14
 """Columns for the name of an agent, a user or a tool."""
 
-_ENDS = {
-    "ok": ALLOWED,
-    "approved": ALLOWED,
-    "resumed": ALLOWED,
-    "closed": ALLOWED,
-    "error": DENIED,
-    "timeout": DENIED,
-    "rejected": DENIED,
-    "stopped": DENIED,
-    "opened": DENIED,
-    "unknown": ASKED,
-    "requested": ASKED,
-    "escalated": ASKED,
-    "voted": ALLOWED,
-    "granted": ALLOWED,
-    "invited": ALLOWED,
-    "enrolled": ALLOWED,
-    "edited": MODIFIED,
-    "refused": DENIED,
-    "expired": DENIED,
-    "cancelled": DENIED,
-    "stale": DENIED,
-    "revoked": DENIED,
-    "withdrawn": DENIED,
+_MARKS = {
+    "allow": ALLOWED,
+    "modified": MODIFIED,
+    "ask": ASKED,
+    "deny": DENIED,
+    "defer": DEFERRED,
+    "model": MODEL,
+    "user": USER,
 }
-"""How it went, at a glance."""
 
 
 @filters.filtered
@@ -135,14 +112,16 @@ def _print(console: "Console", hits: "Sequence[Hit]", index: "Index", *, more: b
     from rich.table import Table
     from rich.text import Text
 
+    from saferun.replay.glance import brief, name_of
+
     columns: dict[str, list[Text]] = {
         "entry": [Text(f"{hit.seq:,}") for hit in hits],
         "when": [Text(when, "dim") for when in _moments(hits)],
         "": [_glance(hit) for hit in hits],
-        "agent": [Text(_name(hit, "agent")) for hit in hits],
-        "user": [Text(_name(hit, "user")) for hit in hits],
-        "tool": [Text(_name(hit, "tool")) for hit in hits],
-        "what": [Text(_brief(hit)) for hit in hits],
+        "agent": [Text(name_of(hit, "agent")) for hit in hits],
+        "user": [Text(name_of(hit, "user")) for hit in hits],
+        "tool": [Text(name_of(hit, "tool")) for hit in hits],
+        "what": [Text(brief(hit)) for hit in hits],
     }
     table = Table.grid(padding=(0, 2, 0, 0), expand=True)
     shown_columns = {head: cells for head, cells in columns.items() if any(cells)}
@@ -188,80 +167,10 @@ def _moments(hits: "Sequence[Hit]") -> list[str]:
 def _glance(hit: "Hit") -> Any:
     from rich.text import Text
 
-    if hit.entry is None:
-        return Text(f"{IMPORTED.icon} archived", "dim")
-    mark, word = _mark(hit.entry)
-    return Text(f"{mark.icon} {inert(word, 20)}", mark.style)
+    from saferun.replay.glance import glance
 
-
-def _mark(entry: "Entry") -> tuple[Mark, str]:
-    fields = entry.fields
-    match entry.kind:
-        case "decision":
-            mark = VERDICTS[fields["verdict"]]
-            mark = MODIFIED if mark is ALLOWED and fields.get("modified") else mark
-            return mark, mark.word
-        case "model":
-            return MODEL, MODEL.word
-        case "user":
-            return USER, USER.word
-        case "call":
-            return IMPORTED, IMPORTED.word
-    word = str(fields.get("status") or fields.get("event") or fields.get("act") or entry.kind)
-    return _ENDS.get(word, Mark("·", word, "")), f"run {word}" if entry.kind == "run" else word
-
-
-def _name(hit: "Hit", key: str) -> str:
-    """The name of an agent, a user or a tool that an entry belongs to."""
-    entry = hit.entry
-    if entry is None:
-        return inert(hit.known.get(key, ""), 60)
-    value = entry.fields.get(key)
-    if value is None and entry.kind == "control" and entry.fields["scope"] == key:
-        value = entry.fields.get("value")
-    value = value.get("id") if isinstance(value, Mapping) else value
-    return inert(value, 60) if isinstance(value, str) else ""
-
-
-def _brief(hit: "Hit") -> str:
-    """What an entry says, as far as it fits beside the rest."""
-    entry = hit.entry
-    if entry is None:
-        word = hit.verdict if hit.known.get("kind") == "decision" else hit.known.get("status")
-        return inert(" ".join(filter(None, (hit.known.get("kind"), word))), _BRIEF)
-    fields = entry.fields
-    match entry.kind:
-        case "decision":
-            reasons = [reason["id"] for reason in fields.get("reasons", ())]
-            said = ", ".join(reasons) if reasons else fields.get("args")
-        case "outcome" | "recovery" | "call":
-            said = fields.get("error") or fields.get("reason") or fields.get("result")
-        case "model" | "user":
-            said = fields.get("output", fields.get("text"))
-        case "approval":
-            said = _approval(fields)
-        case "control" | "erasure" | "key" | "restart":
-            words = [f"by {fields['by']}" if fields.get("by") else "", fields.get("reason") or ""]
-            said = ": ".join(word for word in words if word)
-        case "run":
-            said = fields.get("error") or fields.get("prompt") or fields["run"]
-        case "policy":
-            said = f"{fields['name']} @ {fields['live'][:12]} by {fields['by']}"
-        case "archive":
-            said = f"{fields['first']:,} to {fields['size']:,} by {fields['by']}"
-        case _:
-            said = fields.get("origin")
-    if said is None:
-        return ""
-    return inert(said, _BRIEF) if isinstance(said, str) else shown(said, _BRIEF)
-
-
-def _approval(fields: Mapping[str, Any]) -> str:
-    """Who has done what with a request, or why what they did does not count."""
-    by = f"by {fields['by']}" if fields.get("by") else fields.get("channel") or ""
-    glass = "breaking the glass" if fields.get("glass") else ""
-    joins = f"with {fields['joins']}" if fields.get("joins") else ""
-    head = ", ".join(filter(None, (by, glass, joins, fields.get("grant"))))
-    if fields.get("why"):
-        return f"{fields['why']}{f', {head}' if head else ''}"
-    return ": ".join(filter(None, (head, fields.get("reason"))))
+    look, word = glance(hit)
+    if look == "away":
+        return Text(f"{IMPORTED.icon} {word}", "dim" if hit.entry is None else IMPORTED.style)
+    mark = _MARKS.get(look)
+    return Text(f"· {word}") if mark is None else Text(f"{mark.icon} {word}", mark.style)

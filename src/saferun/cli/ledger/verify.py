@@ -11,9 +11,8 @@ import typer
 from saferun.approval.inert import inert
 from saferun.cli.history import ArchiveOption, opened
 from saferun.cli.ledger.kept import checkpoint_in, keys_in
-from saferun.cli.ledger.note import signer_at_hand
 from saferun.cli.ledger.witnessed import QuorumOption, Witnessed, WitnessOption, witnessed
-from saferun.cli.options import CannotError, JsonOption, StoreOption
+from saferun.cli.options import CannotError, JsonOption, StoreOption, settings
 from saferun.cli.screen import (
     ALLOWED,
     DENIED,
@@ -26,14 +25,10 @@ from saferun.cli.screen import (
     put,
     screen,
 )
-from saferun.errors import StoreError
 
 if TYPE_CHECKING:
     from saferun.ledger import Checkpoint, Kept, Report, Since, Verifier
     from saferun.store import Reader
-
-_LOCAL = 1_000
-"""Checkpoints kept with the ledger that it is held against, at most. They prove little."""
 
 
 def verify(
@@ -68,19 +63,19 @@ def verify(
     Exits 0 where they are verified up to a checkpoint from outside, 1 where they were
     tampered with, and 2 where they are consistent and nothing from outside vouches for them.
     """
-    from saferun.ledger import verify as nothing
+    from saferun.store.examining import changed, doubted, first_name
     from saferun.store.sqlite import ChangedError
 
     with opened(store, archive) as reader:
         # A ledger that went on after a loss has another name at its end than at its beginning.
-        names = (_first_name(reader), reader.origin)
+        names = (first_name(reader), reader.origin)
         trusted = () if vkey is None else keys_in(vkey, names)
         said = witnessed(reader, witness, quorum, checkpoint, trusted)
         try:
             found = _verified(reader, store, names, checkpoint, trusted, since, said)
         except ChangedError as problem:
-            found = _doubted(nothing(()), f"The store was changed: {problem.what}.")
-        report = _doubted(found, said.doubt or _lacking(reader))
+            found = changed(problem)
+        report = doubted(found, said.doubt)
     if as_json:
         document(
             {
@@ -117,12 +112,10 @@ def _verified(
     since: Path | None,
     said: Witnessed,
 ) -> "Report":
-    """What verification finds in the entries, or else in what is kept beside them."""
-    from saferun import ledger
-    from saferun.store.checkpoints import kept_checkpoints
-    from saferun.store.verifying import verify as verify_store
+    """What verification finds, against what was kept outside."""
+    from saferun.store.examining import examine, own_verifier
 
-    own = None if trusted else _own(reader, store)
+    own = None if trusted else own_verifier(reader, settings(store).signing)
     external: list[Kept] = [*said.agreed]
     if checkpoint is not None:
         if not trusted and own is None:
@@ -134,87 +127,16 @@ def _verified(
             raise CannotError(_older(checkpoint, earlier))
         external.append(note)
     begun = None if since is None else _since(reader, since, names, trusted, own)
-    # Checkpoints before the head: one that is signed meanwhile would seem to be ahead of it.
-    mark, behind = _mark(reader)
-    local = [*kept_checkpoints(reader, _LOCAL), *mark]
-    head = reader.head()
-    known = ledger.Known(
-        external=tuple(external),
-        local=[*local, *said.beyond],
-        trusted=trusted,
-        beside=own,
-    )
-    with progress("verifying", head.size) as done:
-        report = verify_store(reader, head, known, since=begun, progress=done)
-    return _doubted(report, _misnamed(reader, report) or behind)
-
-
-def _doubted(report: "Report", doubt: str | None) -> "Report":
-    """The report with a doubt about something else than the entries, should those be sound."""
-    from saferun.ledger import Problem
-
-    if report.problem is not None or doubt is None:
-        return report
-    return msgspec.structs.replace(report, problem=Problem(None, doubt))
-
-
-def _lacking(reader: "Reader") -> str | None:
-    """What the archive lacks that the ledger says is there, or has and should not."""
-    if reader.archive is None:
-        return None
-    try:
-        return reader.archive.lacks(reader.archives())
-    except StoreError as problem:
-        # An `archive` entry that cannot be read was rewritten: that is an answer, and no trouble.
-        return str(problem)
-
-
-def _mark(reader: "Reader") -> tuple[list[bytes], str | None]:
-    """The high-water mark beside the store, or else what is wrong with the store or with it."""
-    try:
-        reader.hold()
-        note = reader.mark()
-    except StoreError as problem:
-        return [], str(problem)
-    return [] if note is None else [note], None
-
-
-def _misnamed(reader: "Reader", report: "Report") -> str | None:
-    if report.origin in (None, reader.origin):
-        return None
-    return f"The store calls its ledger {reader.origin!r}, and the entries say {report.origin!r}."
-
-
-def _first_name(reader: "Reader") -> str:
-    """The name that the ledger gives itself in entry 0; whether that is in order, `verify` says."""
-    from saferun.ledger import EntryError, LedgerEntry, parse
-
-    for _, body, _ in reader.rows(1):
-        try:
-            first = parse(body).entry
-        except (EntryError, TypeError):
-            break
-        if isinstance(first, LedgerEntry):
-            return first.origin
-    return reader.origin
-
-
-def _own(reader: "Reader", store: str | None) -> "Verifier | None":
-    """The key that the ledger names as its own, None where there is none that could be one.
-
-    A ledger from before format 4 names none: then it is the one that lies beside the store.
-    """
-    from saferun.ledger import NoteError, Verifier
-
-    try:
-        vkey = reader.named_keys().vkey
-        if vkey is None:
-            signer = signer_at_hand(reader, store)
-            vkey = None if signer is None else signer.vkey()
-        return None if vkey is None else Verifier(vkey)
-    except (NoteError, StoreError):
-        # What the store says of its ledger was changed; `verify` finds it.
-        return None
+    with progress("verifying", reader.head().size) as done:
+        return examine(
+            reader,
+            external=external,
+            beyond=said.beyond,
+            trusted=trusted,
+            own=own,
+            since=begun,
+            progress=done,
+        )
 
 
 def _since(

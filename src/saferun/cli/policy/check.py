@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from saferun.config import Config
     from saferun.policy import Finding
     from saferun.policy.analysis.signatures import Taken
 
@@ -53,20 +52,12 @@ def check(
     path = policy_file(policy, store)
     text = contents(path, MAX_BYTES)
     held = None if tools is None else _tools(tools)
-    findings = findings_in(text, near(path), tools=held, people=_people(settings(store)))
+    findings = findings_in(text, near(path), tools=held, people=settings(store).members)
     if as_json:
         document({"findings": msgspec.to_builtins(findings)})
     else:
         _print_findings(screen(), findings, text, near(path))
     return 1 if any(finding.severity == "error" for finding in findings) else 0
-
-
-def _people(config: "Config") -> dict[str, set[str]]:
-    """Who stands behind each name that a rule may ask: a person is one, a group may be many."""
-    people = {name: {name} for name in config.people}
-    for group, members in config.groups.items():
-        people.setdefault(group, set()).update(members)
-    return people
 
 
 def _tools(where: str) -> "dict[str, Taken]":

@@ -1,6 +1,6 @@
 """`saferun policy diff`: what a new version of a policy would decide otherwise."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -18,25 +18,14 @@ from saferun.cli.screen import (
     document,
     put,
     screen,
-    shown,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from rich.console import Console
     from rich.text import Text
 
-    from saferun.call import Demand, PolicyRef
+    from saferun.call import PolicyRef
     from saferun.policy.analysis import Change, Difference, Example, Moved, ToolDifference
-
-_VALUE = 60
-"""Characters of an argument's value, or of what one may be."""
-
-_EXAMPLES = 8
-"""Examples of one tool that are printed; JSON has all of them."""
-
-_UNLISTED = "tools that are not listed"
 
 OldArgument = Annotated[
     str, typer.Argument(metavar="OLD", help="The policy as it is: its name, or its file.")
@@ -110,21 +99,18 @@ def _version(ref: "PolicyRef") -> "Text":
 def _print_tool(console: "Console", tool: "ToolDifference") -> None:
     from rich.text import Text
 
-    name = _UNLISTED if tool.tool == "*" else inert(tool.tool, 80)
-    console.print(Text(name, "bold"))
+    from saferun import differing
+
+    console.print(Text(differing.tool_of(tool.tool), "bold"))
     for moved in tool.moved:
         _print_moved(console, moved)
     if not tool.told:
-        why = (
-            "examples only: it rests on what no schema can say, so there may be more"
-            if tool.examples
-            else "other rules, and no call was found that they decide otherwise"
-        )
+        why = differing.partly(examples=bool(tool.examples))
         put(console, beside(console, Text("  ! ", "yellow"), Text(why, "yellow")))
-    for example in tool.examples[:_EXAMPLES]:
+    for example in tool.examples[: differing.EXAMPLES]:
         _print_example(console, example)
-    if len(tool.examples) > _EXAMPLES:
-        more = len(tool.examples) - _EXAMPLES
+    if len(tool.examples) > differing.EXAMPLES:
+        more = len(tool.examples) - differing.EXAMPLES
         console.print(Text(f"    and {counted(more, 'other example')}; --json has them", "dim"))
 
 
@@ -132,75 +118,28 @@ def _print_moved(console: "Console", moved: "Moved") -> None:
     """Which calls, an argument at a time: what they may be is what a reader looks for."""
     from rich.text import Text
 
+    from saferun import differing
+
     lead = Text.assemble("  ", _turn(moved.old, moved.new), "  ")
-    whom = ", ".join(f"{name} {inert(value, 40)}" for name, value in moved.who.items())
-    branches = moved.schema.get("anyOf", [moved.schema]) if isinstance(moved.schema, dict) else []
-    for at, branch in enumerate(branches):
-        said = _conditions(branch)
-        if whom:
-            said = f"{said}; for {whom}"
+    for at, said in enumerate(differing.calls(moved)):
         put(console, beside(console, lead if not at else Text("    or  "), Text(said)))
-    if not branches:
-        put(console, beside(console, lead, Text("every call")))
-
-
-def _conditions(schema: Any) -> str:
-    """`amount 20001 to 49999, currency EUR or USD` for the schema of an argument object."""
-    needed = schema.get("required", []) if isinstance(schema, dict) else []
-    held = schema.get("properties", {}) if isinstance(schema, dict) else {}
-    said = [
-        f"{inert(name, 40)} {_described(held[name])}{'' if name in needed else ' or left out'}"
-        for name in held
-    ]
-    return ", ".join(said) or "every call"
-
-
-def _described(schema: Any) -> str:
-    if not isinstance(schema, dict):
-        return "of any value" if schema else "never"
-    if "const" in schema:
-        return shown(schema["const"], _VALUE)
-    if "enum" in schema and schema.keys() <= {"enum", "type"}:
-        return " or ".join(shown(value, _VALUE) for value in schema["enum"][:_EXAMPLES])
-    low, high = schema.get("minimum"), schema.get("maximum")
-    if schema.keys() <= {"type", "minimum", "maximum"} and (low is not None or high is not None):
-        if low is None or high is None:
-            return f"at most {high}" if low is None else f"at least {low}"
-        return str(low) if low == high else f"{low} to {high}"
-    if schema.keys() == {"type"}:
-        return f"of any {schema['type']}" if isinstance(schema["type"], str) else "of any value"
-    return shown(schema, 3 * _VALUE)
 
 
 def _print_example(console: "Console", example: "Example") -> None:
     from rich.text import Text
 
-    args = ", ".join(
-        f"{inert(name, 40)}={shown(value, _VALUE)}" for name, value in example.args.items()
-    )
-    call = f"{inert(example.tool, 80)}({args})"
-    known = ", ".join(f"{name} {shown(value, _VALUE)}" for name, value in example.known.items())
-    said = Text.assemble(call, (f"  where {known}" if known else "", "dim"))
+    from saferun import differing
+
+    known = differing.known(example)
+    said = Text.assemble(differing.call(example), (f"  where {known}" if known else "", "dim"))
     lead = Text.assemble("    ", _turn(example.old, example.new), "  ")
     put(console, beside(console, lead, said))
-    rules = [", ".join(each) or "no rule" for each in (example.old_rules, example.new_rules)]
-    by = rules[0] if rules[0] == rules[1] else f"{rules[0]} → {rules[1]}"
-    put(console, beside(console, Text("          "), Text(f"by {inert(by)}", "dim")))
-    if example.old_args is not None and example.new_args is not None:
-        given = f"given {shown(example.old_args, _VALUE)} → {shown(example.new_args, _VALUE)}"
+    by = Text(f"by {differing.rules(example)}", "dim")
+    put(console, beside(console, Text("          "), by))
+    if given := differing.given(example):
         put(console, beside(console, Text("          "), Text(given, MODIFIED.style)))
-    if example.old == example.new == "ask":
-        wanted = [_wanted(each) for each in (example.old_demands, example.new_demands)]
-        if wanted[0] != wanted[1]:
-            asked = Text(f"needs {inert(wanted[0])} → {inert(wanted[1])}")
-            put(console, beside(console, Text("          "), asked))
-
-
-def _wanted(demands: "Iterable[Demand]") -> str:
-    from saferun.policy.analysis.demand import essential
-    from saferun.policy.demand import sentence
-
-    return ", and ".join(sentence(demand) for demand in essential(demands))
+    if needed := differing.needed(example):
+        put(console, beside(console, Text("          "), Text(needed)))
 
 
 def _turn(old: str, new: str) -> "Text":

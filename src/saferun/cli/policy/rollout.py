@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from saferun.policy import Policy
     from saferun.policy.assignment import Assignment
     from saferun.replay.live import Trial
-    from saferun.store import Reader, Store
+    from saferun.store import Store
+    from saferun.store.versions import Kept
 
 NameArgument: TypeAlias = Annotated[str, typer.Argument(metavar="NAME", help="A policy's name.")]
 AsOption: TypeAlias = Annotated[
@@ -134,12 +135,13 @@ def _done(
     """Make the next assignment from all before it, and have it hold."""
     from saferun.store import Assign, Reader
     from saferun.store.shared import shared_store
+    from saferun.store.versions import history_of
 
     chosen = settings(store)
     opened: Store = shared_store(chosen.store, chosen)
     by, secret = credential(person, opened)
     with Reader(opened.path) as reader:
-        history = _history(reader, name)
+        history = history_of(reader, name)
     who = {"by": by, "at": opened.now()}
     if not history:
         who |= {"name": name, "origin": opened.origin}
@@ -159,8 +161,8 @@ def _sound(path: Path) -> "Policy":
     """A policy whose check finds no error and whose tests all pass. Raises CannotError."""
     from saferun.policy import check, loads
     from saferun.policy.source import MAX_BYTES
-    from saferun.testing.run import found, results
-    from saferun.testing.suite import load as suite
+    from saferun.suites.file import load as suite
+    from saferun.suites.run import found, results
 
     text = contents(path, MAX_BYTES)
     errors = [each for each in check(text, str(path)) if each.severity == "error"]
@@ -189,17 +191,6 @@ def _last(name: str, history: "list[Assignment]") -> "Assignment":
     if not history:
         raise CannotError(f"Nothing is published under {name!r}; saferun policy publish does it.")
     return history[-1]
-
-
-def _history(reader: "Reader", name: str) -> "list[Assignment]":
-    from saferun.policy import assignment
-    from saferun.store.versions import assignments_of
-
-    origin, former = reader.origin, reader.former
-    return [
-        assignment.read(note, name=name, origin=origin, former=former)
-        for note in assignments_of(reader, name)
-    ]
 
 
 def _meant(name: str, given: str, store: str | None) -> str:
@@ -239,58 +230,46 @@ def versions(
     """Say which versions there are, and which decide."""
     from saferun.cli.options import store_file
     from saferun.store import Reader
-    from saferun.store.versions import kept_policies
+    from saferun.store.versions import history_of, kept_policies, standing_of
 
     with Reader(store_file(store)) as reader:
         known = kept_policies(reader) if name is None else [name]
         if not known and not as_json:
             screen().print("No policy has ever decided here, and none was published.")
         for each in known:
-            rows, said = _versions(reader, each)
+            said = history_of(reader, each)
+            rows = standing_of(reader, each, said)
             if not rows:
                 raise CannotError(f"No version of {each!r} has ever decided or been published.")
             if as_json:
                 acts = msgspec.to_builtins(said)
-                document({"name": each, "versions": rows, "assignments": acts})
+                document({"name": each, "versions": list(map(_row, rows)), "assignments": acts})
             else:
                 _print_versions(screen(), each, rows)
     return 0
 
 
-def _versions(reader: "Reader", name: str) -> "tuple[list[dict[str, Any]], list[Assignment]]":
-    from saferun.store.versions import versions_of
-
-    said = _history(reader, name)
-    now = said[-1] if said else None
-    rows: list[dict[str, Any]] = []
-    for version, since in versions_of(reader, name):
-        state = None
-        if now is not None:
-            state = {now.live: "live", now.candidate: now.trial}.get(version)
-        acts = [each for each in said if version in (each.live, each.candidate)]
-        rows.append(
-            {
-                "version": version,
-                "state": state,
-                "share": now.share if now is not None and state == "canary" else None,
-                "since": since,
-                "published_by": acts[0].by if acts else None,
-            }
-        )
-    return rows, said
+def _row(kept: "Kept") -> dict[str, Any]:
+    return {
+        "version": kept.version,
+        "state": kept.state,
+        "share": kept.share,
+        "since": kept.since,
+        "published_by": kept.by,
+    }
 
 
-def _print_versions(console: "Console", name: str, rows: list[dict[str, Any]]) -> None:
+def _print_versions(console: "Console", name: str, rows: "list[Kept]") -> None:
     from rich.text import Text
 
     console.print(Text(inert(name, 80), style="bold"))
     for row in rows:
-        share = f" {row['share']}%" if row["share"] else ""
-        state = f"{row['state'] or ''}{share}"
-        style = ALLOWED.style if row["state"] == "live" else "yellow" if row["state"] else "dim"
-        by = f"published by {inert(row['published_by'], 40)}" if row["published_by"] else ""
-        said = Text.assemble((f"{state:12}", style), f"{moment(row['since'])}  {by}")
-        put(console, beside(console, Text(f"  {row['version'][:12]}  "), said))
+        share = f" {row.share}%" if row.share else ""
+        state = f"{row.state or ''}{share}"
+        style = ALLOWED.style if row.state == "live" else "yellow" if row.state else "dim"
+        by = f"published by {inert(row.by, 40)}" if row.by else ""
+        said = Text.assemble((f"{state:12}", style), f"{moment(row.since)}  {by}")
+        put(console, beside(console, Text(f"  {row.version[:12]}  "), said))
 
 
 def live_difference(name: str, store: StoreOption = None, as_json: JsonOption = False) -> int:
@@ -301,9 +280,10 @@ def live_difference(name: str, store: StoreOption = None, as_json: JsonOption = 
     from saferun.cli.options import store_file
     from saferun.replay.live import compared
     from saferun.store import Reader
+    from saferun.store.versions import history_of
 
     with Reader(store_file(store)) as reader:
-        now = _last(name, _history(reader, name))
+        now = _last(name, history_of(reader, name))
         if now.candidate is None:
             raise CannotError(f"{name} has no candidate; publish one with --shadow or --canary.")
         trial = compared(reader, name, now.candidate)

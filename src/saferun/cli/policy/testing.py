@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     from saferun.policy import Policy
     from saferun.policy.source import Fault
-    from saferun.testing.case import Suite
-    from saferun.testing.coverage import Coverage
-    from saferun.testing.mutation import Mutant
-    from saferun.testing.run import Result
+    from saferun.suites.case import Suite
+    from saferun.suites.coverage import Coverage
+    from saferun.suites.mutation import Mutant
+    from saferun.suites.run import Result
 
 LOOK = 0.3
 """Seconds between two looks at the files with `--watch`: soon enough after a keystroke to save."""
@@ -67,14 +67,14 @@ def run_tests(
         return _watched(round_)
     code = round_.go(as_json=as_json)
     if junit is not None:
-        from saferun.testing.junit import junit as written
+        from saferun.suites.junit import junit as written
 
         junit.write_bytes(written(round_.results, round_.faults))
     return code
 
 
 def _watched(round_: "_Round") -> int:
-    from saferun.testing.watch import changes
+    from saferun.suites.watch import changes
 
     console = screen()
     with contextlib.suppress(KeyboardInterrupt):
@@ -105,8 +105,8 @@ class _Round:
 
     def go(self, *, as_json: bool) -> int:
         """Test once and print what came of it; returns the exit code."""
-        from saferun.testing.coverage import Coverage
-        from saferun.testing.run import results
+        from saferun.suites.coverage import Coverage
+        from saferun.suites.run import results
 
         self.results = []
         suites, faults = self._suites()
@@ -134,9 +134,9 @@ class _Round:
         return 1 if failed or survivors else 0
 
     def _suites(self) -> "tuple[list[Suite], list[tuple[Path, Fault]]]":
-        from saferun.testing.fault import SuiteError
-        from saferun.testing.run import chosen, found
-        from saferun.testing.suite import ENDING, load
+        from saferun.suites.fault import SuiteError
+        from saferun.suites.file import ENDING, load
+        from saferun.suites.run import chosen, found
 
         suites, faults = [], []
         paths = found(self.folder, self._policy)
@@ -241,8 +241,8 @@ def _load(path: Path, policies: "dict[Path, Policy]", faults: "list[tuple[Path, 
 
 def _survivors(policies: "dict[Path, Policy]", suites: "Sequence[Suite]") -> "Iterator[_Survivor]":
     from saferun.policy.gather import gather, reader
-    from saferun.testing.mutation import mutants
-    from saferun.testing.run import passes
+    from saferun.suites.mutation import mutants
+    from saferun.suites.run import passes
 
     for path, policy in policies.items():
         tests = [suite for suite in suites if suite.policy == path]
@@ -258,7 +258,7 @@ def _survivors(policies: "dict[Path, Policy]", suites: "Sequence[Suite]") -> "It
 
 
 def _case(result: "Result") -> dict[str, Any]:
-    from saferun.testing.report import sentence
+    from saferun.suites.report import sentence
 
     failure = result.failure
     told: dict[str, Any] = {
@@ -293,7 +293,7 @@ def _print_fault(console: "Console", path: Path, fault: "Fault") -> None:
 def _print_failure(console: "Console", result: "Result") -> None:
     from rich.text import Text
 
-    from saferun.testing.report import sentence
+    from saferun.suites.report import sentence
 
     assert result.failure is not None
     where = near(result.suite.path)

@@ -7,9 +7,10 @@ import msgspec
 
 from saferun import marks
 from saferun.approval.inert import inert
+from saferun.call import size
 from saferun.cli.run.page import SPEECH, Page
 from saferun.cli.run.told import Told, turns
-from saferun.cli.screen import counted, shown, size
+from saferun.cli.screen import counted, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from saferun.approval.inert import inert
-from saferun.call import span
+from saferun.call import size, span
 from saferun.cli.run.short import Short, child, in_short
 from saferun.cli.run.told import Told, stop_of, warn
 from saferun.cli.screen import (
@@ -24,7 +24,6 @@ from saferun.cli.screen import (
     moment,
     put,
     shown,
-    size,
     styled,
 )
 from saferun.control.amount import dollars

@@ -89,3 +89,18 @@ addEventListener("keydown", (event) => {
   } else return;
   event.preventDefault();
 });
+
+// What goes on in the background is looked at again until it is over.
+for (const part of document.querySelectorAll("[data-again]")) {
+  const look = async () => {
+    const answer = await fetch(part.dataset.again, { headers: { accept: "text/html" } });
+    if (answer.redirected || answer.status === 401) return location.reload();
+    if (answer.ok) {
+      const page = await answer.text();
+      const parsed = new DOMParser().parseFromString(policy?.createHTML(page) ?? page, "text/html");
+      part.replaceChildren(...parsed.body.childNodes);
+    }
+    if (part.querySelector("[data-going]")) setTimeout(look, 1000);
+  };
+  if (part.querySelector("[data-going]")) setTimeout(look, 500);
+}

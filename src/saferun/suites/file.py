@@ -20,9 +20,9 @@ from saferun.policy.parse.demand import MAX_APPROVALS
 from saferun.policy.part import Part
 from saferun.policy.source import MAX_BYTES, Source, TooManyFaultsError, read
 from saferun.policy.wording import found
-from saferun.testing.case import Case, Expectation, Expected, Step, Suite
-from saferun.testing.fault import SuiteError
-from saferun.testing.given import GIVEN, Values, changed, given, situation
+from saferun.suites.case import Case, Expectation, Expected, Step, Suite
+from saferun.suites.fault import SuiteError
+from saferun.suites.given import GIVEN, Values, changed, given, situation
 
 ENDING = ".test.yaml"
 

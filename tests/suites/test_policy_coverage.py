@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from saferun.policy import loads as policy_of
-from saferun.testing.coverage import Coverage
-from saferun.testing.run import results
-from saferun.testing.suite import loads
+from saferun.suites.coverage import Coverage
+from saferun.suites.file import loads
+from saferun.suites.run import results
 
 POLICY = policy_of("""\
 version: 1

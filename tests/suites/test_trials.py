@@ -9,11 +9,11 @@ from msgspec.structs import replace
 
 from saferun.call import Past
 from saferun.policy import loads as policy_of
-from saferun.testing.case import Case, Expectation, Situation, Step
-from saferun.testing.given import NOON
-from saferun.testing.report import sentence
-from saferun.testing.suite import loads
-from saferun.testing.trial import Failure, attempt
+from saferun.suites.case import Case, Expectation, Situation, Step
+from saferun.suites.file import loads
+from saferun.suites.given import NOON
+from saferun.suites.report import sentence
+from saferun.suites.trial import Failure, attempt
 
 POLICY = policy_of("""\
 version: 1

@@ -7,11 +7,11 @@ from time import perf_counter
 import msgspec
 
 from saferun.policy import Policy
-from saferun.testing.case import Case, Suite
-from saferun.testing.coverage import Coverage
-from saferun.testing.fault import SuiteError
-from saferun.testing.suite import ENDING, load
-from saferun.testing.trial import Failure, Observer, attempt
+from saferun.suites.case import Case, Suite
+from saferun.suites.coverage import Coverage
+from saferun.suites.fault import SuiteError
+from saferun.suites.file import ENDING, load
+from saferun.suites.trial import Failure, Observer, attempt
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,8 +7,8 @@ from xml.etree import ElementTree as ET
 
 from saferun.approval.inert import inert
 from saferun.policy.source import Fault
-from saferun.testing.report import sentence
-from saferun.testing.run import Result
+from saferun.suites.report import sentence
+from saferun.suites.run import Result
 
 
 def junit(results: Sequence[Result], faults: Sequence[tuple[Path, Fault]] = ()) -> bytes:

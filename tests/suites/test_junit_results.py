@@ -4,9 +4,9 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from saferun.policy import loads as policy_of
-from saferun.testing.junit import junit
-from saferun.testing.run import results
-from saferun.testing.suite import loads
+from saferun.suites.file import loads
+from saferun.suites.junit import junit
+from saferun.suites.run import results
 
 POLICY = policy_of("version: 1\nname: a\ntools: {t: {effect: read, args: {a: {type: string}}}}\n")
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from saferun.policy import loads
-from saferun.testing.suite import loads as suite
-from saferun.testing.trial import attempt
+from saferun.suites.file import loads as suite
+from saferun.suites.trial import attempt
 
 POLICY = "version: 1\nname: a\ntools: {t: {effect: read, args: {a: {type: integer}}}}\n"
 

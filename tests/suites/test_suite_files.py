@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from saferun.testing.case import Case, Suite
-from saferun.testing.fault import SuiteError
-from saferun.testing.given import NOON
-from saferun.testing.suite import MAX_CALLS, loads
+from saferun.suites.case import Case, Suite
+from saferun.suites.fault import SuiteError
+from saferun.suites.file import MAX_CALLS, loads
+from saferun.suites.given import NOON
 
 CALL = "call: {tool: refund, args: {amount: 5, to: {city: Bonn, zip: '1'}}}"
 HOUR = 3_600_000_000
@@ -195,7 +195,7 @@ def test_a_file_asks_for_no_more_calls_than_are_made_in_seconds() -> None:
 
 
 def test_a_file_that_is_not_there_is_told_as_such(tmp_path) -> None:
-    from saferun.testing.suite import load
+    from saferun.suites.file import load
 
     with pytest.raises(SuiteError, match="cannot be read: No such file"):
         load(tmp_path / "no.test.yaml")

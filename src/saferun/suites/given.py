@@ -14,7 +14,7 @@ from saferun.call import Past
 from saferun.policy.names import RUN
 from saferun.policy.part import Part
 from saferun.policy.wording import found, listed, meant, named
-from saferun.testing.case import Situation
+from saferun.suites.case import Situation
 
 GIVEN = ("user", "agent", "tenant", "environment", "context", "now", "past")
 

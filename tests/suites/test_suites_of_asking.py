@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from saferun.policy import loads as policy_of
-from saferun.testing.fault import SuiteError
-from saferun.testing.suite import loads
-from saferun.testing.trial import Failure, attempt
+from saferun.suites.fault import SuiteError
+from saferun.suites.file import loads
+from saferun.suites.trial import Failure, attempt
 
 POLICY = policy_of("""\
 version: 1

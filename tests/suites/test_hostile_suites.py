@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from saferun.policy import loads as policy_of
 from saferun.policy.source import Fault
-from saferun.testing.case import Suite
-from saferun.testing.fault import SuiteError
-from saferun.testing.report import sentence
-from saferun.testing.suite import loads
-from saferun.testing.trial import attempt
+from saferun.suites.case import Suite
+from saferun.suites.fault import SuiteError
+from saferun.suites.file import loads
+from saferun.suites.report import sentence
+from saferun.suites.trial import attempt
 
 POLICY = policy_of("""\
 version: 1

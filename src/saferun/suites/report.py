@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from saferun.call import canonical
-from saferun.testing.trial import Failure
+from saferun.suites.trial import Failure
 
 _MAX_VALUE = 200
 """Characters of a value in a report."""

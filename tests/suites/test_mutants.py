@@ -6,9 +6,9 @@ import pytest
 
 from saferun.policy import loads as policy_of
 from saferun.policy import restore
-from saferun.testing.mutation import MAX_MUTANTS, mutants
-from saferun.testing.run import passes
-from saferun.testing.suite import loads
+from saferun.suites.file import loads
+from saferun.suites.mutation import MAX_MUTANTS, mutants
+from saferun.suites.run import passes
 
 TEXT = """\
 version: 1

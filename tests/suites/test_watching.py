@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from saferun.testing.watch import changes
+from saferun.suites.watch import changes
 
 
 class EndError(Exception):

@@ -11,7 +11,7 @@ from saferun.control.limit import duration
 from saferun.policy import Explanation, Policy, explain
 from saferun.policy.wording import listed
 from saferun.rehearsal import Rehearsal, Rehearsed
-from saferun.testing.case import Case, Expectation, Situation, Step
+from saferun.suites.case import Case, Expectation, Situation, Step
 
 Observer: TypeAlias = Callable[[Call, Facts, Rehearsed], None]
 """Is shown every call of a trial with what was known beside it, and what came of it."""
