@@ -15,13 +15,13 @@ from starlette.requests import Request as Asked
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from saferun import marks
 from saferun.anchor import places
 from saferun.approval import inert
 from saferun.call import at, span
 from saferun.call import size as bytes_of
 from saferun.config import Config
 from saferun.console.before import History
-from saferun.console.closeup import MARKS, STANDINGS, Mark
 from saferun.console.face import Face
 from saferun.console.playbacks import Playbacks
 from saferun.console.session import Session
@@ -30,6 +30,7 @@ from saferun.errors import SafeRunError, StoreError
 from saferun.ledger import Entry, EntryError, NoteError, read
 from saferun.ledger.receipt import SUFFIX
 from saferun.ledger.succession import stated
+from saferun.marks import Mark
 from saferun.replay.glance import Look, brief, glance, name_of
 from saferun.replay.vouching import Vouching
 from saferun.store import Reader
@@ -65,10 +66,14 @@ FIELDS: tuple[tuple[Facet, str], ...] = (
 """What entries are narrowed down by, as `saferun ledger search` has it, and what it is called."""
 
 _LOOKS: Mapping[Look, Mark] = {
-    **{each: MARKS[each] for each in ("allow", "modified", "ask", "deny", "defer")},
-    "model": MARKS["model"],
-    "user": MARKS["user"],
-    "away": MARKS["imported"],
+    "allow": marks.ALLOWED,
+    "modified": marks.MODIFIED,
+    "ask": marks.ASKED,
+    "deny": marks.DENIED,
+    "defer": marks.DEFERRED,
+    "model": marks.MODEL,
+    "user": marks.USER,
+    "away": marks.IMPORTED,
 }
 
 
@@ -284,7 +289,7 @@ class Ledger:
             "entry.html",
             session,
             seq=seq,
-            standing=STANDINGS[vouched.standing],
+            standing=marks.STANDINGS[vouched.standing],
             says=inert(vouched.says, 300),
             leaf=vouched.leaf,
             kind=None if entry is None else entry.kind,
@@ -369,11 +374,15 @@ def _last_time(reader: Reader, size: int) -> str:
 def _place(name: str, kind: str, kept: Anchored | None) -> Place:
     title = f"{kind} {inert(name, 80)}"
     if kept is None:
-        return Place(("ask", "!", "never reached"), title, 0, "", "The store remembers no visit.")
+        return Place(
+            Mark("ask", "!", "never reached"), title, 0, "", "The store remembers no visit."
+        )
     since = at(kept.time) if kept.time else ""
     if kept.failed is None:
-        return Place(("allow", "✓", "has it"), title, kept.size, since, "")
-    mark = ("deny", "✕", "speaks against it") if kept.against else ("ask", "!", "not reached")
+        return Place(Mark("allow", "✓", "has it"), title, kept.size, since, "")
+    mark = (
+        Mark("deny", "✕", "speaks against it") if kept.against else Mark("ask", "!", "not reached")
+    )
     tried = f" Tried at {at(kept.tried)}." if kept.tried else ""
     return Place(mark, title, kept.size, since, f"{inert(kept.failed, 600)}{tried}")
 
@@ -388,20 +397,28 @@ def _extent(reader: Reader) -> Iterator[str]:
         yield f"{extent.daily:,.0f} entries a day of {bytes_of(extent.each)}: {month} a month"
 
 
+_FOUND: Mapping[str, Mark] = {
+    "tampered": Mark("deny", "✕", ""),
+    "unanchored": Mark("ask", "!", ""),
+}
+
+
 def _state(verification: Verification) -> State:
     going, found = verification.going, verification.found
     if going is not None:
         said = f"{going.done:,} of {going.total:,} entries are read"
-        return State(("model", "…", "verifying"), said, done=going.done, total=going.total)
+        return State(Mark("model", "…", "verifying"), said, done=going.done, total=going.total)
     if verification.failed is not None:
-        return State(("ask", "!", "could not be verified"), verification.failed)
+        return State(Mark("ask", "!", "could not be verified"), verification.failed)
     if found is None:
-        return State(("model", "·", "not verified"), "Nobody has asked since the console began.")
+        return State(
+            Mark("model", "·", "not verified"), "Nobody has asked since the console began."
+        )
     report = found.report
     word, _, said = inert(report.summary, 1_000).partition(": ")
-    mark = {"tampered": ("deny", "✕"), "unanchored": ("ask", "!")}.get(report.state, ("allow", "✓"))
+    mark = _FOUND.get(report.state, Mark("allow", "✓", ""))
     return State(
-        (*mark, word.lower()),
+        mark._replace(word=word.lower()),
         said,
         bad=report.problem.seq if report.problem is not None else None,
         when=at(found.at),
@@ -418,8 +435,8 @@ def _row(hit: Hit) -> Row:
 
 def _mark(hit: Hit) -> Mark:
     look, word = glance(hit)
-    tone, icon, _ = _LOOKS.get(look, ("model", "·", ""))
-    return tone, icon, word
+    tone, icon, _ = _LOOKS.get(look, Mark("model", "·", ""))
+    return Mark(tone, icon, word)
 
 
 def _fields(entry: Entry) -> Iterator[tuple[str, str, int]]:

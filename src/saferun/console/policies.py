@@ -14,18 +14,18 @@ from starlette.requests import Request as Asked
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from saferun import differing
+from saferun import differing, marks
 from saferun.approval import inert
 from saferun.call import at
 from saferun.config import Config
 from saferun.console import rules, text
 from saferun.console.before import History, IndexingError
 from saferun.console.catalogue import FILE, Catalogue, Source
-from saferun.console.closeup import MARKS, Mark
 from saferun.console.face import Face
 from saferun.console.session import Session
 from saferun.errors import PolicyError, SafeRunError, StoreError
 from saferun.files import beginning
+from saferun.marks import Mark
 from saferun.policy import Policy, check, restore
 from saferun.policy.analysis import diff
 from saferun.policy.source import MAX_BYTES
@@ -48,6 +48,9 @@ TRYING = 10.0
 
 AT_ONCE = 2
 """Policies that are read, compared or tried at the same time."""
+
+
+_ERROR, _WARNING = Mark("deny", "✕", "error"), Mark("ask", "!", "warning")
 
 
 class Listed(NamedTuple):
@@ -241,12 +244,14 @@ class Policies:
         try:
             said = beginning(source.file, MAX_BYTES + 1)
         except OSError as problem:
-            return [(MARKS["deny"], "the file", f"cannot be read: {problem.strerror}", "file")]
+            return [(marks.DENIED, "the file", f"cannot be read: {problem.strerror}", "file")]
         with self._room:
             found = check(said, str(source.file), people=self._settings.members)
         return [
             (
-                ("deny", "✕", "error") if each.severity == "error" else ("ask", "!", "warning"),
+                Mark("deny", "✕", "error")
+                if each.severity == "error"
+                else Mark("ask", "!", "warning"),
                 "the whole" if each.line is None else f"line {each.line}",
                 inert(each.message, 600),
                 each.code,
@@ -366,7 +371,7 @@ class Policies:
             "tools": [_tool(each) for each in found.tools[:MANY]],
             "changes": [
                 (
-                    ("ask", "↺", "counts anew") if each.resets else ("mod", "~", "changed"),
+                    Mark("ask", "↺", "counts anew") if each.resets else Mark("mod", "~", "changed"),
                     inert(each.message, 400),
                 )
                 for each in found.changes[:MANY]
@@ -409,10 +414,10 @@ def _trial(source: Source) -> str:
 def _versions(source: Source, shown: str | None) -> list[Shelved]:
     """The versions that are kept, the newest first."""
     states: dict[str | None, Mark] = {
-        "live": ("allow", "✓", "live"),
-        "shadow": ("ask", "?", "in shadow"),
-        "canary": ("ask", "?", "canary"),
-        None: ("model", "·", "kept"),
+        "live": Mark("allow", "✓", "live"),
+        "shadow": Mark("ask", "?", "in shadow"),
+        "canary": Mark("ask", "?", "canary"),
+        None: Mark("model", "·", "kept"),
     }
     now = source.live or (source.policy.version if source.policy is not None else None)
     found = []
@@ -503,15 +508,15 @@ def _tool(each: Any) -> dict[str, Any]:
     return {
         "name": differing.tool_of(each.tool),
         "moved": [
-            (MARKS[moved.old], MARKS[moved.new], said)
+            (marks.VERDICTS[moved.old], marks.VERDICTS[moved.new], said)
             for moved in each.moved[:MANY]
             for said in differing.calls(moved)[:50]
         ],
         "partly": "" if each.told else differing.partly(examples=bool(each.examples)),
         "examples": [
             (
-                MARKS[example.old],
-                MARKS[example.new],
+                marks.VERDICTS[example.old],
+                marks.VERDICTS[example.new],
                 differing.call(example),
                 differing.known(example),
                 differing.rules(example),

@@ -8,9 +8,9 @@ from urllib.parse import urlencode
 from saferun import differing
 from saferun.approval import inert
 from saferun.call import at
-from saferun.console.closeup import Mark
 from saferun.control import Limit
 from saferun.errors import StoreError
+from saferun.marks import Mark
 from saferun.policy import Policy
 from saferun.policy.demand import sentence
 from saferun.policy.tool import RulePolicy, ToolPolicy
@@ -21,11 +21,11 @@ MANY = 1_000
 """Rules that are shown and counted."""
 
 EFFECTS: Mapping[str, Mark] = {
-    "allow": ("allow", "✓", "allows"),
-    "ask": ("ask", "?", "asks"),
-    "deny": ("deny", "✕", "denies"),
-    "defer": ("ask", "?", "defers"),
-    "change": ("mod", "~", "changes"),
+    "allow": Mark("allow", "✓", "allows"),
+    "ask": Mark("ask", "?", "asks"),
+    "deny": Mark("deny", "✕", "denies"),
+    "defer": Mark("ask", "?", "defers"),
+    "change": Mark("mod", "~", "changes"),
 }
 
 

@@ -10,6 +10,7 @@ import typer
 
 from saferun import files
 from saferun.approval.inert import inert
+from saferun.call import size
 from saferun.cli.options import CannotError, near
 from saferun.cli.run.told import history_of, named, vouching
 from saferun.cli.screen import (
@@ -22,7 +23,6 @@ from saferun.cli.screen import (
     put,
     screen,
     shown,
-    size,
 )
 
 if TYPE_CHECKING:
