@@ -395,12 +395,12 @@ def _text_link(source: Source, version: str | None) -> str:
 
 def _state(policy: Policy | None, wrong: str | None) -> Mark:
     if wrong is not None:
-        return "deny", "✕", "does not load"
+        return Mark("deny", "✕", "does not load")
     if policy is None:
-        return "model", "·", "decides nothing"
+        return Mark("model", "·", "decides nothing")
     if policy.mode == "shadow":
-        return "ask", "?", "shadow"
-    return "allow", "✓", "enforced"
+        return Mark("ask", "?", "shadow")
+    return Mark("allow", "✓", "enforced")
 
 
 def _trial(source: Source) -> str:
@@ -424,7 +424,7 @@ def _versions(source: Source, shown: str | None) -> list[Shelved]:
     for each in reversed(source.kept[-MANY:]):
         mark = states[each.state]
         if each.share:
-            mark = (mark[0], mark[1], f"{mark[2]}, {each.share}%")
+            mark = mark._replace(word=f"{mark.word}, {each.share}%")
         onto = FILE if source.policy is not None and now == source.policy.version else now or ""
         about = {"name": source.name, "a": each.version, "b": onto}
         compare = "" if each.version == now or not onto else f"/policy/diff?{urlencode(about)}"
