@@ -104,6 +104,11 @@ def of(
     return VERDICTS[verdict]
 
 
+def of_standing(standing: str) -> Mark:
+    """How an entry stands to the ledger, with what that means in words."""
+    return STANDINGS[standing]._replace(word=VOUCHED[standing])
+
+
 def of_status(status: str) -> Mark:
     """The mark of how a call ended."""
     tone, icon = _STATUSES.get(status, ("deny", "✕"))

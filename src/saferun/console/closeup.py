@@ -176,8 +176,10 @@ def view(
         children=tuple(listed(each.run, each.within) for each in close.children),
         begun=close.begun,
         near=tuple(marks.NEAR[each] for each in close.near),
-        standing=_standing(close.standing),
-        vouched=tuple((_standing(each.standing), inert(each.says, 200)) for each in close.vouched),
+        standing=marks.of_standing(close.standing),
+        vouched=tuple(
+            (marks.of_standing(each.standing), inert(each.says, 200)) for each in close.vouched
+        ),
     )
 
 
@@ -229,10 +231,6 @@ def came(frame: Frame) -> str:
     status = marks.of_status(inert(str(outcome.get("status")), 40)).word
     result = outcome.get("result")
     return status if result is None else f"{status}: {_short(result)}"
-
-
-def _standing(standing: str) -> Mark:
-    return marks.STANDINGS[standing]._replace(word=marks.VOUCHED[standing])
 
 
 def _title(frame: Frame) -> str:

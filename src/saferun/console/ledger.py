@@ -289,7 +289,7 @@ class Ledger:
             "entry.html",
             session,
             seq=seq,
-            standing=marks.STANDINGS[vouched.standing],
+            standing=marks.of_standing(vouched.standing),
             says=inert(vouched.says, 300),
             leaf=vouched.leaf,
             kind=None if entry is None else entry.kind,
