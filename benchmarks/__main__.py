@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from benchmarks import (
     backtest,
+    console,
     crowd,
     decision,
     disk,
@@ -27,8 +28,10 @@ from benchmarks import (
     memory,
     peer,
     recording,
+    replay,
     startup,
     table,
+    telemetry,
     work,
 )
 from benchmarks.measure import Case, Figure, Round, Single, figure
@@ -76,7 +79,7 @@ def main() -> int:
 
 def _asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a smoke test: under 30 seconds")
+    parser.add_argument("--quick", action="store_true", help="a smoke test: about a minute")
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument("--json", action="store_true", help="one JSON document")
     shape.add_argument("--markdown", action="store_true", help="the tables of the docs")
@@ -85,6 +88,8 @@ def _asked() -> argparse.Namespace:
 
 def _measured(folder: Path, effort: Effort, *, quick: bool) -> table.Results:
     missing: list[str] = []
+    if console.CHROMIUM is None:
+        missing.append("the console in a browser: there is no Chromium on PATH.")
     load = os.getloadavg()[0]
     with contextlib.ExitStack() as stack:
         synced = stack.enter_context(disk.synced(folder))
@@ -111,6 +116,17 @@ def _measured(folder: Path, effort: Effort, *, quick: bool) -> table.Results:
             _backtested(folder),
             _imported(effort.imports),
             _grown(folder / "memory", effort.memory, judged=not quick),
+            *_told(
+                "telemetry",
+                telemetry.facts(
+                    folder / "telemetry", telemetry.QUICK if quick else telemetry.SHORT
+                ),
+            ),
+            *_told("runs", replay.facts(folder / "runs", replay.QUICK if quick else replay.SHORT)),
+            *_told(
+                "the console",
+                console.facts(folder / "console", console.QUICK if quick else console.SHORT),
+            ),
         ]
     return table.Results(
         machine=_machine(load),
@@ -122,6 +138,12 @@ def _measured(folder: Path, effort: Effort, *, quick: bool) -> table.Results:
         bare=figures[BARE].p50,
         synced=figures[synced.name].p50,
     )
+
+
+def _told(what: str, facts: Iterator[table.Fact]) -> Iterator[table.Fact]:
+    for fact in facts:
+        _tell(f"{what}: {fact.name}")
+        yield fact
 
 
 def _taking_turns(cases: Sequence[tuple[Case, int]], rounds: int) -> dict[str, Figure]:

@@ -1,6 +1,6 @@
 """What was measured, as a table for people, as Markdown for the docs, and as JSON."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from rich import box
@@ -49,9 +49,7 @@ _HEADINGS = ("", "p50 µs", "p99 µs", "calls/s", "x bare", "x F", "target")
 
 
 def printed(results: Results) -> None:
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_WIDTH)
+    console = _console()
     table = Table(box=box.SIMPLE_HEAD, title=_title(results), title_justify="left", pad_edge=False)
     for heading in _HEADINGS:
         table.add_column(
@@ -60,12 +58,23 @@ def printed(results: Results) -> None:
     for line in results.lines:
         table.add_row(line.name, *_figures(line, results), _judged(line, results))
     console.print(table)
-    for fact in results.facts:
-        console.print(f"{fact.name}: [bold]{fact.said}[/] {_met(fact)}", highlight=False)
+    told(results.facts)
     for sentence, holds in results.checks:
         console.print(f"{_mark(holds)} {sentence}", highlight=False)
     for sentence in results.missing:
         console.print(f"Not measured: {sentence}", style="yellow", markup=False, highlight=False)
+
+
+def told(facts: Iterable[Fact]) -> None:
+    """Figures that are no calls, a line each."""
+    console = _console()
+    for fact in facts:
+        console.print(f"{fact.name}: [bold]{fact.said}[/] {_met(fact)}", highlight=False)
+
+
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=_WIDTH)
 
 
 def markdown(results: Results) -> Iterator[str]:

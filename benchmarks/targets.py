@@ -70,3 +70,38 @@ VERIFY_US = 10.0
 
 GROWTH_BYTES = 16.0
 """What a call may add to the size of the process: no more than the allocator's own play."""
+
+CONSOLE_MS = {"open": 1_500.0, "step": 50.0, "next": 100.0, "list": 300.0}
+"""Milliseconds at p95, in the page: a run of 10,000 frames, a step, a jump, a list of runs."""
+
+BYTES = {"index": 200_000, "large": 400_000}
+"""What goes over the wire: the outline of 10,000 frames, and a page about a large value."""
+
+DOM = 1_500
+"""Elements in the page of a run, however long that is."""
+
+LIVE_MS = 1_000.0
+"""Milliseconds at p99 until all of a hundred viewers have heard of what happened."""
+
+NOTE_US = 5.0
+"""Microseconds that telemetry takes on the path of a call."""
+
+REPLAY_MS = {
+    "open a run": 1_000.0,
+    "open it again, nothing new": 50.0,
+    "one frame": 50.0,
+    "next denied": 100.0,
+    "next denied, where there is none": 100.0,
+    "find a word": 100.0,
+    "difference of two runs": 1_000.0,
+    "difference of two runs that nothing joins": 2_000.0,
+    "list: the newest": 300.0,
+    "list: denied, one agent": 300.0,
+    "list: near misses of one tool": 300.0,
+    "list: none that fits": 300.0,
+    "list: an hour in the middle": 300.0,
+    "list: a rare word": 300.0,
+    "list: a common word": 300.0,
+    "list: the newest, held against the ledger": 300.0,
+}
+"""Milliseconds at p95, of what the console and the terminal do with runs, without a page."""

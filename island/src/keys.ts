@@ -72,3 +72,16 @@ export function wish(key: string, index: Index, at: number): Wish | undefined {
     default: return undefined;
   }
 }
+
+/** Where it goes on to from a frame, by the key that was pressed last, and to what was denied. */
+export function likely(key: string, index: Index, at: number, most: number): number[] {
+  const found: number[] = [];
+  for (let from = at; found.length < most; ) {
+    const wanted = wish(key, index, from);
+    if (wanted?.do !== "go" || wanted.to === from) break;
+    found.push((from = wanted.to));
+  }
+  const halted = wish("n", index, at);
+  if (halted?.do === "go" && !found.includes(halted.to)) found.push(halted.to);
+  return found;
+}

@@ -1,4 +1,4 @@
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { failed, halted, mark, type Index } from "./wire";
 
 const LANES = ["model", "tools", "decisions"];
@@ -9,8 +9,15 @@ const GAP = 4;
 export function Lanes(props: { index: Index; at: number; go: (frame: number) => void }) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const { index, at } = props;
+  const whole = useRef<HTMLCanvasElement | undefined>(undefined);
+  const latest = useRef(at);
+  latest.current = at;
   useEffect(() => {
-    const drawn = () => canvas.current && draw(canvas.current, index, at);
+    const drawn = () => {
+      if (!canvas.current) return;
+      whole.current = draw(canvas.current, index);
+      point(canvas.current, whole.current, index, latest.current);
+    };
     drawn();
     const sizes = new ResizeObserver(drawn);
     const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -20,7 +27,11 @@ export function Lanes(props: { index: Index; at: number; go: (frame: number) => 
       sizes.disconnect();
       dark.removeEventListener("change", drawn);
     };
-  }, [index, at]);
+  }, [index]);
+  useLayoutEffect(() => {
+    // The rest is as it was: ten thousand columns are not drawn for each step.
+    if (canvas.current && whole.current) point(canvas.current, whole.current, index, at);
+  }, [at]);
   return (
     <div class="lanes">
       <ul aria-hidden="true">{LANES.map((lane) => <li key={lane}>{lane}</li>)}</ul>
@@ -40,16 +51,22 @@ export function Lanes(props: { index: Index; at: number; go: (frame: number) => 
   );
 }
 
-function draw(canvas: HTMLCanvasElement, index: Index, at: number): void {
+/** All but where one is, to be kept. */
+function draw(canvas: HTMLCanvasElement, index: Index): HTMLCanvasElement | undefined {
   const box = canvas.getBoundingClientRect();
-  const paint = canvas.getContext("2d");
-  if (!paint || !box.width) return;
+  const whole = document.createElement("canvas");
+  const paint = whole.getContext("2d");
+  if (!paint || !box.width) return undefined;
   const scale = devicePixelRatio || 1;
-  canvas.width = Math.round(box.width * scale);
-  canvas.height = Math.round(box.height * scale);
+  whole.width = canvas.width = Math.round(box.width * scale);
+  whole.height = canvas.height = Math.round(box.height * scale);
   paint.scale(scale, scale);
   const style = getComputedStyle(canvas);
-  const colour = (name: string) => style.getPropertyValue(`--${name}`);
+  const colours = new Map<string, string>();
+  const colour = (name: string) => {
+    if (!colours.has(name)) colours.set(name, style.getPropertyValue(`--${name}`));
+    return colours.get(name) as string;
+  };
   const column = box.width / index.frames;
   paint.fillStyle = colour("paper");
   for (const lane of LANES.keys()) paint.fillRect(0, lane * (LANE + GAP), box.width, LANE);
@@ -78,7 +95,21 @@ function draw(canvas: HTMLCanvasElement, index: Index, at: number): void {
     paint.fillStyle = colour(denied ? "deny" : "ask");
     paint.fillRect((frame - 1) * column, 2 * (LANE + GAP) + LANE - 6, Math.max(column - 1, 2), 4);
   }
-  const middle = (at - 0.5) * column;
-  paint.fillStyle = colour("cursor");
-  paint.fillRect(middle - 1, 0, 2, box.height);
+  return whole;
+}
+
+/** Where one is, over the whole. */
+function point(
+  canvas: HTMLCanvasElement,
+  whole: HTMLCanvasElement | undefined,
+  index: Index,
+  at: number,
+): void {
+  const paint = canvas.getContext("2d");
+  if (!paint || !whole) return;
+  paint.clearRect(0, 0, canvas.width, canvas.height);
+  paint.drawImage(whole, 0, 0);
+  const scale = devicePixelRatio || 1;
+  paint.fillStyle = getComputedStyle(canvas).getPropertyValue("--cursor");
+  paint.fillRect((at - 0.5) * (canvas.width / index.frames) - scale, 0, 2 * scale, canvas.height);
 }

@@ -4,15 +4,14 @@
  * server made; nothing of a run is ever read as a program.
  */
 import { render } from "preact";
-import { useCallback, useEffect, useRef, useState } from "preact/hooks";
-import { HELP, wish } from "./keys";
+import { useCallback, useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { AHEAD, Frames } from "./frames";
+import { HELP, likely, wish } from "./keys";
 import { Lanes } from "./lanes";
 import { List } from "./list";
 import { carried, PAGE, served, type Source } from "./source";
 import { joined, type Index, type Row } from "./wire";
 
-/** Frames that stay at hand once they were looked at. */
-const KEPT = 60;
 /** Milliseconds a frame at normal speed. */
 const PACE = 700;
 /** Milliseconds until the address names the frame: browsers limit how often it may change. */
@@ -48,6 +47,12 @@ function Icon(props: { of: keyof typeof ICONS }) {
   );
 }
 
+/** The elements that the server has made of a frame. */
+function made(text: string): Node[] {
+  const parsed = new DOMParser().parseFromString(trusted?.createHTML(text) ?? text, "text/html");
+  return [...parsed.body.childNodes];
+}
+
 function Replay(props: { source: Source; index: Index; at: number; first: Node[] }) {
   const { source } = props;
   const [index, setIndex] = useState(props.index);
@@ -57,9 +62,17 @@ function Replay(props: { source: Source; index: Index; at: number; first: Node[]
   const [known, setKnown] = useState(props.index.frames);
   const [dialog, show] = useState<Dialog>(null);
   const [said, setSaid] = useState("");
+  const [live, setLive] = useState(true);
+  const alive = useRef(live);
+  alive.current = live;
   const [rows, setRows] = useState(new Map<number, Row[]>());
   const panel = useRef<HTMLElement>(null);
-  const frames = useRef(new Map<number, Node[]>(props.first.length ? [[props.at, props.first]] : []));
+  const frames = useRef<Frames | undefined>(undefined);
+  frames.current ??= new Frames(source.frames, made, props.at, props.first);
+  const shown = useRef<Node[] | undefined>(undefined);
+  const scrolled = useRef(false);
+  /** The key that was pressed last. */
+  const pressed = useRef("j");
   const coming = useRef(new Set<number>());
   const latest = useRef({ index, at, mode });
   latest.current = { index, at, mode };
@@ -85,38 +98,31 @@ function Replay(props: { source: Source; index: Index; at: number; first: Node[]
       .catch(() => coming.current.delete(page));
   }, []);
 
-  const frame = useCallback(async (number: number, signal?: AbortSignal): Promise<Node[]> => {
-    const kept = frames.current.get(number);
-    if (kept) return kept;
-    const text = await source.frame(number, signal);
-    const made = new DOMParser().parseFromString(trusted?.createHTML(text) ?? text, "text/html");
-    const nodes = [...made.body.childNodes];
-    frames.current.set(number, nodes);
-    for (const old of frames.current.keys()) {
-      if (frames.current.size <= KEPT) break;
-      frames.current.delete(old);
-    }
-    return nodes;
-  }, []);
-
-  useEffect(() => {
+  // Before the page is drawn, so that what is at hand is there with the step itself.
+  useLayoutEffect(() => {
     const over = new AbortController();
-    frame(at, over.signal)
-      .then((nodes) => {
-        if (over.signal.aborted) return;
-        // What stands there already keeps its place, and its scrolling.
-        if (panel.current?.firstChild !== nodes[0]) {
-          panel.current?.replaceChildren(...nodes);
-          panel.current?.scrollTo(0, 0);
-        }
-        // What is looked at next is most often what stands beside it.
-        for (const near of [at + 1, at - 1]) {
-          if (near >= 1 && near <= latest.current.index.frames) void frame(near, over.signal).catch(() => {});
-        }
-      })
-      .catch((problem: Error) => {
-        if (!over.signal.aborted) setSaid(`Frame ${at} could not be shown. ${problem.message}`);
+    const show = (nodes: Node[]) => {
+      if (shown.current !== nodes) {
+        shown.current = nodes;
+        panel.current?.replaceChildren(...nodes);
+        // Only where there is something to scroll, or the whole page is laid out once more for it.
+        if (scrolled.current) panel.current?.scrollTo(0, 0);
+        scrolled.current = false;
+      }
+      // After what is drawn now, which nothing shall hold up.
+      setTimeout(() => {
+        if (!over.signal.aborted) frames.current?.prepare(likely(pressed.current, index, at, AHEAD));
       });
+    };
+    const here = frames.current?.here(at);
+    if (here) show(here);
+    else {
+      frames.current?.get(at, over.signal)
+        .then((nodes) => !over.signal.aborted && show(nodes))
+        .catch((problem: Error) => {
+          if (!over.signal.aborted) setSaid(`Frame ${at} could not be shown. ${problem.message}`);
+        });
+    }
     const settled = setTimeout(() => history.replaceState(null, "", source.address(at)), SETTLED);
     return () => {
       over.abort();
@@ -126,6 +132,7 @@ function Replay(props: { source: Source; index: Index; at: number; first: Node[]
 
   useEffect(() => {
     if (mode !== "play") return;
+    pressed.current = "j";
     const turn = setInterval(() => {
       if (latest.current.at < latest.current.index.frames) setAt(latest.current.at + 1);
       else setMode("still");
@@ -133,23 +140,29 @@ function Replay(props: { source: Source; index: Index; at: number; first: Node[]
     return () => clearInterval(turn);
   }, [mode, fast]);
 
+  const take = useCallback((part: Index): Index => {
+    const whole = joined(latest.current.index, part);
+    frames.current?.forget(part.first, part.forks.map(([frame]) => frame));
+    const stale = Math.floor((part.first - 1) / PAGE);
+    for (const page of [...coming.current]) if (page >= stale) coming.current.delete(page);
+    setRows((before) => new Map([...before].filter(([page]) => page < stale)));
+    setIndex(whole);
+    return whole;
+  }, []);
+
   useEffect(() => {
     if (props.index.over) return;
     return source.live?.(props.index.size, (part) => {
-      const whole = joined(latest.current.index, part);
-      for (const number of [...frames.current.keys()]) {
-        if (number >= part.first) frames.current.delete(number);
-      }
-      for (const [number] of part.forks) frames.current.delete(number);
-      const stale = Math.floor((part.first - 1) / PAGE);
-      for (const page of [...coming.current]) if (page >= stale) coming.current.delete(page);
-      setRows((before) => new Map([...before].filter(([page]) => page < stale)));
-      setIndex(whole);
+      const whole = take(part);
       if (latest.current.mode === "live") {
         setKnown(whole.frames);
         setAt(whole.frames);
       }
       return whole.over;
+    }, () => {
+      setMode((before) => (before === "live" ? "still" : before));
+      setLive(false);
+      setSaid("This page is not live: too many are. Press f to look for what is new.");
     });
   }, []);
 
@@ -162,6 +175,17 @@ function Replay(props: { source: Source; index: Index; at: number; first: Node[]
     addEventListener("hashchange", moved);
     return () => removeEventListener("hashchange", moved);
   }, []);
+
+  const look = async () => {
+    try {
+      const before = latest.current.index.frames;
+      const whole = take(await source.index());
+      if (whole.frames > before) go(whole.frames);
+      else setSaid("Nothing has come since.");
+    } catch (problem) {
+      setSaid(`It could not be looked for. ${(problem as Error).message}`);
+    }
+  };
 
   const copy = async () => {
     const link = new URL(source.address(latest.current.at), location.href).href;
@@ -177,7 +201,11 @@ function Replay(props: { source: Source; index: Index; at: number; first: Node[]
     const wanted = wish(key, latest.current.index, latest.current.at);
     if (!wanted) return false;
     switch (wanted.do) {
-      case "go": go(wanted.to); setSaid(wanted.say ?? ""); break;
+      case "go":
+        pressed.current = key;
+        go(wanted.to);
+        setSaid(wanted.say ?? "");
+        break;
       case "into":
         if (source.into) location.assign(source.into(latest.current.at));
         else setSaid("Runs within this one did not go into this file.");
@@ -193,6 +221,10 @@ function Replay(props: { source: Source; index: Index; at: number; first: Node[]
       case "live":
         if (!source.live) {
           setSaid("This file does not change any more.");
+          break;
+        }
+        if (!alive.current) {
+          void look();
           break;
         }
         setMode((before) => (before === "live" ? "still" : "live"));
@@ -242,7 +274,13 @@ function Replay(props: { source: Source; index: Index; at: number; first: Node[]
       <Lanes index={index} at={at} go={go} />
       <div class="panes">
         <List index={index} at={at} rows={rows} need={need} go={go} />
-        <article ref={panel} class="frame" aria-label="Frame" tabindex={0} />
+        <article
+          ref={panel}
+          class="frame"
+          aria-label="Frame"
+          tabindex={0}
+          onScroll={() => { scrolled.current = true; }}
+        />
       </div>
       <div class="transport" role="toolbar" aria-label="Playback">
         <button class="quiet" aria-label="First frame" onClick={() => act("Home")}><Icon of="first" /></button>
@@ -253,7 +291,10 @@ function Replay(props: { source: Source; index: Index; at: number; first: Node[]
         <button class="quiet" aria-label="Next frame" onClick={() => act("j")}><Icon of="on" /></button>
         <button class="quiet" aria-label="Last frame" onClick={() => act("End")}><Icon of="last" /></button>
         <button class="quiet" aria-pressed={fast} onClick={() => setFast(!fast)}>{fast ? "10×" : "1×"}</button>
-        {source.live && !index.over && (
+        {source.live && !index.over && !live && (
+          <button class="quiet" onClick={() => act("f")}>Look for more</button>
+        )}
+        {source.live && !index.over && live && (
           <button class="quiet" aria-pressed={mode === "live"} onClick={() => act("f")}>
             {mode === "live" ? "● Live" : fresh > 0 ? `Live, +${fresh} new` : "Live"}
           </button>

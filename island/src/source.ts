@@ -8,15 +8,19 @@ export interface Source {
   index(): Promise<Index>;
   /** Rows of a page; pages count from 0. */
   rows(page: number): Promise<Row[]>;
-  frame(number: number, signal?: AbortSignal): Promise<string>;
+  /** Some frames, each with its number; those that there are not are left out. */
+  frames(numbers: number[], signal: AbortSignal): Promise<[number: number, text: string][]>;
   /** The next frame after one that has some words. */
   find(text: string, after: number): Promise<number | null>;
   /** Where a frame is, for the address of the page and for links. */
   address(frame: number): string;
   /** What is said once a link is copied. */
   copied: string;
-  /** What grows; undefined where nothing does. Returns what ends it. */
-  live?(size: number, grown: (part: Index) => boolean): () => void;
+  /**
+   * What grows, until `grown` says that it is over; undefined where nothing does. `refused` is
+   * called once nothing is told any more. Returns what ends it.
+   */
+  live?(size: number, grown: (part: Index) => boolean, refused: () => void): () => void;
   /** Where the run is compared with another; undefined where that cannot be. */
   compare?: string;
   /** Where a run that began at a frame is; undefined where no other run is at hand. */
@@ -41,17 +45,22 @@ export function served(run: string): Source {
   return {
     index: async () => (await (await asked(piece("/index"))).json()) as Index,
     rows: async (page) => (await (await asked(piece("/rows", { from: page * PAGE + 1 }))).json()) as Row[],
-    frame: async (number, signal) => (await asked(piece("/frame", { number }), signal)).text(),
+    frames: async (numbers, signal) =>
+      (await asked(piece("/frames", { numbers: numbers.join(" ") }), signal)).json(),
     find: async (text, after) => {
       const answer = await asked(piece("/find", { text, after }));
       return ((await answer.json()) as { frame: number | null }).frame;
     },
     address: (frame) => piece("", { frame }),
     copied: "The link to this frame is copied. Whoever opens it has to log in.",
-    live: (size, grown) => {
+    live: (size, grown, refused) => {
       const live = new EventSource(piece("/live", { size }));
       live.addEventListener("grown", (event) => {
         if (grown(JSON.parse(event.data) as Index)) live.close();
+      });
+      live.addEventListener("error", () => {
+        // Otherwise it comes back by itself.
+        if (live.readyState === EventSource.CLOSED) refused();
       });
       return () => live.close();
     },
@@ -106,9 +115,14 @@ export function carried(): Source {
       return index;
     },
     rows: async (number) => (await page(number)).rows,
-    frame: async (number) => {
-      const found = await page(Math.floor((number - 1) / PAGE));
-      return found.frames[(number - 1) % PAGE] ?? "";
+    frames: async (numbers, signal) => {
+      const found: [number: number, text: string][] = [];
+      for (const number of numbers) {
+        signal.throwIfAborted();
+        const text = (await page(Math.floor((number - 1) / PAGE))).frames[(number - 1) % PAGE];
+        if (text !== undefined) found.push([number, text]);
+      }
+      return found;
     },
     find: async (text, after) => {
       const wanted = text.toLowerCase();

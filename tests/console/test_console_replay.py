@@ -162,6 +162,36 @@ def test_a_run_that_goes_on_is_followed_until_one_moves(
     shows(page, 10)
 
 
+def test_a_page_too_many_is_not_live_and_looks_when_it_is_told_to(
+    at: Callable[..., Page], told: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("saferun.console.live.STREAMS_EACH", 0)
+    monkeypatch.setattr("saferun.console.playbacks.EVERY", 0.0)
+    page = at(8)
+    expect(page.get_by_role("status")).to_contain_text("This page is not live: too many are.")
+    page.keyboard.press("k")
+    shows(page, 7)
+    page.keyboard.press("f")
+    expect(page.get_by_role("status")).to_have_text("Nothing has come since.")
+    told.model("One more.")
+    page.get_by_role("button", name="Look for more").click()
+    shows(page, 9)
+
+
+def test_steps_that_follow_each_other_ask_for_frames_in_bulk(
+    at: Callable[..., Page], gate: Gate
+) -> None:
+    script = Script(gate.store)
+    for turn in range(40):
+        script.model(f"Turn {turn + 1}.")
+    page, asked = at(1), list[str]()
+    page.on("request", lambda request: asked.append(request.url))
+    for step in range(2, 33):
+        page.keyboard.press("j")
+        expect(page.locator(".frame")).to_contain_text(f"Turn {step}.")
+    assert 1 <= len([url for url in asked if "/run/frames" in url]) <= 10
+
+
 def test_what_becomes_of_a_call_is_shown_as_it_comes(at: Callable[..., Page], told: Script) -> None:
     seq = told.decided("refund", {"amount": 5})
     page = at(9)

@@ -217,6 +217,7 @@ def test_two_runs_stand_beside_each_other_from_where_they_part(gate: Gate, vera:
         "/run/value?id=r-1&number=99&field=result",
         "/run/index?id=r-9",
         "/run/live?id=r-9",
+        "/run/frames?id=r-9",
     ],
 )
 def test_what_is_not_there_is_said_to_be_so(gate: Gate, vera: Browser, path: str) -> None:
@@ -226,13 +227,32 @@ def test_what_is_not_there_is_said_to_be_so(gate: Gate, vera: Browser, path: str
 
 @pytest.mark.parametrize(
     "path",
-    ["/run/index?id=r-1", "/run/rows?id=r-1", "/run/frame?id=r-1&number=1", "/run/live?id=r-1"],
+    [
+        "/run/index?id=r-1",
+        "/run/rows?id=r-1",
+        "/run/frame?id=r-1&number=1",
+        "/run/frames?id=r-1",
+        "/run/live?id=r-1",
+    ],
 )
 def test_pieces_of_a_run_are_for_those_who_are_logged_in(
     gate: Gate, console: Console, path: str
 ) -> None:
     told(gate)
     assert Browser(console).get(path).status_code == 401
+
+
+def test_some_frames_are_brought_at_once_and_no_more_than_a_few(gate: Gate, vera: Browser) -> None:
+    script = told(gate)
+    for _ in range(20):
+        script.model("More.")
+    wanted = "+".join(map(str, [2, 3, *range(5, 90)]))
+    parts = vera.get(f"/run/frames?id=r-1&numbers={wanted}").json()
+    assert [number for number, _ in parts] == [2, 3, *range(5, 23)]
+    assert parts[0][1].strip() == page(vera, "/run/frame?id=r-1&number=2").strip()
+    assert "denied" in parts[1][1]
+    for nothing in ("", "0", "24", "-1", "x", "9" * 30):
+        assert vera.get(f"/run/frames?id=r-1&numbers={nothing}").json() == []
 
 
 def test_a_link_to_a_frame_asks_for_a_login_and_comes_back_to_it(

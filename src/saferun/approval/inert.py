@@ -19,5 +19,11 @@ def inert(text: str, limit: int | None = None) -> str:
     if limit is not None and len(text) > limit:
         left = len(text) - limit
         text = text[:limit]
-    shown = "".join((_SHOWN.get(char) or named(char)) if unseen(char) else char for char in text)
+    if text.isascii() and text.isprintable():
+        # Most texts are, and long ones are looked through at once.
+        shown = text
+    else:
+        shown = "".join(
+            (_SHOWN.get(char) or named(char)) if unseen(char) else char for char in text
+        )
     return f"{shown}… ({left:,} more characters)" if left else shown

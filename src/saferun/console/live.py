@@ -10,7 +10,10 @@ from starlette.types import Receive, Scope, Send
 from saferun.console.session import Session
 
 STREAMS = 64
-"""Pages of one kind that are live at the same time. More of them work, and are not live."""
+"""Pages of one kind that are live at the same time, where nothing else is said of that kind.
+
+More of them work, and are not live.
+"""
 
 STREAMS_EACH = 8
 """Of these, those of one session."""
@@ -19,15 +22,17 @@ STREAMS_EACH = 8
 class Streams:
     """The live pages of one kind. Of one event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int | None = None) -> None:
+        self._most = most
         self._open: dict[object, Session] = {}
 
     def answer(
-        self, session: Session, tell: Callable[[], AsyncIterator[dict[str, str]]]
+        self, session: Session, tell: Callable[[], AsyncIterator[dict[str, str] | bytes]]
     ) -> Response:
         """What `tell` has to tell, as it happens; a sentence where there is no room for it."""
+        most = STREAMS if self._most is None else self._most
         own = sum(each is session for each in self._open.values())
-        if len(self._open) >= STREAMS or own >= STREAMS_EACH:
+        if len(self._open) >= most or own >= STREAMS_EACH:
             return PlainTextResponse("Too many pages are live; this one works without.", 503)
         # Counted at once: many may come together, and each of them begins later.
         place = object()
@@ -38,7 +43,9 @@ class Streams:
 class _Live(EventSourceResponse):
     """What is told as it happens. However it ends, and if it never begins, `over` is called."""
 
-    def __init__(self, moves: AsyncIterator[dict[str, str]], over: Callable[[], object]) -> None:
+    def __init__(
+        self, moves: AsyncIterator[dict[str, str] | bytes], over: Callable[[], object]
+    ) -> None:
         super().__init__(moves, ping=15)
         self._over = over
 

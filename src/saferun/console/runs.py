@@ -4,13 +4,10 @@ A page is whole without JavaScript. With it, the replay takes what stands here i
 outline of the run, lines of its list, one frame, a slice of a value. Nothing here can act.
 """
 
-import asyncio
 import contextlib
-import functools
 import gzip
 import re
-from collections.abc import AsyncIterator
-from typing import Any, TypeAlias
+from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
@@ -25,9 +22,9 @@ from saferun.console.before import History
 from saferun.console.face import Face
 from saferun.console.listed import listed, run_link
 from saferun.console.lists import Lists
-from saferun.console.live import Streams
-from saferun.console.playbacks import EVERY, Playbacks
+from saferun.console.playbacks import Playbacks
 from saferun.console.session import Session
+from saferun.console.watching import Watching, told
 from saferun.control.amount import dollars
 from saferun.marks import Mark
 from saferun.replay import Playback, difference, mark
@@ -35,6 +32,9 @@ from saferun.store.synopsis import Within
 
 LINES = 100
 """Lines of frames on one page, and at once."""
+
+AT_ONCE = 20
+"""Frames in one answer: those that the next keys lead to."""
 
 MAX_ID = 250
 """Characters of a run's id that are looked at: one that was imported is longer than others."""
@@ -49,14 +49,6 @@ _NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 _SEQ = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
-Forks: TypeAlias = dict[int, Within]
-"""The frames at which runs began within another, and what those come to."""
-
-
-class _GoneError(Exception):
-    """Whoever looks on is logged in no more."""
-
-
 class Runs:
     """The pages of runs of one store."""
 
@@ -64,7 +56,7 @@ class Runs:
         self._history = history
         self._face = face
         self._playbacks = Playbacks(history)
-        self._streams = Streams()
+        self._watching = Watching(self._playbacks, face)
         self._lists = Lists(history, face)
 
     @property
@@ -81,6 +73,7 @@ class Runs:
             Route("/run/index", page(self._outline)),
             Route("/run/rows", page(self._rows)),
             Route("/run/frame", page(self._frame)),
+            Route("/run/frames", page(self._frames)),
             Route("/run/find", page(self._find)),
             Route("/run/value", page(self._value)),
             Route("/run/live", self._live),
@@ -133,7 +126,7 @@ class Runs:
         with self._looking(asked) as play:
             if play is None:
                 return _nothing()
-            data = msgspec.json.encode(_part(play, 1))
+            data = msgspec.json.encode(told(play, 1))
         if "gzip" not in asked.headers.get("accept-encoding", ""):
             return Response(data, media_type="application/json")
         # Once, and by itself: no secret stands beside what a stranger could have put in.
@@ -154,6 +147,23 @@ class Runs:
                 return _nothing()
             it, run_id = _view(play, number), play.run_id
         return self._face.part("frame.html", it=it, link=run_link(run_id), run=run_id)
+
+    def _frames(self, asked: Asked, _: Session) -> Response:
+        """Some frames in one answer, for whoever goes from one to the next."""
+        named = asked.query_params.get("numbers", "")
+        numbers = [int(each) for each in named.split() if _NUMBER.fullmatch(each)][:AT_ONCE]
+        with self._looking(asked) as play:
+            if play is None:
+                return _nothing()
+            total, run_id = len(play.outline), play.run_id
+            views = [_view(play, number) for number in numbers if 1 <= number <= total]
+        about = {"link": run_link(run_id), "run": run_id}
+        return _json(
+            [
+                (it.number, bytes(self._face.part("frame.html", it=it, **about).body).decode())
+                for it in views
+            ]
+        )
 
     def _find(self, asked: Asked, _: Session) -> Response:
         with self._looking(asked) as play:
@@ -195,45 +205,11 @@ class Runs:
         # A browser that comes back says itself how far it has got.
         known = asked.headers.get("last-event-id", "") or asked.query_params.get("size", "")
         size = int(known) if _NUMBER.fullmatch(known) else 0
-        return self._streams.answer(session, functools.partial(self._grown, asked, size))
+        return self._watching.answer(asked, session, asked.query_params["id"], size)
 
     def _is_there(self, asked: Asked) -> bool:
         with self._looking(asked) as play:
             return play is not None
-
-    async def _grown(self, asked: Asked, size: int) -> AsyncIterator[dict[str, str]]:
-        """Tell what has come of a run, from where somebody has got to, as long as they may see."""
-        known: Forks = {}
-
-        def look(size: int) -> dict[str, Any] | None:
-            if self._face.session(asked) is None:
-                raise _GoneError
-            with self._looking(asked) as play:
-                if play is None or (play.outline.size <= size and play.branches.at == known):
-                    return None
-                # What was there already and has gone on since is told again.
-                since = play.index.frames(play.run_id, size)
-                numbers = [each for each in map(play.outline.number, since) if each is not None]
-                part = _part(play, min(numbers, default=len(play.outline) + 1), known)
-                known.clear()
-                known.update(play.branches.at)
-                return part
-
-        while not self._face.closed:
-            try:
-                part = await run_in_threadpool(look, size)
-            except _GoneError:
-                return
-            if part is not None:
-                size = part["size"]
-                yield {
-                    "event": "grown",
-                    "id": str(size),
-                    "data": msgspec.json.encode(part).decode(),
-                }
-                if part["over"]:
-                    return
-            await asyncio.sleep(EVERY)
 
     def _diff(self, asked: Asked, session: Session) -> Response:
         one, other = (asked.query_params.get(name, "").strip()[:MAX_ID] for name in ("a", "b"))
@@ -315,13 +291,6 @@ def _view(play: Playback, number: int) -> closeup.View:
         if row is not None and row.kind == "model":
             [before] = play.told(row.number, 1)
     return closeup.view(close, len(play.outline), before, play.given(close.frame))
-
-
-def _part(play: Playback, first: int, known: Forks | None = None) -> dict[str, Any]:
-    """The outline from a frame on, and of the frames at which runs began those not `known` so."""
-    synopsis = play.synopsis
-    over = synopsis is not None and (synopsis.ended is not None or synopsis.imported is not None)
-    return {**play.outline.document(first), "over": over, "forks": play.branches.marked(known)}
 
 
 def _all_cost(play: Playback) -> str:

@@ -21,6 +21,9 @@ MOST = 256
 PATIENCE = 15.0
 """Seconds in which the head of a request has to be here whole."""
 
+STALLED = 30.0
+"""Seconds in which whoever is answered has to take something of it; then they are cut off."""
+
 EACH = 64
 """Connections of one address. Those of this machine are not counted: a proxy has everybody's."""
 
@@ -39,6 +42,7 @@ class _Patient(H11Protocol):
         self._from = self.client[0] if self.client is not None else ""
         self._by[self._from] += 1
         self._waits: asyncio.TimerHandle | None = None
+        self._stalls: asyncio.TimerHandle | None = None
         if self._by[self._from] > EACH and not is_loopback_address(self._from):
             transport.close()
         self._arm()
@@ -48,12 +52,23 @@ class _Patient(H11Protocol):
         self._by[self._from] -= 1
         if self._by[self._from] <= 0:
             del self._by[self._from]
-        if self._waits is not None:
-            self._waits.cancel()
+        for timer in (self._waits, self._stalls):
+            if timer is not None:
+                timer.cancel()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         self._arm()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        # What is on its way to somebody who takes nothing would be held for as long as they like.
+        self._stalls = self.loop.call_later(STALLED, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._stalls is not None:
+            self._stalls.cancel()
 
     def _arm(self) -> None:
         if self._waits is not None and not self._idle():

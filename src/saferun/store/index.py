@@ -807,8 +807,13 @@ def _meets(hit: Hit, query: Query, terms: Sequence[Sequence[tuple[str, str]]]) -
     since, until = _number(query.since, -1), _number(query.until, 1 << 62)
     if hit.entry is None:
         return hit.time is None or since <= hit.time < until
+    if not since <= hit.entry.time < until:
+        return False
+    if not terms:
+        # Thousands of entries may have a word, and what else they are is not asked.
+        return True
     mine = facets(hit.entry, hit.verdict)
-    return since <= hit.entry.time < until and all(not mine.isdisjoint(some) for some in terms)
+    return all(not mine.isdisjoint(some) for some in terms)
 
 
 def _number(given: int | None, otherwise: int) -> int:
