@@ -21,7 +21,9 @@ from saferun import ApprovalPending, Call, Gate, config, guard
 from saferun.audience import AUDIENCES, Audience, Showing
 from saferun.call import Reason, Status, Verdict
 from saferun.console import Console, Server, Who, carried
+from saferun.console.incident import Viewer
 from saferun.control import Stoppable, Switch
+from saferun.incident import opened, pack
 from saferun.ledger import (
     AnyEntry,
     ControlEntry,
@@ -38,6 +40,13 @@ from saferun.store.index import Index
 from saferun.store.views import View, Views
 
 HERE = Path(__file__).resolve().parent
+
+LOOKS = (
+    ("light", "light", 1280, 900),
+    ("dark", "dark", 1280, 900),
+    ("narrow", "light", 360, 1500),
+)
+"""How each page is drawn that is only to be looked at."""
 
 WORLD = """\
 [people.dana]
@@ -132,6 +141,8 @@ def main() -> int:
             _drawn(
                 chromium, server.url, console, Who("dana", "approver", credential), request, more
             )
+            if more is not None:
+                _drawn_of_a_file(chromium, gate, more)
         finally:
             console.close()
             server.stop()
@@ -311,6 +322,33 @@ def _shared(store: Store) -> str:
     return f"{file.as_uri()}#run&frame=6"
 
 
+def _drawn_of_a_file(chromium: str, gate: Gate, more: Path) -> None:
+    """The console on an incident file, of the same run."""
+    with Reader(gate.store.path) as reader, Index(reader) as index:
+        index.build()
+        pack(index, "ticket-31", Path("ticket-31.saferun"), signer=reader.signer())
+    with opened(Path("ticket-31.saferun")) as found, sync_playwright() as playwright:
+        viewer = Viewer(found)
+        server = Server(viewer.app, "127.0.0.1", 0)
+        server.start()
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        for name, path in (("incident", "/"), ("incident-replay", "/run?id=ticket-31&frame=6")):
+            for look, scheme, width, height in LOOKS:
+                page = browser.new_page(
+                    viewport={"width": width, "height": height},
+                    color_scheme=scheme,  # type: ignore[arg-type]
+                )
+                page.goto(f"{server.url}{viewer.link()}")
+                page.wait_for_url(f"{server.url}/")
+                page.goto(f"{server.url}{path}")
+                if "/run?" in path:
+                    page.locator(".alive .frame h2").wait_for()
+                page.screenshot(path=str(more / f"{name}-{look}.png"))
+        browser.close()
+        viewer.close()
+        server.stop()
+
+
 def _drawn(
     chromium: str, url: str, console: Console, who: Who, request: str, more: Path | None
 ) -> None:
@@ -350,11 +388,7 @@ def _drawn(
         looks += [
             (more / f"{name}-{look}.png", path, scheme, width, height)
             for name, path in pages.items()
-            for look, scheme, width, height in (
-                ("light", "light", 1280, 900),
-                ("dark", "dark", 1280, 900),
-                ("narrow", "light", 360, 1500),
-            )
+            for look, scheme, width, height in LOOKS
         ]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])

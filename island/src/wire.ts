@@ -34,7 +34,7 @@ export type Row = [what: string, said: string];
 
 export type Mark = [tone: string, icon: string, word: string];
 
-export const FLAGS = { near: 15, shadow: 16, asked: 32, changed: 64 } as const;
+export const FLAGS = { near: 1935, shadow: 16, asked: 32, changed: 64 } as const;
 
 /** For a frame its colour, its icon and its word: colour never stands alone. */
 export function mark(index: Index, frame: number): Mark {

@@ -9,6 +9,8 @@ recorded so that it can be looked at frame by frame, and kept in a log that nobo
 quietly edit.
 """
 
+import os as _os
+
 from saferun.adapters import watch
 from saferun.call import Call, Decision, Outcome, Reason
 from saferun.errors import (
@@ -19,20 +21,26 @@ from saferun.errors import (
     ConfigError,
     Deferred,
     Denied,
+    Diverged,
     GateUnavailable,
     LimitExceeded,
     LoopDetected,
     PolicyError,
     Rejected,
+    RerunStopped,
     SafeRunError,
     Stopped,
     StoreError,
+    Unanswered,
 )
 from saferun.gate import Gate
 from saferun.guard import arecover, aresume, guard, recover, resume
 from saferun.inquiry import Recovered
 from saferun.listening import on_decision
 from saferun.policy import Policy
+from saferun.rerun import VARIABLE as _VARIABLE
+from saferun.rerun import Rerun as rerun  # noqa: N813 - as `run`
+from saferun.rerun import enlist as _enlist
 from saferun.run import Run as run  # noqa: N813 - `with saferun.run(...)` reads as what it does
 
 __all__ = [
@@ -45,6 +53,7 @@ __all__ = [
     "Decision",
     "Deferred",
     "Denied",
+    "Diverged",
     "Gate",
     "GateUnavailable",
     "LimitExceeded",
@@ -55,15 +64,22 @@ __all__ = [
     "Reason",
     "Recovered",
     "Rejected",
+    "RerunStopped",
     "SafeRunError",
     "Stopped",
     "StoreError",
+    "Unanswered",
     "arecover",
     "aresume",
     "guard",
     "on_decision",
     "recover",
+    "rerun",
     "resume",
     "run",
     "watch",
 ]
+
+if _VARIABLE in _os.environ:
+    # Before anything that it could be imported for.
+    _enlist()

@@ -11,14 +11,13 @@ import io
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
 from types import CoroutineType, TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import msgspec
 
 from saferun import redact
 from saferun.call import Decision, Outcome, Status
 from saferun.errors import Denied
-from saferun.gate import Gate
 from saferun.plain import encode_result
 from saferun.waiting import Apart, OverdueError, awaited_within
 
@@ -33,6 +32,14 @@ MAX_STREAMED_BYTES = 64 * 1024
 """Bytes of JSON of a stream that are kept for the ledger."""
 
 
+class Settles(Protocol):
+    """Where the end of a call goes: its gate, or what answers in its place."""
+
+    def settle(self, decision: Decision, outcome: Outcome) -> None: ...
+
+    def asettle(self, decision: Decision, outcome: Outcome) -> Awaitable[None]: ...
+
+
 class Attempt:
     """One start of a tool, as a block of either kind.
 
@@ -42,7 +49,7 @@ class Attempt:
 
     __slots__ = ("_apart", "_decision", "_gate", "began", "busy", "result", "settles_later")
 
-    def __init__(self, gate: Gate, decision: Decision) -> None:
+    def __init__(self, gate: Settles, decision: Decision) -> None:
         self._gate = gate
         self._decision = decision
         self.began = time.perf_counter_ns()

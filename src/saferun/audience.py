@@ -87,7 +87,7 @@ FIELDS: Mapping[str, Part | None] = {
         )
     ),
     **dict.fromkeys(("prompt", "plan", "context", "messages", "text"), "prompts"),
-    "output": "output",
+    **dict.fromkeys(("output", "answer"), "output"),
     **dict.fromkeys(("args", "given"), "arguments"),
     # Keyed digests of arguments: whoever has the key could try values against them.
     **dict.fromkeys(("digest", "function", "key", "sign"), "arguments"),
@@ -311,6 +311,9 @@ class Showing:
                 return value if kept else self._value((_SCOPE_FIELDS.get(scope, "run"),), value)
             case "by" if value == "saferun":
                 return value
+            case "answer" if not self.whole("output"):
+                # It says the same once more, where no path leads.
+                return msgspec.UNSET
             case "error" if of == "model":
                 return self._value(("output",), value)
         if name not in FIELDS:
@@ -321,6 +324,10 @@ class Showing:
             kept = self.audience.act((name,)) == "keep" and not partly
             return value if kept else msgspec.UNSET
         return self._value((name,), value)
+
+    def whole(self, field: str) -> bool:
+        """Whether all of a field is kept, however deep."""
+        return self.audience.act((field,)) == "keep" and not self.audience.further((field,))
 
     def argument(self, name: str) -> bool:
         """Whether an argument goes out under its name, which may be what somebody has said."""
@@ -381,7 +388,11 @@ class Showing:
             return self._members(path, value, part, act, named=named)
         if isinstance(value, list) and deeper:
             return [self._value((*path, str(at)), each) for at, each in enumerate(value)]
-        if act == "keep" and path[0] in ("messages", "output") and not isinstance(value, str):
+        if (
+            act == "keep"
+            and path[0] in ("messages", "output", "answer")
+            and not isinstance(value, str)
+        ):
             value = self._spoken(value)
         return self._counted(_called(path), part, value, act, _label(path, part))
 
@@ -390,10 +401,7 @@ class Showing:
 
         Of those this audience gets no more than of the calls themselves.
         """
-        if all(
-            self.audience.act((each,)) == "keep" and not self.audience.further((each,))
-            for each in ("args", "result")
-        ):
+        if self.whole("args") and self.whole("result"):
             return value
         try:
             return self._walk(value)

@@ -1,6 +1,6 @@
 """Everything that SafeRun raises. `except Denied` covers every call that did not run."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from saferun.call import Decision
@@ -138,3 +138,43 @@ _BY_NAME: dict[str, type[Denied]] = {
         GateUnavailable,
     )
 }
+
+
+class RerunStopped(BaseException):
+    """A rerun goes no further; see `saferun.rerun`. `run` and `frame` say where in the record.
+
+    Not an `Exception`: agents catch those around their tools and hand the text to the model, and
+    one that went on from here would do so on answers that nobody has recorded.
+    """
+
+    def __init__(self, why: str, run: str | None = None, frame: int | None = None) -> None:
+        self.why = why
+        self.run = run
+        self.frame = frame
+        super().__init__(why)
+
+    def __str__(self) -> str:
+        return self.why
+
+
+class Diverged(RerunStopped):
+    """The code does something else than the record has.
+
+    `recorded` is what the record has there, and `now` what the code did; None for nothing.
+    """
+
+    def __init__(
+        self,
+        why: str,
+        run: str | None = None,
+        frame: int | None = None,
+        recorded: "dict[str, Any] | None" = None,
+        now: "dict[str, Any] | None" = None,
+    ) -> None:
+        super().__init__(why, run, frame)
+        self.recorded = recorded
+        self.now = now
+
+
+class Unanswered(RerunStopped):
+    """The code does what the record has, and what came of it is not to be had any more."""

@@ -37,6 +37,8 @@ from saferun.gate import Gate, Ways, configured, gate_for
 from saferun.inquiry import Check, Recovered
 from saferun.plain import NotPlainError, take_down
 from saferun.policy import Policy
+from saferun.recall import Answers
+from saferun.recalled import Recalled
 from saferun.standin import ENTRIES, stand_in
 from saferun.waiting import aside
 
@@ -391,8 +393,13 @@ class _Tool:
         """Whether it is a method, which is called on an object of its own."""
         return self._receiver
 
-    def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> "_Ready":
+    def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> "_Ready | Recalled":
         """Take one call down."""
+        ready = self._taken_down(args, kwargs)
+        answers = run.answering()
+        return ready if answers is None else ready.recalled(answers)
+
+    def _taken_down(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> "_Ready":
         before: tuple[Any, ...] = ()
         if self._receiver:
             before, args = args[:1], args[1:]
@@ -487,6 +494,20 @@ class _Ready:
         self.call = call
         self._given = given
         self._live = live
+
+    @property
+    def gate(self) -> Gate:
+        return self._tool.gate
+
+    def recalled(self, answers: Answers) -> Recalled:
+        """The same call, to be answered from a record."""
+        tool = self._tool
+        return Recalled(
+            *(answers, self.call, tool.raw),
+            wait=tool.wait,
+            leaves=tool.leaves,
+            resumes=self._resumes,
+        )
 
     def check(self) -> Decision:
         decision = self._check()
@@ -790,7 +811,7 @@ def _plain(tool: _Tool) -> Any:
         decision = ready.check()
         if not decision.starts:
             return tool.refused(decision)
-        with Attempt(tool.gate, decision) as attempt:
+        with Attempt(ready.gate, decision) as attempt:
             attempt.run(lambda: ready.run(decision))
             return tool.nudged(returned(attempt), decision)
 
@@ -803,7 +824,7 @@ def _coroutine(tool: _Tool) -> Any:
         decision = await ready.acheck()
         if not decision.starts:
             return tool.refused(decision)
-        async with Attempt(tool.gate, decision) as attempt:
+        async with Attempt(ready.gate, decision) as attempt:
             await attempt.wait(ready.run(decision))
             return tool.nudged(returned(attempt), decision)
 
@@ -817,7 +838,7 @@ def _stream(tool: _Tool) -> Any:
         if not decision.starts:
             yield tool.refused(decision)
             return None
-        with Attempt(tool.gate, decision) as attempt:
+        with Attempt(ready.gate, decision) as attempt:
             attempt.result = ready.run(decision)
             source = returned(attempt)
         return (yield from source)
@@ -831,7 +852,7 @@ def _async_stream(tool: _Tool) -> Any:
         decision = await ready.acheck()
         if not decision.starts:
             return _only(tool.refused(decision))
-        async with Attempt(tool.gate, decision) as attempt:
+        async with Attempt(ready.gate, decision) as attempt:
             attempt.result = ready.run(decision)
             return async_stream(attempt)
 

@@ -48,6 +48,7 @@ STANDINGS: Mapping[str, Mark] = {
     "signed": Mark("allow", "✓", "signed"),
     "unsigned": Mark("model", "·", "unsigned"),
     "archived": Mark("ask", "↓", "archived"),
+    "redacted": Mark("mod", "~", "redacted"),
     "doubtful": Mark("deny", "!", "doubtful"),
     "changed": CHANGED,
 }
@@ -57,6 +58,7 @@ VOUCHED: Mapping[str, str] = {
     "signed": "vouched for by a signed checkpoint",
     "unsigned": "in the ledger's tree, not signed yet",
     "archived": "in an archive that is not at hand",
+    "redacted": "redacted for this file: nothing proves what is left of it",
     "doubtful": "does not lead to the ledger's root",
     "changed": "changed since it was written",
 }
@@ -67,8 +69,18 @@ NEAR: Mapping[str, str] = {
     "shadow": "something that is only tried out would have denied it",
     "limit": "a limit was used by four fifths or more",
     "retried": "it was denied just before, with other arguments",
+    "edited": "a person has changed it, and then said yes",
+    "rejected": "a person was asked, and said no",
+    "nudged": "it was repeated until the model was told",
+    "failed": "it went wrong, or nobody knows how it ended",
 }
 """Why a call was a near miss."""
+
+LABELS: Mapping[str, str] = {
+    "right": "to stop it is right",
+    "false": "to stop it would be a false alarm",
+}
+"""What a person has said of a call."""
 
 _KINDS: Mapping[str, Mark] = {"model": MODEL, "user": USER, "changed": CHANGED}
 _STATUSES: Mapping[str, tuple[Tone, str]] = {

@@ -173,6 +173,13 @@ def model_turn(
     if turn.output is not None:
         output, blobs = sealer.kept("output", "output", turn.output)
         beside += blobs
+    answer = None
+    if turn.answer is not None and keeping.output == "whole":
+        # Where the output is not kept, that says so for both.
+        answer, blobs = sealer.told(
+            "answer", turn.answer, "whole", MAX_GIVEN, sensitive="output" in sensitive
+        )
+        beside += blobs
     follows = given is not None and keeping.given != "off"
     entry = ModelEntry(
         **whose(about),
@@ -183,6 +190,7 @@ def model_turn(
         plan=plan,
         context=context,
         output=output,
+        answer=answer,
         model=turn.model,
         input_tokens=turn.input_tokens,
         output_tokens=turn.output_tokens,

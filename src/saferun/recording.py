@@ -185,5 +185,8 @@ def _quiet(turn: ModelTurn, policy: Policy, calls: dict[str, str]) -> ModelTurn:
         # First: an answer comes after what it answers to.
         given = given._replace(new=spoken.without(given.new, policy, calls))
     return msgspec.structs.replace(
-        turn, given=given, output=spoken.without(turn.output, policy, calls)
+        turn,
+        given=given,
+        output=spoken.without(turn.output, policy, calls),
+        answer=spoken.without(turn.answer, policy, calls),
     )

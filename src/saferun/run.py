@@ -21,6 +21,7 @@ from typing import Any, Protocol, Self
 
 import msgspec
 
+from saferun import recall
 from saferun.call import RunRef
 from saferun.conversation import Conversation, Given
 
@@ -32,7 +33,8 @@ class ModelTurn(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What one request to a model gave. `cost_usd` is in dollars, as the application knows it.
 
     `given` are the messages that were sent, `plan` what the agent means to do by now, `context`
-    what was looked up for it, and `error` why there is no answer, or only a part of one.
+    what was looked up for it, and `error` why there is no answer, or only a part of one. `answer`
+    is the provider's own, from which a rerun gives it again.
     """
 
     output: Any
@@ -45,6 +47,7 @@ class ModelTurn(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     plan: Any = None
     context: Any = None
     error: str | BaseException | None = None
+    answer: Any = None
 
 
 class Costs:
@@ -166,6 +169,13 @@ class Run:
             plan=plan,
             context=dict(context or {}),
         )
+        # What answers for it from a record, and goes on doing so when that is over.
+        self.answers: recall.Answers | None = answering()
+        if self.answers is not None:
+            named = self.answers.named(self.ref, given=run_id is not None)
+            if named is not None and named != own:
+                root = named if above is None else self.ref.root
+                self.ref = msgspec.structs.replace(self.ref, run_id=named, root=root)
         self.costs: Costs = Costs() if above is None else above.costs
         self.conversation: Conversation = Conversation()
         self.recorder: Recorder | None = recorder
@@ -195,13 +205,15 @@ class Run:
         plan: Any = None,
         context: Any = None,
         error: str | BaseException | None = None,
+        answer: Any = None,
     ) -> None:
         """Record one model turn. `latency` is in seconds, `cost_usd` in dollars.
 
         `messages` are those that the model was given: all of them, at every turn, of which only
         what is new is kept. `context` is what was looked up for it, such as documents, and `plan`
         what the agent means to do by now. `error` says why there is no answer, or no whole one;
-        of an exception, only its type is kept.
+        of an exception, only its type is kept. `answer` is the provider's own answer as JSON, if
+        there is one: `saferun.watch` has it kept, so that a rerun can give it again.
 
         Without `cost_usd` its cost is that of `model` and its tokens, where the extra `prices`
         is installed and knows the model; else it is unknown, and counts towards no budget.
@@ -218,6 +230,7 @@ class Run:
             plan=plan,
             context=context,
             error=error,
+            answer=answer,
         )
         self._recording().model_turn(self, turn)
 
@@ -254,8 +267,9 @@ class Run:
             while before is not None and before.over:
                 before = before.before
             _current.set(before)
-        if self.recorder is not None:
-            self.recorder.ended(self, kind.__name__ if kind is not None else None)
+        recorder = self.recorder if self.answers is None else self.answers.recorder
+        if recorder is not None:
+            recorder.ended(self, kind.__name__ if kind is not None else None)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -274,6 +288,9 @@ class Run:
             self.recorder, self.by_default = recorder, False
 
     def _recording(self) -> Recorder:
+        answers = answering()
+        if answers is not None:
+            return answers.recorder
         if self.recorder is None:
             self.recorder, self.by_default = _by_default(), True
         return self.recorder
@@ -333,3 +350,16 @@ _current: ContextVar[Run | None] = ContextVar("saferun_run", default=None)
 def current() -> Run | None:
     """The run that the calling code is in, if any."""
     return _current.get()
+
+
+def answering() -> recall.Answers | None:
+    """What answers from a record here, None where tools and models do themselves.
+
+    A run that began in a rerun stays in it: what it has left behind, a thread say, is never let
+    through to a real tool afterwards.
+    """
+    answers = recall.standing()
+    if answers is None:
+        within = current()
+        answers = None if within is None else within.answers
+    return answers

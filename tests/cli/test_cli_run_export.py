@@ -72,7 +72,7 @@ def test_the_ledger_hears_nothing_of_it(saferun, history, database) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ((), "--html FILE, or --preview"),
+        ((), "--html FILE or -o FILE.saferun, or --preview"),
         (("--html", "x.html", "--hide", "nonsense"), "neither a part"),
         (("--html", "no/such/folder/x.html"), "cannot be written"),
     ],

@@ -23,6 +23,7 @@ from saferun.ledger import (
     DecisionEntry,
     ErasureEntry,
     KeyEntry,
+    LabelEntry,
     LedgerEntry,
     ModelEntry,
     OutcomeEntry,
@@ -79,6 +80,7 @@ EVERY: list[AnyEntry] = [
     ArchiveEntry(first=0, size=9, root="...", note="...", by="dana"),
     KeyEntry(vkey="...", note="...", by="dana"),
     RestartEntry(origin="new", vkey="...", was="old", lost=3, note="...", by="dana"),
+    LabelEntry(**OF, of=3, tool="refund", mark="right", by="dana", reason="not theirs"),
 ]
 
 DEEP = ("metadata", "api", "app", "actor", "entity", "policy", "src_endpoint", "device")

@@ -23,6 +23,7 @@ from saferun.ledger import (
     ErasureEntry,
     KeyEntry,
     Kind,
+    LabelEntry,
     LedgerEntry,
     ModelEntry,
     OutcomeEntry,
@@ -199,6 +200,7 @@ WHOLE = [
     RestartEntry(
         origin="o", vkey="v", was="w", lost=3, note="n", by="dana", sealed={"0": "args.a"}
     ),
+    LabelEntry(run="r", of=3, tool="t", mark="right", by="dana", reason="why"),
 ]
 
 

@@ -8,7 +8,15 @@ import pytest
 
 from recording import Script, played, tamper, write
 from saferun.call import Measure, Reason
-from saferun.ledger import ControlEntry, ModelEntry, RecoveryEntry, encode, seal
+from saferun.ledger import (
+    ApprovalEntry,
+    ControlEntry,
+    LabelEntry,
+    ModelEntry,
+    RecoveryEntry,
+    encode,
+    seal,
+)
 from saferun.replay import Outline
 from saferun.store.near import near_misses
 
@@ -91,7 +99,7 @@ def near(measure: Measure) -> tuple[str, ...]:
     return near_misses({"verdict": "allow", "reasons": (reason,)})
 
 
-def test_a_call_is_a_near_miss_for_each_of_four_reasons() -> None:
+def test_a_call_is_a_near_miss_for_each_of_many_reasons() -> None:
     assert near_misses({"verdict": "allow"}) == ()
     assert near_misses({"verdict": "allow", "approval": "a"}) == ("approved",)
     assert near_misses({"verdict": "allow", "shadow": ({"effect": "deny"},)}) == ("shadow",)
@@ -101,6 +109,64 @@ def test_a_call_is_a_near_miss_for_each_of_four_reasons() -> None:
     assert near(Measure(control="budget", used="1.5", max="2")) == ()
     assert near_misses({"verdict": "allow", "digest": "aa"}, "bb") == ("retried",)
     assert near_misses({"verdict": "allow", "digest": "bb"}, "bb") == ()
+    asked = {"verdict": "allow", "approval": "a"}
+    assert near_misses(asked, edited=True) == ("approved", "edited")
+    assert near_misses({"verdict": "allow"}, edited=True) == ()
+    assert near_misses({"verdict": "allow", "nudge": "You have asked before."}) == ("nudged",)
+    for status in ("error", "timeout", "unknown"):
+        assert near_misses({"verdict": "allow"}, status=status) == ("failed",)
+    for status in ("ok", "cancelled", "not_started"):
+        assert near_misses({"verdict": "allow"}, status=status) == ()
+
+
+def test_a_call_that_a_person_has_rejected_is_a_near_miss() -> None:
+    said = {"verdict": "deny", "approval": "a", "reasons": ({"id": "big", "error": "Rejected"},)}
+    assert near_misses(said) == ("rejected",)
+    late = {"verdict": "deny", "approval": "a", "reasons": ({"error": "ApprovalExpired"},)}
+    assert near_misses(late) == ()
+
+
+def test_a_row_says_that_a_person_has_changed_the_call(file, store, run) -> None:
+    run.decided(verdict="ask", approval="a-1")
+    about = {"run": "r-1", "id": "a-1", "tool": "refund"}
+    write(
+        store,
+        ApprovalEntry(event="requested", **about),
+        ApprovalEntry(event="edited", by="dana", revision=1, **about),
+        ApprovalEntry(event="approved", by="dana", **about),
+    )
+    run.ended(run.decided(approval="a-1", args={"amount": 3}))
+    with played(file) as playback:
+        assert [row.near for row in playback.outline.rows] == [("approved", "edited")]
+
+
+def test_a_call_that_went_wrong_is_a_near_miss_until_somebody_knows_better(file, run) -> None:
+    run.call()
+    seq = run.decided()
+    run.ended(seq, "unknown")
+    with played(file) as playback:
+        assert [row.near for row in playback.outline.rows] == [(), ("failed",)]
+    run.ended(seq, "ok", by="dana")
+    with played(file) as playback:
+        assert [row.near for row in playback.outline.rows] == [(), ()]
+
+
+def test_the_bits_of_near_misses_are_apart_from_all_others(file, run) -> None:
+    run.call(status="error")
+    with played(file) as playback:
+        document = playback.outline.document()
+    assert document["legend"]["near"][7] == "failed"
+    assert document["marks"] == [1024]
+
+
+def test_a_row_has_the_last_word_on_its_call(file, store, run) -> None:
+    first, other = run.call(), run.call()
+    for mark, of in (("right", first), ("false", first), ("right", other), ("none", other)):
+        write(store, LabelEntry(run="r-1", of=of, mark=mark, by="dana"))
+    with played(file) as playback:
+        assert [row.label for row in playback.outline.rows] == ["false", None]
+        assert [row.number for row in playback.outline.rows] == [1, 2]
+        assert playback.frame(1).frame.label == {"mark": "false", "by": "dana"}
 
 
 def test_a_call_that_was_denied_is_no_near_miss() -> None:

@@ -65,7 +65,7 @@ def test_what_happened_is_counted_bar_by_bar(file, timed, clock) -> None:
         "called": [2, 4, 0, 0],
         "denied": [1, 2, 0, 0],
         "asked": [0, 1, 0, 0],
-        "near": [0, 1, 0, 0],
+        "near": [0, 2, 0, 0],
         "failed": [0, 1, 0, 0],
     }
     assert found.cost == [750_000, 0, 1_000_000, 0]
@@ -146,7 +146,7 @@ def test_the_runs_behind_a_figure_are_those_in_which_it_happened_then(file, time
     assert named(file, traits=("denied",), during=first) == ["one"]
     assert named(file, traits=("denied",), during=second) == ["two"]
     assert named(file, traits=("called",), during=second) == ["two", "one"]
-    assert named(file, traits=("near",), during=second) == ["one"]
+    assert named(file, traits=("near",), during=second) == ["two", "one"]
     assert named(file, traits=("paid",), during=(began, began + HOUR)) == ["three", "one"]
     assert named(file, traits=("began",), during=second) == ["two"]
     assert named(file, during=second) == ["two", "one"]

@@ -105,3 +105,50 @@ def test_the_plugin_loads_no_policy_where_there_is_none(pytester) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+AGAIN = """\
+import pytest
+import saferun
+from saferun import Diverged, guard
+
+calls = []
+safe = guard(lambda order: calls.append(order), name="look")
+
+
+def main(*orders):
+    with saferun.run(run_id="ticket-1"):
+        for order in orders:
+            safe(order)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def recorded():
+    main("A-1", "A-2")
+    calls.clear()
+
+
+def test_goes_as_it_went(saferun_rerun):
+    again = saferun_rerun("ticket-1")
+    main("A-1", "A-2")
+    assert (again.frames, calls) == (2, [])
+
+
+def test_goes_another_way(saferun_rerun):
+    saferun_rerun("ticket-1")
+    with pytest.raises(Diverged):
+        main("A-1", "A-3")
+
+
+def test_leaves_something_out(saferun_rerun):
+    saferun_rerun("ticket-1")
+    main("A-1")
+"""
+
+
+def test_a_fixture_has_a_run_made_again(pytester, run) -> None:
+    pytester.makepyfile(AGAIN)
+    result = run()
+    # What was left out, or swallowed, is told when the test is over.
+    result.assert_outcomes(passed=3, errors=2)
+    result.stdout.fnmatch_lines(["*Diverged: The code parts from the record at frame 2 of run*"])

@@ -1,6 +1,8 @@
 """What type checkers see of the face. Checked by mypy and never run."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from datetime import datetime
+from pathlib import Path
 from typing import assert_type
 
 import saferun
@@ -8,15 +10,18 @@ from saferun import (
     Call,
     Decision,
     Denied,
+    Diverged,
     Gate,
     Outcome,
     Policy,
     Reason,
+    RerunStopped,
     guard,
     on_decision,
     testing,
 )
 from saferun.approval import Question
+from saferun.rerun import Rerun
 from saferun.run import Run
 
 
@@ -189,3 +194,15 @@ def caught(problem: Denied, policy: Policy) -> None:
 # A watched client has the type that it had.
 
 assert_type(saferun.watch(Tool()), Tool)
+
+
+async def made_again(frame: Diverged) -> None:
+    with saferun.rerun("r-1", pin=["time"], restore=lambda tool, value: value) as again:
+        assert_type(again, Rerun)
+        assert_type(again.frames, int)
+        assert_type(again.stopped, RerunStopped | None)
+        assert_type(again.now(), datetime)
+    async with saferun.rerun(Path("r-1"), writes=["out"]) as waiting:
+        assert_type(waiting.run_id, str)
+    saferun.rerun("r-1", pin=["luck"])  # type: ignore[list-item]
+    assert_type(frame.frame, int | None)

@@ -5,7 +5,8 @@ Written for versions 0.30 to 2 of the package, and for whatever has the same sha
 
 from typing import Any
 
-from saferun.adapters.turn import Answer, Asked, Talk, Text, call, said
+from saferun.adapters.anthropic_wire import MESSAGE
+from saferun.adapters.turn import Answer, Asked, Talk, Text, call, own, said
 
 
 def _messages(asked: Asked) -> Any:
@@ -50,15 +51,16 @@ def _answered(message: Any) -> Answer:
         other=others,
     )
     usage = message.usage
-    return Answer(output, message.model, _tokens_in(usage), getattr(usage, "output_tokens", None))
+    written = getattr(usage, "output_tokens", None)
+    return Answer(output, message.model, _tokens_in(usage), written, own(message))
 
 
 class _Block:
-    __slots__ = ("begun", "input", "text", "thinking")
+    __slots__ = ("begun", "input", "signature", "text", "thinking")
 
     def __init__(self, begun: Any) -> None:
         self.begun = begun
-        self.text, self.thinking, self.input = Text(), Text(), Text()
+        self.text, self.thinking, self.input, self.signature = Text(), Text(), Text(), Text()
         self.text.add(getattr(begun, "text", None))
         self.thinking.add(getattr(begun, "thinking", None))
 
@@ -66,6 +68,19 @@ class _Block:
         self.text.add(getattr(delta, "text", None))
         self.thinking.add(getattr(delta, "thinking", None))
         self.input.add(getattr(delta, "partial_json", None))
+        self.signature.add(getattr(delta, "signature", None))
+
+    def as_sent(self) -> dict[str, Any] | None:
+        """The block as if it had come whole."""
+        block: dict[str, Any] | None = own(self.begun)
+        if block is None:
+            return None
+        for name in ("text", "thinking", "signature"):
+            if said := str(getattr(self, name)):
+                block[name] = said
+        if written := str(self.input):
+            block["input"] = call(None, None, written)["arguments"]
+        return block
 
 
 class _Events:
@@ -77,6 +92,7 @@ class _Events:
         self._read: int | None = None
         self._written: int | None = None
         self._finish: Any = None
+        self._begun: Any = None
         self._blocks: dict[int, _Block] = {}
 
     def hear(self, event: Any) -> None:
@@ -87,7 +103,7 @@ class _Events:
             self._blocks[event.index] = _Block(event.content_block)
         elif kind == "message_start":
             message = event.message
-            self._model = message.model
+            self._model, self._begun = message.model, message
             self._read = _tokens_in(message.usage)
             self._written = getattr(message.usage, "output_tokens", None)
         elif kind == "message_delta":
@@ -117,10 +133,20 @@ class _Events:
             reasoning="".join(str(each.thinking) for each in blocks),
             other=[each.begun for each in blocks if each.begun.type not in known],
         )
-        return Answer(output, self._model, self._read, self._written)
+        sent = self._as_sent(blocks) if self.finished else None
+        return Answer(output, self._model, self._read, self._written, sent)
+
+    def _as_sent(self, blocks: list[_Block]) -> dict[str, Any] | None:
+        """The same message as if it had come whole."""
+        message: dict[str, Any] | None = own(self._begun)
+        content = [block.as_sent() for block in blocks]
+        if message is None or None in content:
+            return None
+        usage = {**(message.get("usage") or {}), "output_tokens": self._written or 0}
+        return {**message, "content": content, "stop_reason": self._finish, "usage": usage}
 
 
 TALKS = tuple(
-    Talk(path, ("create", "parse"), _messages, _answered, _Events, managers=("stream",))
+    Talk(path, ("create", "parse"), _messages, MESSAGE, _answered, _Events, managers=("stream",))
     for path in ("messages", "beta.messages")
 )

@@ -5,7 +5,8 @@ Written for versions 1 to 3 of the package, and for whatever has the same shape.
 
 from typing import Any
 
-from saferun.adapters.turn import Answer, Asked, Talk, Text, call, said
+from saferun.adapters.openai_wire import COMPLETION, RESPONSE
+from saferun.adapters.turn import Answer, Asked, Talk, Text, call, own, said
 
 
 def _messages(asked: Asked) -> Any:
@@ -34,6 +35,7 @@ def _completed(response: Any) -> Answer:
         response.model,
         getattr(usage, "prompt_tokens", None),
         getattr(usage, "completion_tokens", None),
+        own(response),
     )
 
 
@@ -74,6 +76,12 @@ class _Calls:
             call(own, name, str(text)) for _, ((own, name), text) in sorted(self._calls.items())
         ]
 
+    def as_sent(self) -> list[dict[str, Any]]:
+        return [
+            {"id": own, "type": "function", "function": {"name": name, "arguments": str(text)}}
+            for _, ((own, name), text) in sorted(self._calls.items())
+        ]
+
 
 class _Choice:
     __slots__ = ("calls", "content", "finish", "refusal")
@@ -89,12 +97,15 @@ class _Chunks:
     def __init__(self) -> None:
         self.finished = False
         self._model: str | None = None
+        self._about: dict[str, Any] = {}
         self._usage: Any = None
         self._choices: dict[int, _Choice] = {}
 
     def hear(self, event: Any) -> None:
         self._model = event.model or self._model
         self._usage = event.usage or self._usage
+        if not self._about:
+            self._about = {"id": event.id, "created": event.created}
         for each in event.choices:
             choice = self._choices.setdefault(each.index, _Choice())
             delta = each.delta
@@ -127,7 +138,27 @@ class _Chunks:
             self._model,
             getattr(self._usage, "prompt_tokens", None),
             getattr(self._usage, "completion_tokens", None),
+            self._as_sent() if self.finished else None,
         )
+
+    def _as_sent(self) -> dict[str, Any]:
+        """The same answer as if it had come whole."""
+        choices = [
+            {
+                "index": index,
+                "message": {
+                    "role": "assistant",
+                    "content": str(each.content) or None,
+                    **({"refusal": str(each.refusal)} if str(each.refusal) else {}),
+                    **({"tool_calls": calls} if (calls := each.calls.as_sent()) else {}),
+                },
+                "finish_reason": each.finish,
+            }
+            for index, each in sorted(self._choices.items())
+        ]
+        told = {"object": "chat.completion", "model": self._model, "choices": choices}
+        usage = own(self._usage)
+        return {**self._about, **told, **({} if usage is None else {"usage": usage})}
 
 
 # Responses.
@@ -168,6 +199,7 @@ def _responded(response: Any) -> Answer:
         response.model,
         getattr(usage, "input_tokens", None),
         getattr(usage, "output_tokens", None),
+        own(response),
     )
 
 
@@ -211,6 +243,6 @@ class _Events:
 
 # `stream` of both goes through `create`.
 TALKS = (
-    Talk("chat.completions", ("create", "parse"), _messages, _completed, _Chunks),
-    Talk("responses", ("create", "parse"), _input, _responded, _Events),
+    Talk("chat.completions", ("create", "parse"), _messages, COMPLETION, _completed, _Chunks),
+    Talk("responses", ("create", "parse"), _input, RESPONSE, _responded, _Events),
 )

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 import msgspec
 
 from saferun.conversation import Given
+from saferun.recall import Spoken
 from saferun.run import Run, current
 
 log = logging.getLogger("saferun")
@@ -27,12 +28,16 @@ ABANDONED = "abandoned"
 
 
 class Answer(NamedTuple):
-    """What a model gave. Tokens that were not told are None."""
+    """What a model gave. Tokens that were not told are None, and so is an answer that is not whole.
+
+    `own` is the provider's own answer as JSON, from which it can be given again.
+    """
 
     output: Any
     model: str | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
+    own: Any = None
 
 
 class Hearing(Protocol):
@@ -50,16 +55,31 @@ Asked: TypeAlias = Mapping[str, Any]
 """The keyword arguments of a request."""
 
 
+class Wire(NamedTuple):
+    """How an answer looks on its way from the provider.
+
+    `kind` says of JSON whether it is such an answer. `whole` makes one of what was recorded, where
+    the provider's own was not kept, and `events` those of a stream that comes to the same.
+    """
+
+    kind: Callable[[Any], bool]
+    whole: Callable[[Spoken], dict[str, Any]]
+    events: Callable[[dict[str, Any]], list[dict[str, Any]]]
+    ends: bytes = b""
+
+
 class Talk(NamedTuple):
     """One way of asking that a client has.
 
     `path` leads to the methods from the client, of which `methods` answer, whole or as a stream,
-    and `managers` give a context manager around a stream. `given` are the messages of a request.
+    and `managers` give a context manager around a stream. `given` are the messages of a request,
+    and `wire` is how an answer looks on its way.
     """
 
     path: str
     methods: tuple[str, ...]
     given: Callable[[Asked], Any]
+    wire: Wire
     answered: Callable[[Any], Answer]
     hearing: Callable[[], Hearing]
     managers: tuple[str, ...] = ()
@@ -126,6 +146,7 @@ class Turn:
                 latency=took,
                 messages=self._given,
                 error=error,
+                answer=said.own,
             )
         except Exception as problem:  # noqa: BLE001 - recording never breaks the agent
             log.error("saferun could not record a model turn: %s", problem)
@@ -192,6 +213,16 @@ def said(
 
 
 _USUAL = frozenset(("stop", "tool_calls", "function_call", "end_turn", "tool_use", "completed"))
+
+
+def own(response: Any) -> Any:
+    """An answer as its provider has sent it, None where its client does not say."""
+    tell = getattr(response, "to_dict", None)
+    try:
+        return tell(mode="json") if callable(tell) else None
+    except Exception as problem:  # noqa: BLE001 - clients change, and agents go on
+        log.debug("saferun could not keep a model's own answer: %s", type(problem).__name__)
+        return None
 
 
 def call(own: Any, name: Any, arguments: Any) -> dict[str, Any]:

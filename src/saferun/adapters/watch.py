@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 from saferun.adapters import anthropic, openai
 from saferun.adapters.stream import heard, managed
 from saferun.adapters.turn import Asked, Talk, Turn, begin
+from saferun.recall import Answers
+from saferun.run import answering
 
 C = TypeVar("C")
 
@@ -82,10 +84,21 @@ def _raw(asked: Asked) -> bool:
     return any(str(name).lower() == _RAW for name in headers)
 
 
+def _again(answers: Answers, talk: Talk, ask: Callable[..., Any], *args: Any, **asked: Any) -> Any:
+    if _raw(asked) or args:
+        raise answers.refuse("a model is asked for its raw response")
+    from saferun.adapters import again
+
+    return again.answered(answers, talk, ask, asked)
+
+
 def _asking(talk: Talk, ask: Callable[..., Any]) -> Callable[..., Any]:
     """A method that answers, watched."""
 
     def asking(*args: Any, **asked: Any) -> Any:
+        answers = answering()
+        if answers is not None:
+            return _again(answers, talk, ask, *args, **asked)
         turn = None if _raw(asked) else begin(talk, asked)
         if turn is None:
             return ask(*args, **asked)
@@ -126,6 +139,9 @@ def _managing(talk: Talk, ask: Callable[..., Any]) -> Callable[..., Any]:
     """A method that gives a context manager around a stream, watched."""
 
     def managing(*args: Any, **asked: Any) -> Any:
+        answers = answering()
+        if answers is not None:
+            return _again(answers, talk, ask, *args, **asked)
         turn = None if _raw(asked) else begin(talk, asked)
         manager = ask(*args, **asked)
         return manager if turn is None else managed(manager, turn)

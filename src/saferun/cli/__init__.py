@@ -22,7 +22,19 @@ from typing import Annotated, Any, NoReturn, cast
 import typer
 from typer.core import TyperGroup
 
-from saferun.cli import approval, control, demo, doctor, init, ledger, login, policy, run, serve
+from saferun.cli import (
+    approval,
+    control,
+    demo,
+    doctor,
+    init,
+    ledger,
+    login,
+    look,
+    policy,
+    run,
+    serve,
+)
 from saferun.cli.screen import hang_up, told
 from saferun.errors import SafeRunError
 
@@ -81,6 +93,7 @@ app = typer.Typer(
 app.command()(init.init)
 app.command()(demo.demo)
 app.command()(serve.serve)
+app.command("open")(look.look)
 app.command()(doctor.doctor)
 app.command()(login.login)
 app.add_typer(policy.app)

@@ -23,16 +23,46 @@ ArchiveOption: TypeAlias = Annotated[
 
 
 @contextlib.contextmanager
-def opened(store: str | None, archive: Path | None) -> "Iterator[Reader]":
-    """The store's history, with what lies in an archive. Raises CannotError."""
+def opened(store: str | None, archive: Path | None, *, part: bool = False) -> "Iterator[Reader]":
+    """The store's history, with what lies in an archive.
+
+    Where `part` of a ledger will do, that of an incident file as well. Raises CannotError.
+    """
     from saferun.store import Reader
 
-    if archive is None:
-        with Reader(store_file(store)) as reader:
-            yield reader
-        return
-    with archived(archive) as segments, Reader(store_file(store), segments) as reader:
+    with contextlib.ExitStack() as until:
+        file = None if store is None else incident_file(store)
+        if file is not None and not part:
+            raise _partly(file)
+        path = store_file(store) if file is None else until.enter_context(incident(file))
+        segments = None if archive is None else until.enter_context(archived(archive))
+        reader = until.enter_context(Reader(path, segments))
+        if reader.excerpt and not part:
+            raise _partly(path)
         yield reader
+
+
+def _partly(file: Path) -> CannotError:
+    return CannotError(
+        f"{file} holds a run and no whole ledger; saferun run verify FILE says who vouches for an "
+        "incident file."
+    )
+
+
+def incident_file(given: str) -> Path | None:
+    """The incident file that a command is given where it takes a store or a run; else None."""
+    # As `incident.SUFFIX` has it, without loading all of that for each look at a store.
+    return Path(given) if given.endswith(".saferun") and Path(given).is_file() else None
+
+
+@contextlib.contextmanager
+def incident(file: Path) -> "Iterator[Path]":
+    """The store of an incident file, for a block. Raises IncidentError."""
+    from saferun.incident import opened as unpacked
+
+    with unpacked(file) as found:
+        told(f"{file}: {found.incident.summary}")
+        yield found.path
 
 
 def archived(folder: Path) -> "Archive":

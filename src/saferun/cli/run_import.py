@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from saferun.approval.inert import inert
+from saferun.cli.history import incident_file
 from saferun.cli.options import CannotError, JsonOption, StoreOption, settings
 from saferun.cli.screen import ALLOWED, IMPORTED, counted, document, progress, screen
 from saferun.config import Said
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from saferun.replay import TracedRun
     from saferun.store import Store
 
 ROOM = 150
@@ -22,11 +26,13 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._:@+/-]")
 
 
 def bring_in(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Trace files.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Trace files, or incident files.")
+    ],
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Bring runs from trace files into the store.
+    """Bring runs from trace files, or incident files, into the store.
 
     They get ids that begin with import/, and count towards nothing: no check, no limit and no
     approval ever rests on them. A file that is there already adds nothing.
@@ -69,11 +75,22 @@ def run_id(file: str, own: str, line: int, taken: set[str]) -> str:
 
 
 def _count(file: Path) -> int:
-    from saferun.replay import traces
-
     size = file.stat().st_size if file.is_file() else 0
     with progress(f"reading {inert(file.name, 40)}", size) as done:
-        return sum(1 for _ in traces(file, done))
+        return sum(1 for _ in _runs(file, done))
+
+
+def _runs(file: Path, done: "Callable[[int], None]" = lambda _: None) -> "Iterator[TracedRun]":
+    """The runs of a file of either kind. Raises TraceError, IncidentError."""
+    if incident_file(str(file)) is None:
+        from saferun.replay import traces
+
+        yield from traces(file, done)
+        return
+    from saferun.incident import opened, traced
+
+    with opened(file) as found:
+        yield from traced(found.path, found.incident.manifest.runs)
 
 
 def _bring_in(
@@ -82,14 +99,13 @@ def _bring_in(
     from rich.text import Text
 
     from saferun import importing
-    from saferun.replay import traces
 
     sha256 = _hash(file)
     taken: set[str] = set()
     roots: dict[str, importing.Above] = {}
     new = calls = 0
     with progress(f"importing {inert(file.name, 40)}", count) as done:
-        for number, run in enumerate(traces(file), 1):
+        for number, run in enumerate(_runs(file), 1):
             named = run_id(sha256, run.run_id, run.line, taken)
             above = None if run.parent is None else roots.get(run.parent)
             roots[run.run_id] = importing.Above(named, named if above is None else above.root)

@@ -58,19 +58,19 @@ def serve(
     known = places(chosen)
     if not path.exists():
         raise CannotError(f"There is no store at {path} yet; saferun init makes it.")
-    lacking = _lacking()
-    if lacking is not None and not known:
+    missing = lacking()
+    if missing is not None and not known:
         raise CannotError(
-            f"{lacking} Or name a place for checkpoints under [anchors] in "
+            f"{missing} Or name a place for checkpoints under [anchors] in "
             f"{chosen.file or 'saferun.toml'}, which needs no console."
         )
     leaving = threading.Event()
     say = _Saying(chosen, as_json=as_json, link=print_link)
-    with _until_told(leaving), contextlib.ExitStack() as open_:
-        if lacking is None:
+    with until_told(leaving), contextlib.ExitStack() as open_:
+        if missing is None:
             _open(chosen, say, open_, host=host, port=port, person=person)
         else:
-            say.without(lacking)
+            say.without(missing)
         if known:
             say.begun(known)
             follow(
@@ -87,7 +87,7 @@ def serve(
     return 0
 
 
-def _lacking() -> str | None:
+def lacking() -> str | None:
     """What the console needs and is not installed, as a sentence."""
     from importlib.util import find_spec
 
@@ -236,7 +236,7 @@ def _now() -> int:
 
 
 @contextmanager
-def _until_told(leaving: threading.Event) -> Iterator[None]:
+def until_told(leaving: threading.Event) -> Iterator[None]:
     """Set `leaving` at the first SIGINT or SIGTERM; a second one ends the process at once."""
     before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
 

@@ -257,6 +257,8 @@ def _managed(entry: Entry, left: dict[str, Any]) -> dict[str, Any]:
             entity["name"] = " ".join(filter(None, (fields["scope"], fields.get("value"))))
         case "erasure":
             entity["uid"] = fields["subject"]
+        case "label":
+            entity |= {"uid": f"{fields['of']}", "name": fields.get("tool") or "call"}
         case _:
             entity["name"] = fields.get("origin") or "ledger"
     by, reason = left.pop("by", None), left.pop("reason", None)

@@ -15,13 +15,13 @@ import msgspec
 
 from saferun.call import Demand, Mode, PolicyRef, Reason, Status, Verdict
 
-FORMAT = 4
+FORMAT = 5
 """The format that the first entry of a ledger names. Fields may be added within a format;
 a new kind, or a new meaning of an old field, is a new format. Format 2 added the kinds
 `call` and `policy`, format 3 the kind `control`, format 4 the kinds `erasure`, `archive`,
-`key` and `restart`, and values that are sealed."""
+`key` and `restart`, and values that are sealed, format 5 the kind `label`."""
 
-READABLE = (1, 2, 3, 4)
+READABLE = (1, 2, 3, 4, 5)
 """The formats that this version reads. A ledger keeps the number that it began with, and goes
 on in the newest: an old reader meets a kind that it does not know, and says so."""
 
@@ -41,6 +41,7 @@ Kind: TypeAlias = Literal[
     "archive",
     "key",
     "restart",
+    "label",
 ]
 
 RunEvent: TypeAlias = Literal["start", "end"]
@@ -66,6 +67,10 @@ ApprovalEvent: TypeAlias = Literal[
 ControlEvent: TypeAlias = Literal["stopped", "resumed", "opened", "closed"]
 
 PolicyAct: TypeAlias = Literal["publish", "promote", "rollback"]
+
+Mark: TypeAlias = Literal["right", "false", "none"]
+"""What stopping a call is, or would have been: `right`, or a `false` alarm; `none` takes back
+what was said before."""
 
 
 class Other(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -161,7 +166,7 @@ class ModelEntry(_OfRun, frozen=True, kw_only=True, tag="model"):
     `latency` is in microseconds. `turn` is an id among those of the run. The model was given the
     first `kept` messages of the turn `after`, if that is named, and then `messages`. `context` is
     what was looked up for it, `plan` what the agent meant to do, and `error` says why there is no
-    answer, or no whole one.
+    answer, or no whole one. `answer` is the provider's own, of which `output` says the meaning.
     """
 
     turn: str | None = None
@@ -171,6 +176,7 @@ class ModelEntry(_OfRun, frozen=True, kw_only=True, tag="model"):
     plan: Any = None
     context: Any = None
     output: Any = None
+    answer: Any = None
     model: str | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -401,6 +407,19 @@ class RestartEntry(_Entry, frozen=True, kw_only=True, tag="restart"):
     reason: str | None = None
 
 
+class LabelEntry(_OfRun, frozen=True, kw_only=True, tag="label"):
+    """A person has said of the call that entry `of` states whether it is right to stop it.
+
+    Of several on one call, the last one holds.
+    """
+
+    of: int
+    tool: str | None = None
+    mark: Mark
+    by: str
+    reason: str | None = None
+
+
 AnyEntry: TypeAlias = (
     LedgerEntry
     | RunEntry
@@ -417,4 +436,5 @@ AnyEntry: TypeAlias = (
     | ArchiveEntry
     | KeyEntry
     | RestartEntry
+    | LabelEntry
 )

@@ -5,6 +5,7 @@ from saferun.replay.branches import Branches, Child, has
 from saferun.replay.conversation import Told, told
 from saferun.replay.difference import Difference, Pair, difference
 from saferun.replay.frames import Frame, RunStory, mark, story
+from saferun.replay.nearly import Nearly, near_calls
 from saferun.replay.outline import Outline, Row
 from saferun.replay.playback import Closeup, Playback, Slice, Value
 from saferun.replay.tally import LabelTally, RuleTally, RunTally, Summary, Tally
@@ -19,6 +20,7 @@ __all__ = [
     "Frame",
     "Given",
     "LabelTally",
+    "Nearly",
     "Outline",
     "Pair",
     "Playback",
@@ -40,6 +42,7 @@ __all__ = [
     "difference",
     "has",
     "mark",
+    "near_calls",
     "story",
     "told",
     "traces",

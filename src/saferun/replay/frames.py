@@ -26,7 +26,8 @@ class Frame(msgspec.Struct, kw_only=True):
     `seq` is the ledger entry that it begins with and `at` its time in microseconds since 1970,
     UTC. For a call, `decision` holds the decision's fields, `approvals` what became of a request
     to a person, and `outcome` how it ended; None where it has not. A call that was brought in
-    from elsewhere has no decision: `said` has what was asked for.
+    from elsewhere has no decision: `said` has what was asked for. `label` is the last word of a
+    person on whether it is right to stop it, with the `mark`, `by` whom, and the `reason`.
     """
 
     number: int
@@ -37,6 +38,7 @@ class Frame(msgspec.Struct, kw_only=True):
     decision: Mapping[str, Any] | None = None
     approvals: list[Mapping[str, Any]] = []
     outcome: Mapping[str, Any] | None = None
+    label: Mapping[str, Any] | None = None
 
 
 def mark(frame: Frame) -> marks.Mark:
@@ -82,7 +84,8 @@ class RunStory(msgspec.Struct, kw_only=True):
             if frame.decision is None:
                 continue
             tool = frame.decision["tool"]
-            found += bool(near_misses(frame.decision, denied.get(tool)))
+            status = None if frame.outcome is None else frame.outcome.get("status")
+            found += bool(near_misses(frame.decision, denied.get(tool), status=status))
             if frame.decision["verdict"] == "deny":
                 denied[tool] = frame.decision.get("digest") or ""
         return found
@@ -118,6 +121,7 @@ def _verdict(frame: Frame) -> str | None:
 def story(run_id: str, entries: Iterable[Entry]) -> RunStory:
     """The story of a run, from its entries in the order of the ledger."""
     told = RunStory(run_id=run_id)
+    begun: dict[int, Frame] = {}
     decided: dict[int, Frame] = {}
     asked: dict[str, Frame] = {}
     for entry in entries:
@@ -132,6 +136,7 @@ def story(run_id: str, entries: Iterable[Entry]) -> RunStory:
             _frame(told, "control", entry).said = fields
         elif entry.kind == "call":
             made = _frame(told, "call", entry)
+            begun[entry.seq] = made
             made.said = _part(fields, "tool", "call", "args", "blobs")
             made.outcome = _part(fields, "status", "result", "cost_usd", "blobs")
         elif entry.kind == "decision":
@@ -139,7 +144,7 @@ def story(run_id: str, entries: Iterable[Entry]) -> RunStory:
             # The question and the decision that follows from its answer are one step.
             frame = asked.get(request) if request is not None else None
             if frame is None:
-                frame = _frame(told, "call", entry)
+                frame = begun[entry.seq] = _frame(told, "call", entry)
             frame.decision = fields
             decided[entry.seq] = frame
             if request is not None:
@@ -148,6 +153,9 @@ def story(run_id: str, entries: Iterable[Entry]) -> RunStory:
             asked[fields["id"]].approvals.append({**fields, "at": entry.time})
         elif entry.kind in ("outcome", "recovery") and fields.get("of") in decided:
             decided[fields["of"]].outcome = fields
+        elif entry.kind == "label" and fields.get("of") in begun:
+            said = _part(fields, "mark", "by", "reason")
+            begun[fields["of"]].label = None if said["mark"] == "none" else said
     return told
 
 

@@ -106,6 +106,8 @@ def brief(hit: Hit) -> str:
         case "control" | "erasure" | "key" | "restart":
             words = [f"by {fields['by']}" if fields.get("by") else "", fields.get("reason") or ""]
             said = ": ".join(word for word in words if word)
+        case "label":
+            said = f"entry {fields['of']} is {fields['mark']}, by {fields['by']}"
         case "run":
             said = fields.get("error") or fields.get("prompt") or fields["run"]
         case "policy":

@@ -12,16 +12,14 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from saferun import marks
+from saferun import ledger, marks
 from saferun.marks import Mark
 from saferun.replay.frames import Kind
-from saferun.store.near import NEAR, Near, near_misses
+from saferun.store.near import FAILED, NEAR, Near, near_misses
 
 Wanted: TypeAlias = Literal["denied", "asked", "halted", "error", "near", "tool", "changed"]
 """What one can jump to: `halted` is denied or asked, `tool` the same tool as in this frame, and
 `changed` a frame of which an entry is no longer what was written."""
-
-FAILED = ("error", "timeout", "unknown")
 
 _KINDS: dict[Kind, str] = {"model": "m", "user": "u", "call": "c", "control": "x", "changed": "!"}
 _VERDICTS = {"allow": "a", "ask": "?", "deny": "d", "defer": "l"}
@@ -37,6 +35,9 @@ _LETTERS = dict(zip(marks.OF_FRAMES, ascii_letters, strict=False))
 _SHADOW, _ASKED, _CHANGED = 16, 32, 64
 """Beside the bits of `NEAR`: it was not enforced, people were asked, an entry was changed."""
 
+_NEAR = (1, 2, 4, 8, 128, 256, 512, 1024)
+"""The bits of `NEAR`, in its order."""
+
 _DIGEST = 12
 """Bytes of what rows are compared by."""
 
@@ -48,6 +49,8 @@ class Row(msgspec.Struct, kw_only=True):
     since 1970, UTC. `latency` is in microseconds, `cost` in micro-dollars. `verdict` is what was
     decided in the end, `enforced` whether it counted, and `status` what came of it. `changed` are
     entries that are no longer what was written.
+
+    `label` is what a person says last of stopping it.
 
     Two calls were made with the same arguments where `given` is the same, and gave the same
     where `gave` is; None where nobody can tell.
@@ -66,6 +69,7 @@ class Row(msgspec.Struct, kw_only=True):
     latency: int | None = None
     cost: int | None = None
     near: tuple[Near, ...] = ()
+    label: ledger.Mark | None = None
     changed: list[int] = []
     given: bytes | None = None
     plain: bytes | None = None
@@ -112,6 +116,7 @@ class _Light(msgspec.Struct, kw_only=True):
     time: int
     kind: str
     event: str | None = None
+    nudge: str | None = None
     turn: str | None = None
     tool: str | None = None
     digest: str | None = None
@@ -122,6 +127,7 @@ class _Light(msgspec.Struct, kw_only=True):
     id: str | None = None
     of: int | None = None
     status: str | None = None
+    mark: ledger.Mark | None = None
     latency: int | None = None
     cost: int | None = None
     cost_usd: float | None = None
@@ -152,6 +158,7 @@ class Outline:
         self._decided: dict[int, Row] = {}
         self._asked: dict[str, Row] = {}
         self._denied: dict[str, str | None] = {}
+        self._edited: set[str] = set()
         self._frames: dict[int, int] = {}
 
     def __len__(self) -> int:
@@ -223,16 +230,26 @@ class Outline:
             case "decision":
                 return self._decision(seq, said)
             case "approval" if said.id in self._asked:
-                self._asked[said.id].asked = True
-                return self._asked[said.id]
+                row = self._asked[said.id]
+                row.asked = True
+                if said.event == "edited":
+                    self._edited.add(said.id or "")
+                return row
             case "outcome" | "recovery" if said.of in self._decided:
                 row = self._decided[said.of]
                 row.status = said.status
+                row.near = tuple(each for each in row.near if each != "failed")
+                if said.status in FAILED:
+                    row.near += ("failed",)
                 if said.latency:
                     row.latency = said.latency
                 if said.cost is not None:
                     row.cost = said.cost
                 row.gave = _given_back(said)
+                return row
+            case "label" if said.of is not None and said.of in self._frames:
+                row = self.row(self._frames[said.of])
+                row.label = None if said.mark == "none" else said.mark
                 return row
         return None
 
@@ -253,8 +270,10 @@ class Outline:
             "reasons": said.reasons,
             "shadow": said.shadow,
             "other": said.other,
+            "nudge": said.nudge,
         }
-        row.near = near_misses(fields, self._denied.get(tool))
+        edited = said.approval in self._edited
+        row.near = near_misses(fields, self._denied.get(tool), edited=edited)
         if said.verdict == "deny":
             self._denied[tool] = said.digest or ""
         self._decided[seq] = row
@@ -298,8 +317,8 @@ class Outline:
         and so has `mark` a letter, for a colour, an icon and a word;
         `tool` is a place in `tools`, -1 for none. `at` (milliseconds) and `seq` are steps from the
         frame before. `latency` is in microseconds and `cost` in micro-dollars, 0 for none. `marks`
-        are bits: those of `near`, in its order, then 16 for a decision that was not enforced, 32
-        where people were asked, 64 where an entry was changed.
+        are bits: those of `near`, in its order, 1 to 8 and 128 to 1024; 16 for a decision that was
+        not enforced, 32 where people were asked, 64 where an entry was changed.
         """
         tools = list(dict.fromkeys(row.tool for row in self.rows if row.tool is not None))
         places = {tool: place for place, tool in enumerate(tools)}
@@ -333,7 +352,7 @@ class Outline:
 
 def _marks(row: Row) -> int:
     return (
-        sum(1 << NEAR.index(each) for each in row.near)
+        sum(_NEAR[NEAR.index(each)] for each in row.near)
         | _SHADOW * (not row.enforced)
         | _ASKED * row.asked
         | _CHANGED * bool(row.changed)

@@ -27,7 +27,7 @@ from saferun.store.synopsis import Synopsis
 SLICE = 64 * 1024
 """Bytes of a large value that are shown at a time."""
 
-LARGE = ("args", "given", "result", "output", "text", "messages", "plan", "context")
+LARGE = ("args", "given", "result", "output", "answer", "text", "messages", "plan", "context")
 """The fields of a frame whose value may lie beside the ledger."""
 
 PAGE = 100
@@ -76,7 +76,7 @@ class Closeup(msgspec.Struct, frozen=True, kw_only=True):
     def standing(self) -> str:
         """The worst that there is to say of its entries."""
         standings = {each.standing for each in self.vouched}
-        order = ("changed", "doubtful", "archived", "unsigned")
+        order = ("changed", "doubtful", "archived", "redacted", "unsigned")
         return next((each for each in order if each in standings), "signed")
 
 

@@ -17,6 +17,7 @@ SEALED = frozenset(
         "args",
         "result",
         "output",
+        "answer",
         "text",
         "messages",
         "given",
@@ -54,7 +55,7 @@ class Unsealing:
             fields[key] = filled(value, names, self._word)
 
     def _word(self, commitment: bytes) -> str:
-        if self._openings.holds(commitment):
+        if self._index.reader.excerpt or self._openings.holds(commitment):
             return OUT_OF_REACH
         if not self._index.has("kind", "erasure"):
             return LOST

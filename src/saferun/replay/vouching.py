@@ -28,10 +28,11 @@ from saferun.store.nodes import index_tree
 NODES = 10_000
 """Nodes that are kept at hand. Only whole subtrees are among them, which never change."""
 
-Standing: TypeAlias = Literal["signed", "unsigned", "changed", "doubtful", "archived"]
+Standing: TypeAlias = Literal["signed", "unsigned", "changed", "doubtful", "archived", "redacted"]
 """`signed`: under the newest checkpoint. `unsigned`: newer than that, and in the ledger's tree.
 `changed`: no longer what was written, or gone. `doubtful`: it does not lead to the root, so it or
-an entry close to it was changed. `archived`: it lies in an archive that is not at hand."""
+an entry close to it was changed. `archived`: it lies in an archive that is not at hand.
+`redacted`: in an incident file, it is there in other words than the ledger has."""
 
 
 class Vouched(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,6 +93,9 @@ class Vouching:
         return self._held(seq, leaf)
 
     def _held(self, seq: int, leaf: bytes) -> Vouched:
+        if self._reader.redacted(seq):
+            said = f"Entry {seq} was redacted for this file: nothing proves what is left of it."
+            return Vouched(seq=seq, standing="redacted", says=said)
         standing, said = self._placed(seq, leaf)
         return Vouched(seq=seq, standing=standing, says=said, leaf=leaf.hex())
 

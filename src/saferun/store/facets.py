@@ -86,6 +86,8 @@ def _facets(entry: Entry, verdict: str | None) -> Iterator[tuple[str, Any]]:
     yield "person", fields.get("by")
     if entry.kind in _EVENTS:
         yield "status", fields.get("event")
+    if entry.kind == "label":
+        yield "status", fields["mark"]
     counted, tried = _reasons(fields)
     for reason in (*counted, *tried):
         yield "rule", reason

@@ -54,7 +54,7 @@ from saferun.store.synopsis import (
 )
 from saferun.store.synopsis import SCHEMA as SYNOPSIS
 
-VERSION = 7
+VERSION = 9
 """Of the file, in `PRAGMA user_version`. One of another version is made anew."""
 
 APPLICATION = 0x5352_4E49
@@ -391,6 +391,11 @@ class Index:
         """
         term = ("run", exact(run_id)) if run_id else TURN
         return list(self._named([[term]], (first, self.size), "", newest=False))
+
+    def numbers(self, facets: Mapping[Facet, tuple[str, ...]]) -> list[int]:
+        """The numbers of the entries that have a value of each facet, by the index alone."""
+        terms = [[(name, exact(value)) for value in some] for name, some in facets.items()]
+        return list(self._named(terms, (0, self.size), "", newest=False))
 
     def saying(self, run_id: str, text: str) -> list[int]:
         """The numbers of a run's entries that have some words, as `find` takes them.
@@ -865,8 +870,10 @@ class _Builder:
             self._frontier.append(leaf if _is_leaf(leaf) else leaf_hash(b""))
         with sqlite.transaction(self._connection):
             times = self._take_up(rows)
+            for some in _together(rows):
+                each = [times.get(seq, 0) for seq, _, _ in some]
+                self._span(some, each, self._away(some, times), self._whose)
             away = self._away(rows, times)
-            self._span(rows, [times.get(seq, 0) for seq, _, _ in rows], away, self._whose)
             self._write(self._stated(rows, len(rows) - len(times), away))
         return self._state
 
@@ -1046,6 +1053,17 @@ class _Builder:
             ).fetchone()
             self._terms[term] = own
         return own
+
+
+def _together(
+    rows: Sequence[tuple[int, object, object]],
+) -> Iterator[Sequence[tuple[int, object, object]]]:
+    """Entries by what lies side by side: of an excerpt, or a ledger with holes, not all do."""
+    first = 0
+    for at in range(1, len(rows) + 1):
+        if at == len(rows) or rows[at][0] != rows[at - 1][0] + 1:
+            yield rows[first:at]
+            first = at
 
 
 def _stated(connection: sqlite3.Connection) -> _State:

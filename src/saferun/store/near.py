@@ -1,29 +1,47 @@
 """Near misses: calls that ran, or were let start, and might well not have. Pure.
 
-Nobody writes them down. They are read out of decisions, as everything else about a run is: by the
-search index, which counts them, and by the replay, which shows them.
+And those of which a person has said no, and those that went wrong: whoever looks for what to make
+a rule of looks there first. Nobody writes them down. They are read out of decisions and outcomes,
+as everything else about a run is: by the search index, which counts them, and by the replay, which
+shows them.
 """
 
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias, get_args
 
-Near: TypeAlias = Literal["approved", "shadow", "limit", "retried"]
+Near: TypeAlias = Literal[
+    "approved", "shadow", "limit", "retried", "edited", "rejected", "nudged", "failed"
+]
 
 NEAR: tuple[Near, ...] = get_args(Near)
 """Why a call is one: a person was asked and said yes; something that is only tried out would have
-denied it; a limit stood at `FULL` or more; or the same tool was denied to the run just before,
-with other arguments."""
+denied it; a limit stood at `FULL` or more; the same tool was denied to the run just before, with
+other arguments; a person has changed it and then said yes, or has said no; it was repeated until
+the model was told; or it ended in an error, ran out of time, or nobody knows how it ended."""
+
+FAILED = ("error", "timeout", "unknown")
+"""The outcomes that make a call one."""
 
 FULL = 0.8
 """How much of a limit is used where a call that it lets through was near it."""
 
 
-def near_misses(fields: Mapping[str, Any], denied: str | None = None) -> tuple[Near, ...]:
-    """Why a decision is a near miss. `denied` is the digest of the run's last denied call of it.
+def near_misses(
+    fields: Mapping[str, Any],
+    denied: str | None = None,
+    *,
+    edited: bool = False,
+    status: str | None = None,
+) -> tuple[Near, ...]:
+    """Why a decision is a near miss.
 
-    A decision in shadow that says `deny` lets its call start, and so it is one.
+    `denied` is the digest of the run's last denied call of the tool, `edited` whether a person has
+    changed the call before it was decided on, and `status` how it ended, so far. A decision in
+    shadow that says `deny` lets its call start, and so it is one.
     """
     verdict, enforced = fields.get("verdict"), fields.get("mode", "enforce") == "enforce"
+    if verdict == "deny" and enforced:
+        return ("rejected",) if _rejected(fields) else ()
     if verdict != "allow" and (enforced or verdict != "deny"):
         return ()
     found: list[Near] = []
@@ -38,7 +56,18 @@ def near_misses(fields: Mapping[str, Any], denied: str | None = None) -> tuple[N
         found.append("limit")
     if verdict == "allow" and denied is not None and denied != fields.get("digest"):
         found.append("retried")
+    if edited and "approved" in found:
+        found.append("edited")
+    if fields.get("nudge") is not None:
+        found.append("nudged")
+    if status in FAILED:
+        found.append("failed")
     return tuple(found)
+
+
+def _rejected(fields: Mapping[str, Any]) -> bool:
+    """Whether it is a person who has said no."""
+    return any(each.get("error") == "Rejected" for each in fields.get("reasons", ()))
 
 
 def _full(measure: Mapping[str, Any]) -> bool:

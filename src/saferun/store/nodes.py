@@ -136,7 +136,11 @@ def index_tree(
     Raises StoreError where a leaf is missing, or is none.
     """
     with sqlite.explained(path):
-        connection = sqlite.connect(path, "process")
+        try:
+            connection = sqlite.connect(path, "process")
+        except sqlite.ExcerptError:
+            # It came with those that it needs.
+            return
         lock = FileLock(path.with_name(path.name + ".lock"))
         try:
             if connection.execute("PRAGMA user_version").fetchone()[0] < 4:

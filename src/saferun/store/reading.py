@@ -23,6 +23,7 @@ from saferun.ledger import (
     ArchiveEntry,
     EntryError,
     Head,
+    Nodes,
     NoteError,
     Signs,
     Verifier,
@@ -31,7 +32,7 @@ from saferun.ledger import (
     parse,
     read,
 )
-from saferun.store import sqlite
+from saferun.store import excerpt, sqlite
 from saferun.store.custody import Custody
 from saferun.store.nodes import Tree, landmarks
 from saferun.store.rows import BODY, LEAF, head
@@ -61,7 +62,8 @@ class Reader:
     """A store that is open for reading. Use as a context manager.
 
     With an `archive`, entries that were archived have their bodies again, and their large
-    values; what the archive lacks, or has and does not fit, it notes as its `trouble`.
+    values; what the archive lacks, or has and does not fit, it notes as its `trouble`. An `excerpt`
+    has some entries of a ledger alone.
 
     Raises StoreError where there is no store or it cannot be read.
     """
@@ -72,6 +74,7 @@ class Reader:
         with sqlite.explained(path):
             self._connection = sqlite.connect(path, "full", write=False)
             known = stated(self._connection)
+            self.excerpt = sqlite.is_excerpt(self._connection)
         self.origin = known.get("origin", "")
         self.ledger = known.get("ledger", "")
         self._shelved: tuple[list[tuple[Any, ...]], list[Archival | None]] = ([], [])
@@ -245,9 +248,18 @@ class Reader:
                 fits = isinstance(body, bytes) and leaf_hash(body) == leaf
                 yield seq, body if fits else b"", leaf
 
-    def tree(self, *, kept: bool = True) -> Tree:
+    def tree(self, *, kept: bool = True) -> Nodes:
         """The roots of perfect subtrees, from those that are kept or from the leaves alone."""
+        if self.excerpt:
+            return excerpt.Tree(self._connection, self.path)
         return Tree(self._connection, self.path, kept=kept)
+
+    def redacted(self, seq: int) -> bool:
+        """Whether an entry is here in other words than the ledger has; in an excerpt alone."""
+        if not self.excerpt:
+            return False
+        with sqlite.explained(self.path):
+            return excerpt.is_redacted(self._connection, seq)
 
     def landmarks(self, stop: int) -> list[int]:
         """The numbers of the entries below `stop` that change keys or name, or archive."""

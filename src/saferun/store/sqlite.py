@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TypeAlias
 
+from saferun.barrier import only_looking
 from saferun.config import Durability
 from saferun.errors import StoreError
 from saferun.store.forks import Reading
@@ -18,6 +19,9 @@ VERSION = 6
 
 APPLICATION = 0x5352_4E31
 """`SRN1` in `PRAGMA application_id`: a file of somebody else's is never written to."""
+
+EXCERPT = 0x5352_4E58
+"""`SRNX` in its place: part of a ledger, which is read as a store is and never written to."""
 
 BUSY = 5_000
 """Milliseconds that a statement waits for a lock of SQLite's own."""
@@ -276,6 +280,10 @@ class ChangedError(StoreError):
         return f"{self.path} was changed: {self.what}; run saferun ledger verify."
 
 
+class ExcerptError(StoreError):
+    """Something would be written to a part of a ledger, which is there to be read."""
+
+
 def connect(
     path: Path, durability: Durability, *, write: bool = True, forks_wait: bool = True
 ) -> sqlite3.Connection:
@@ -295,13 +303,14 @@ def connect(
             # locks that other connections of this process hold.
             with contextlib.suppress(FileExistsError):
                 os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        connection = sqlite3.connect(
-            path,
-            timeout=BUSY / 1000,
-            isolation_level=None,
-            check_same_thread=False,
-            factory=Reading if forks_wait and not write else sqlite3.Connection,
-        )
+        with contextlib.nullcontext() if write else only_looking():
+            connection = sqlite3.connect(
+                path,
+                timeout=BUSY / 1000,
+                isolation_level=None,
+                check_same_thread=False,
+                factory=Reading if forks_wait and not write else sqlite3.Connection,
+            )
         try:
             _set_up(connection, path, durability, write=write)
         except BaseException:
@@ -317,7 +326,7 @@ def _set_up(
     # Of one moment, also while another process migrates it.
     connection.execute("BEGIN")
     try:
-        _known(connection, path)
+        _known(connection, path, write=write)
     finally:
         connection.execute("ROLLBACK")
     if not write:
@@ -349,16 +358,21 @@ def guarded(connection: sqlite3.Connection) -> None:
         connection.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE, True)
 
 
-def _known(connection: sqlite3.Connection, path: Path) -> None:
+def _known(connection: sqlite3.Connection, path: Path, *, write: bool) -> None:
     """Hold a file against what a store of its version is. Raises StoreError."""
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if application not in (0, APPLICATION) or (
+    if application == EXCERPT and write:
+        raise ExcerptError(
+            f"{path} holds part of a ledger, of an incident, and nothing is ever written to it; "
+            "name another file for `store`."
+        )
+    if application not in (0, APPLICATION, EXCERPT) or (
         application == 0
         and connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] > 0
     ):
         raise StoreError(f"{path} is a database of another program; name another file for `store`.")
-    if version < 0 or (application == APPLICATION and version == 0):
+    if version < 0 or (application != 0 and version == 0):
         raise StoreError(
             f"{path} was changed: its schema is of no version that there was; keep the file, and "
             "restore a backup beside it."
@@ -368,7 +382,7 @@ def _known(connection: sqlite3.Connection, path: Path) -> None:
             f"{path} was written by a newer SafeRun (schema {version}, this one knows {VERSION}); "
             "upgrade saferun-sdk in this environment."
         )
-    if application == APPLICATION:
+    if application != 0:
         hold_schema(path, connection, _schema(version))
 
 
@@ -426,6 +440,11 @@ def hold_schema(path: Path, connection: sqlite3.Connection, schema: Schema) -> N
         f"{path} was changed: {what}; keep the file, and restore a backup beside it, or save what "
         "can be read with saferun ledger recover --salvage NEW.db."
     )
+
+
+def is_excerpt(connection: sqlite3.Connection) -> bool:
+    """Whether what is open for reading is part of a ledger alone."""
+    return bool(connection.execute("PRAGMA application_id").fetchone()[0] == EXCERPT)
 
 
 def migrate(connection: sqlite3.Connection) -> bool:

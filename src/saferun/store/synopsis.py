@@ -13,7 +13,7 @@ import msgspec
 
 from saferun.ledger import Entry, EntryError, read
 from saferun.store.facets import exact
-from saferun.store.near import near_misses
+from saferun.store.near import FAILED, near_misses
 
 if TYPE_CHECKING:
     from saferun.store.reading import Reader
@@ -26,7 +26,7 @@ SCHEMA = """
         frames INTEGER NOT NULL, calls INTEGER NOT NULL, denied INTEGER NOT NULL,
         asked INTEGER NOT NULL, deferred INTEGER NOT NULL, near INTEGER NOT NULL,
         failed INTEGER NOT NULL, cost INTEGER NOT NULL, stopped INTEGER NOT NULL,
-        error TEXT, imported TEXT
+        error TEXT, imported TEXT, open TEXT NOT NULL
     );
     CREATE INDEX synopsis_first ON synopsis (first);
     CREATE INDEX synopsis_last ON synopsis (last);
@@ -59,7 +59,6 @@ _TRAITS: dict[Trait, str] = {
     "stopped": "{of}.stopped > 0",
 }
 
-_FAILED = ("error", "timeout", "unknown")
 _MICRO = 1_000_000
 _MOST = 1 << 62
 """Of a sum, as far as SQLite takes one."""
@@ -80,7 +79,8 @@ class Synopsis(msgspec.Struct, kw_only=True):
 
     `first` and `last` are the numbers of its first and its newest entry; times are in
     microseconds since 1970, UTC, and `cost` in micro-dollars. `failed` counts calls that ended in
-    an error, ran out of time, or of which nobody knows how they ended.
+    an error, ran out of time, or of which nobody knows how they ended. `open` has the decisions
+    whose end may yet make them near misses, or no longer: see `_nearly`.
     """
 
     run: str
@@ -104,6 +104,7 @@ class Synopsis(msgspec.Struct, kw_only=True):
     stopped: int = 0
     error: str | None = None
     imported: str | None = None
+    open: str = ""
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -167,7 +168,9 @@ def _decided(found: Synopsis, entry: Entry, denied: dict[str, str | None]) -> No
         found.calls += 1
     found.denied += verdict == "deny"
     found.deferred += verdict == "defer"
-    found.near += bool(near_misses(fields, denied.get(tool)))
+    if near_misses(fields, denied.get(tool)):
+        found.near += 1
+        _note(found, f"{entry.seq}")
     if verdict == "deny":
         denied[tool] = fields.get("digest") or ""
     else:
@@ -176,12 +179,40 @@ def _decided(found: Synopsis, entry: Entry, denied: dict[str, str | None]) -> No
 
 def _ended(found: Synopsis, entry: Entry, _: dict[str, str | None]) -> None:
     fields = entry.fields
-    if fields["status"] in _FAILED:
+    _nearly(found, fields)
+    if fields["status"] in FAILED:
         found.failed += 1
     if fields.get("by") is not None and found.failed:
         # It was unknown before, and counted as that.
         found.failed -= 1
     _spent(found, fields.get("cost"))
+
+
+OPEN = 32
+"""Decisions that are remembered until they end, the newest; a run has few at a time."""
+
+
+def _nearly(found: Synopsis, fields: Mapping[str, Any]) -> None:
+    """Count a call that went wrong as a near miss, unless it is one already.
+
+    A number in `open` is that of a near miss by its decision. With `!` before it, it is one by how
+    it was thought to have ended, and by that alone.
+    """
+    some = found.open.split()
+    by_decision, by_end = f"{fields['of']}", f"!{fields['of']}"
+    if by_decision in some:
+        return
+    failed = fields["status"] in FAILED
+    if failed and by_end not in some:
+        found.near += 1
+        _note(found, by_end)
+    elif not failed and by_end in some:
+        found.near -= 1
+        found.open = " ".join(each for each in some if each != by_end)
+
+
+def _note(found: Synopsis, number: str) -> None:
+    found.open = " ".join((*found.open.split(), number)[-OPEN:])
 
 
 def _turn(found: Synopsis, entry: Entry, _: dict[str, str | None]) -> None:

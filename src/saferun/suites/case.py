@@ -46,7 +46,8 @@ class Expectation(msgspec.Struct, frozen=True, kw_only=True):
 
     `rules` are the ids of all that spoke, in any order; `args` are some of the final arguments;
     `message` is a part of what one of the reasons says; `missing` names what conditions asked
-    of the run and were not told. `ask` are the people and groups who are asked at first, none of
+    of the run and were not told. `shadow` are rules in shadow that would have spoken, beside
+    others perhaps. `ask` are the people and groups who are asked at first, none of
     them where anybody may answer; `approvals` is the most that one rule takes, `expires` how long
     the question stands, in microseconds, and `edits` are the arguments that may be changed.
     """
@@ -57,6 +58,7 @@ class Expectation(msgspec.Struct, frozen=True, kw_only=True):
     args: Mapping[str, Any] | None = None
     control: str | None = None
     message: str | None = None
+    shadow: tuple[str, ...] | None = None
     missing: tuple[str, ...] | None = None
     ask: tuple[str, ...] | None = None
     approvals: int | None = None

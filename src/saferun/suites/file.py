@@ -40,7 +40,7 @@ _STEP = (
     *("result", "error"),
 )
 _ASKED = ("ask", "approvals", "expires", "edits")
-_EXPECT = ("verdict", "rules", "groups", "args", "control", "message", "missing", *_ASKED)
+_EXPECT = ("verdict", "rules", "groups", "args", "control", "message", "shadow", "missing", *_ASKED)
 
 
 def load(path: Path) -> Suite:
@@ -208,6 +208,7 @@ class _Reading:
             args=expect.mapping("args") if "args" in expect else None,
             control=expect.sentence("control"),
             message=expect.sentence("message"),
+            shadow=_names(expect, "shadow"),
             missing=_names(expect, "missing"),
             ask=_ask(expect),
             approvals=_approvals(expect),

@@ -96,6 +96,10 @@ def compare(expect: Expectation, told: Rehearsed) -> Iterator[Difference]:
             said.append(told.nudge)
         if not any(expect.message in message for message in said):
             yield Difference("message", f"… {expect.message} …", "; ".join(said) or "none")
+    if expect.shadow is not None:
+        shadow = {reason.id for reason in told.ruling.shadow if not reason.failed}
+        if not shadow.issuperset(expect.shadow):
+            yield Difference("shadow", _names(expect.shadow), _names(tuple(shadow)))
     if expect.missing is not None and set(expect.missing) != set(told.missing):
         yield Difference("missing", _names(expect.missing), _names(told.missing))
 

@@ -14,6 +14,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from saferun.rerun import Rerun
     from saferun.testing.collect import SuiteFile
     from saferun.testing.scratch import ScratchGate
 
@@ -30,6 +31,19 @@ def saferun_gate() -> "Iterator[Callable[..., ScratchGate]]":
 
     with ExitStack() as gates:
         yield lambda *args, **options: gates.enter_context(gate(*args, **options))
+
+
+@pytest.fixture
+def saferun_rerun() -> "Iterator[Callable[..., Rerun]]":
+    """Begins a rerun as `saferun.rerun` does, which ends with the test.
+
+    What the code has left undone by then is told at the test's end; to have it told before, use
+    `with saferun.rerun(...)`.
+    """
+    from saferun.rerun import Rerun
+
+    with ExitStack() as reruns:
+        yield lambda *args, **options: reruns.enter_context(Rerun(*args, **options))
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> "SuiteFile | None":

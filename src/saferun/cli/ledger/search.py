@@ -69,7 +69,7 @@ def search(
     """
     from saferun.store.index import Index
 
-    with opened(store, archive) as reader, Index(reader) as index:
+    with opened(store, archive, part=True) as reader, Index(reader) as index:
         query = filters.asked(reader, text, chosen)
         # Before the index is built, which may take long: it says what is wrong with the words.
         hits = index.find(query, newest=newest)

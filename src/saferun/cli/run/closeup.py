@@ -59,6 +59,11 @@ def lines(
     yield from _since(page, seen)
     for label, why in zip_longest(("near",), seen.near, fillvalue=""):
         yield from page.row(label, marks.NEAR.get(why, ""))
+    said_of = seen.frame.label
+    if said_of is not None:
+        why = f": {said_of['reason']}" if said_of.get("reason") else ""
+        word = marks.LABELS[said_of["mark"]]
+        yield from page.row("label", inert(f"{word}, says {said_of['by']}{why}"))
     for value in seen.values:
         held = "" if value.held else ", no longer held"
         yield from page.row("value", f"{value.field}: {size(value.bytes)}, {value.sha256}{held}")

@@ -9,6 +9,7 @@ import typer
 from saferun.cli.history import ArchiveOption
 from saferun.cli.options import CannotError, JsonOption, StoreOption
 from saferun.cli.run import carried
+from saferun.cli.run.incident_out import written
 
 
 class For(StrEnum):
@@ -28,9 +29,18 @@ def export(
         Path | None,
         typer.Option("--html", metavar="FILE", help="One page that opens anywhere, offline."),
     ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE.saferun", help="An incident file."),
+    ] = None,
     audience: Annotated[
-        For, typer.Option("--for", help="Who gets to see it, and so how much of it goes out.")
-    ] = For.PUBLIC,
+        For | None,
+        typer.Option(
+            "--for",
+            help="Who gets to see the page, and so how much goes out.",
+            show_default="public",
+        ),
+    ] = None,
     hide: Annotated[
         What,
         typer.Option("--hide", metavar="WHAT", help="A part, or a path such as args.email."),
@@ -53,14 +63,27 @@ def export(
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Write a run to one file, for an audience.
+    """Write a run to one file: a page for an audience, or an incident file.
 
-    It holds no more than who gets it may see. At a terminal it shows what goes out, field by field,
-    and asks. Nothing is written to the ledger. Exits 0, and 1 where somebody says no.
+    A page holds no more than who gets it may see. At a terminal it shows what goes out, field by
+    field, and asks. Nothing is written to the ledger. Exits 0, and 1 where somebody says no.
+
+    An incident file has all of the run, and of what began within it: the ledger's own entries with
+    their proofs, the large values and the policies that decided, signed by the ledger's key where
+    that is here. What is sensitive stays sealed. `saferun open FILE` shows it, and
+    `saferun run verify FILE` says who vouches for it.
     """
+    if output is not None:
+        if html is not None or preview:
+            raise CannotError("Write one at a time: -o FILE.saferun, or --html FILE.")
+        if audience is not None or hide or replace or show or sealed:
+            raise CannotError("An incident file has all of a run: what goes out is for --html.")
+        return written(run, output, archive=archive, store=store, as_json=as_json)
     if html is None and not preview:
-        raise CannotError("Say what to write: --html FILE, or --preview for what would go out.")
-    wanted = carried.wanted(audience.value, show=show, replace=replace, hide=hide)
+        raise CannotError(
+            "Say what to write: --html FILE or -o FILE.saferun, or --preview for what would go out."
+        )
+    wanted = carried.wanted((audience or For.PUBLIC).value, show=show, replace=replace, hide=hide)
     return carried.export(
         run,
         None if preview else html,

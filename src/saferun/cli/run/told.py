@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from saferun.store import Reader
     from saferun.store.index import Index
 
-LARGE = {"args", "result", "output", "text", "messages", "plan", "context"}
+LARGE = {"args", "result", "output", "answer", "text", "messages", "plan", "context"}
 """The fields of an entry whose value may lie beside the ledger."""
 
 
@@ -45,7 +45,7 @@ def history_of(store: str | None, archive: Path | None) -> "Iterator[tuple[Reade
     """The store's history, and its index brought up to the newest entry."""
     from saferun.store.index import Index
 
-    with opened(store, archive) as reader, Index(reader) as index:
+    with opened(store, archive, part=True) as reader, Index(reader) as index:
         with progress("indexing", reader.head().size) as done:
             index.build(done)
         yield reader, index

@@ -1,0 +1,46 @@
+"""What a suggestion is made from, and what it is."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias, get_args
+
+import msgspec
+
+Answer: TypeAlias = Literal["deny", "ask"]
+
+Kind: TypeAlias = Literal[
+    "range", "domain", "among", "prefix", "suffix", "given", "order", "rate", "exact", "every"
+]
+"""What a rule goes by, from what says most of calls to come to what says least: a bound, the
+domain of an address, a set of values that were seen, how a text begins or ends, that an argument is
+there at all, what ran before it, how much ran before it, this one value, or nothing."""
+
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """One call as far as rules can be made from it.
+
+    `tools` are those that its run had called before, and `calls` is how many calls that were.
+    """
+
+    args: Mapping[str, Any]
+    user: str | None = None
+    tools: tuple[str, ...] = ()
+    calls: int = 0
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """A rule that would stop a call: `body` is what the policy file would say, without a `mode`.
+
+    With `single`, it is made for one value, and says little of any other call.
+    """
+
+    id: str
+    kind: Kind
+    body: Mapping[str, Any]
+    single: bool = False
+
+    def rule(self, *, shadow: bool) -> dict[str, Any]:
+        """The rule as it goes into the file."""
+        return {**self.body, **({"mode": "shadow"} if shadow else {})}

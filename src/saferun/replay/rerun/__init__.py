@@ -1,0 +1,38 @@
+"""Rerun: an agent's own code against the record of what it did. No tool is called.
+
+`record` reads a run and its children back, `steps` lays out what the code has to do again and in
+which order, `matching` finds the step that the code is at, and `values` gives what came of it.
+"""
+
+from saferun.replay.rerun.likeness import alike, alike_spoken, key, shown
+from saferun.replay.rerun.matching import About, Lane, Matching, Now, fits_call
+from saferun.replay.rerun.record import Record, recorded
+from saferun.replay.rerun.steps import Script, Step, scripts
+from saferun.replay.rerun.talk import Talk
+from saferun.replay.rerun.values import RecordedError, Restore, error_of, failure, items, restored
+from saferun.replay.rerun.words import without_words
+
+__all__ = [
+    "About",
+    "Lane",
+    "Matching",
+    "Now",
+    "Record",
+    "RecordedError",
+    "Restore",
+    "Script",
+    "Step",
+    "Talk",
+    "alike",
+    "alike_spoken",
+    "error_of",
+    "failure",
+    "fits_call",
+    "items",
+    "key",
+    "recorded",
+    "restored",
+    "scripts",
+    "shown",
+    "without_words",
+]

@@ -1,0 +1,126 @@
+"""Where a rule for a call stands in a policy, and what the policy is with it there."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from saferun.call import Call
+from saferun.errors import SafeRunError
+from saferun.policy import Finding, Policy, check, loads, restore
+from saferun.policy.amend import appended, flow, put
+from saferun.policy.document import Tool
+from saferun.policy.source import Path, read
+from saferun.policy.suggest import Candidate
+
+
+class CannotSuggestError(SafeRunError):
+    """No rule can be suggested for a call, in one sentence."""
+
+
+class File(NamedTuple):
+    """A policy file: its bytes, and the path that it was read from."""
+
+    text: bytes
+    path: str | None
+
+    def policy(self) -> Policy:
+        """What it says. Raises PolicyError."""
+        return loads(self.text, self.path)
+
+
+class Place(NamedTuple):
+    """The entry of a tool that a call falls under, as the file and as the policy have it.
+
+    `listed` is false where the policy lists no such tool and allows it: the entry is then made.
+    """
+
+    file: File
+    policy: Policy
+    entry: Tool
+    path: Path
+    listed: bool
+
+    @classmethod
+    def of(cls, file: File, policy: Policy, call: Call, environment: str | None = None) -> "Place":
+        """The place for a rule about a call. Raises CannotSuggestError where there is none."""
+        entry = policy.entry(call, environment).said
+        if not entry.path:
+            if policy.document.default != "allow":
+                raise CannotSuggestError(
+                    f"The policy {policy.name} does not list {call.tool}, and so it does not allow "
+                    "it either; list the tool first."
+                )
+            return cls(file, policy, entry, ("tools", call.tool), listed=False)
+        if _held(read(file.text).value, entry.path) is None:
+            raise CannotSuggestError(
+                f"The entry of {entry.name} stands in a file that the policy includes; move it "
+                "into the policy, or write the rule by hand."
+            )
+        return cls(file, policy, entry, entry.path, listed=True)
+
+    def joined(self, rules: Sequence[Mapping[str, Any]]) -> Policy:
+        """The policy with rules in it. Raises PolicyError where it would not load with them."""
+        whole = dict(self.policy.document.value)
+        _add(whole, self.path, [dict(each) for each in rules])
+        return restore(whole)
+
+    def sound(self, candidates: Iterable[Candidate]) -> list[Candidate]:
+        """Those with which the policy loads, each by itself."""
+        found = list(candidates)
+        try:
+            self.joined([each.rule(shadow=True) for each in found])
+        except SafeRunError:
+            return [each for each in found if self._loads(each)]
+        return found
+
+    def _loads(self, candidate: Candidate) -> bool:
+        try:
+            self.joined([candidate.rule(shadow=True)])
+        except SafeRunError:
+            return False
+        return True
+
+    def amended(self, candidate: Candidate, *, shadow: bool) -> bytes:
+        """The file with a rule in it, and all else as it was. Raises AmendError."""
+        rule = candidate.rule(shadow=shadow)
+        if self.listed:
+            return appended(self.file.text, (*self.path, "rules"), rule)
+        body = {"args": "any", "rules": [rule]}
+        if "tools" not in (read(self.file.text).value or {}):
+            return put(self.file.text, ("tools",), {self.path[-1]: body})
+        return put(self.file.text, self.path, body)
+
+    def findings(self, text: bytes) -> list[Finding]:
+        """What there is to say of the file as it would be, and not of it as it is."""
+        before = {(each.code, each.message) for each in check(self.file.text, self.file.path)}
+        after = check(text, self.file.path)
+        return [each for each in after if (each.code, each.message) not in before]
+
+
+def written(rule: Mapping[str, Any]) -> str:
+    """A rule as it stands in a list of a policy file."""
+    first, *rest = (f"{key}: {flow(value)}" for key, value in rule.items())
+    return "\n".join((f"- {first}", *(f"  {line}" for line in rest))) + "\n"
+
+
+def _held(value: Any, path: Path) -> Any:
+    for step in path:
+        try:
+            value = value[step]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return value
+
+
+def _add(holder: dict[str, Any], path: Path, rules: list[dict[str, Any]]) -> None:
+    """Put rules at the end of those of an entry. What is shared with other policies is copied."""
+    at: Any = holder
+    for step in path:
+        if isinstance(at, list):
+            assert isinstance(step, int)
+            at[step] = dict(at[step])
+        else:
+            held = at.get(step)
+            at[step] = list(held) if isinstance(held, list) else dict(held or {})
+        at = at[step]
+    at.setdefault("args", "any")
+    at["rules"] = [*(at.get("rules") or ()), *rules]

@@ -1,0 +1,49 @@
+"""Rules in shadow, all of them at once, put before recorded calls as these were made.
+
+It is the policy itself that is asked, with the rules among its own, as it is when calls are
+decided, backtested or tested. Each call is looked at with the past that it really had: what would
+have come of the next one, had this one been stopped, nobody knows.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from saferun.policy import Policy
+from saferun.replay.suggest.history import Known
+
+
+class Spoken(NamedTuple):
+    """What rules in shadow say of one call: those that apply, and those that cannot be told."""
+
+    applies: frozenset[str]
+    failed: frozenset[str]
+
+
+class Tried(NamedTuple):
+    """One recorded call, and what the rules say of it; None where its arguments are not known."""
+
+    known: Known
+    spoken: Spoken | None
+
+
+_NOTHING = Spoken(frozenset(), frozenset())
+
+
+def sweep(policy: Policy, calls: Iterable[Known]) -> Iterator[Tried]:
+    """Ask a policy's rules in shadow about each call."""
+    decide = policy.decide
+    for known in calls:
+        if known.call is None:
+            yield Tried(known, None)
+            continue
+        shadow = decide(known.call, known.facts).shadow
+        if not shadow:
+            yield Tried(known, _NOTHING)
+            continue
+        yield Tried(
+            known,
+            Spoken(
+                frozenset(each.id for each in shadow if not each.failed),
+                frozenset(each.id for each in shadow if each.failed),
+            ),
+        )

@@ -1,0 +1,201 @@
+"""`saferun policy suggest`, `review` and `enforce`: from a call to a rule that counts."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli.project import lines
+from saferun import Denied, Gate, guard, policy
+from saferun.cli.policy import change
+
+POLICY = """\
+# Who may refund what.
+version: 1
+name: shop
+inputs: {user.tier: string}
+tools:
+  refund:
+    effect: write
+    args:
+      order: {type: string}   # A-17
+      amount: {type: integer, minimum: 1}
+    rules:
+      - id: gold
+        ask: true
+        when: user.tier == "none"   # never
+
+      # more to come
+"""
+RULE = "refund-amount-above"
+
+
+@pytest.fixture
+def shop() -> Path:
+    path = Path("policies/shop.yaml")
+    path.parent.mkdir()
+    path.write_text(POLICY, encoding="utf-8")
+    gate = Gate(policy="shop")
+    refund = guard(paid, gate=gate, name="refund")
+
+    for number in range(6):
+        about = {"agent": "support", "user": {"id": f"u-{number}", "tier": "basic"}}
+        with gate.run(run_id=f"r-{number}", **about):
+            refund("A-1", 10 * (number % 3) + 10)
+    with gate.run(run_id="r-bad", agent="support", user={"id": "u-1", "tier": "basic"}):
+        refund("A-1", 9_000)
+    gate.close()
+    return path
+
+
+def paid(order: str, amount: int) -> str:
+    return "paid"
+
+
+def beside(path: Path) -> Path:
+    return path.with_name("shop.test.yaml")
+
+
+def test_rules_are_suggested_with_what_they_would_have_done(saferun, shop) -> None:
+    result = saferun("policy", "suggest", "r-bad#1", "--json")
+    assert result.exit_code == 0, result.stderr
+    [found] = lines(result)
+    assert (found["frame"], found["tool"], found["calls"]) == ("r-bad#1", "refund", 7)
+    best = found["suggestions"][0]
+    assert (best["id"], best["kind"], best["effect"]) == (RULE, "range", "deny")
+    assert best["newly"] == {"denied": 1, "asked": 0, "allowed": 0}
+    assert (best["touched"], best["fine"], best["precision"]) == (0, 6, None)
+    assert policy.loads(shop.read_bytes()).tools["refund"][0].rules[-1].said.id == "gold"
+    said = saferun("policy", "suggest", "r-bad#1").stdout
+    assert "when: args.amount > 30" in said
+    assert "touches  0 of 6 fine calls" in said
+
+
+def test_fewer_are_tried_where_fewer_are_wanted(saferun, shop) -> None:
+    [found] = lines(saferun("policy", "suggest", "r-bad#1", "--json", "-n", "1"))
+    assert [each["id"] for each in found["suggestions"]] == [RULE]
+
+
+def test_a_rule_may_ask_whom_it_is_told_to(saferun, shop) -> None:
+    [found] = lines(saferun("policy", "suggest", "r-bad#1", "--json", "--ask", "finance"))
+    best = found["suggestions"][0]
+    assert (best["effect"], best["rule"]["ask"]) == ("ask", ["finance"])
+    assert best["newly"] == {"denied": 0, "asked": 1, "allowed": 0}
+
+
+def test_a_rule_is_put_into_the_file_in_shadow_with_a_test_case(saferun, shop) -> None:
+    result = saferun("policy", "suggest", "r-bad#1", "--write", RULE)
+    assert result.exit_code == 0, result.stderr
+    after = shop.read_text(encoding="utf-8")
+    rest = iter(after.splitlines())
+    assert all(line in rest for line in POLICY.splitlines())
+    [*_, added] = policy.loads(after).tools["refund"][0].said.rules
+    assert (added.id, added.shadow, added.answer) == (RULE, True, "deny")
+    assert saferun("policy", "test", "shop").exit_code == 0
+    # Without the rule, its case fails.
+    shop.write_text(POLICY, encoding="utf-8")
+    assert saferun("policy", "test", "shop").exit_code == 1
+
+
+def test_a_case_is_added_to_those_that_are_there(saferun, shop) -> None:
+    own = "# mine\ncases:\n  - name: one\n    call: {tool: mail, args: {}}\n    expect: deny # so\n"
+    beside(shop).write_text(own, encoding="utf-8")
+    saferun("policy", "suggest", "r-bad#1", "--write", RULE)
+    assert beside(shop).read_text(encoding="utf-8").startswith(own)
+    assert "2 cases passed" in saferun("policy", "test", "shop").stdout
+
+
+def test_a_patch_writes_nothing_and_says_all(saferun, shop) -> None:
+    result = saferun("policy", "suggest", "r-bad#1", "--patch", "--write", RULE)
+    assert shop.read_text(encoding="utf-8") == POLICY
+    assert not beside(shop).exists()
+    assert "+++ b/policies/shop.yaml" in result.stdout
+    assert "--- /dev/null\n+++ b/policies/shop.test.yaml" in result.stdout
+    Path("change.patch").write_text(result.stdout, encoding="utf-8")
+    subprocess.run(["patch", "-p1", "-i", "change.patch"], check=True, capture_output=True)
+    patched = shop.read_bytes(), beside(shop).read_bytes()
+    shop.write_text(POLICY, encoding="utf-8")
+    beside(shop).unlink()
+    saferun("policy", "suggest", "r-bad#1", "--write", RULE)
+    assert (shop.read_bytes(), beside(shop).read_bytes()) == patched
+
+
+def test_a_file_that_changes_meanwhile_is_left_as_it_is(saferun, shop, monkeypatch) -> None:
+    def elsewhere(changes, limit) -> None:
+        shop.write_text(POLICY + "# somebody else\n", encoding="utf-8")
+        change.make(changes, limit)
+
+    monkeypatch.setattr(sys.modules["saferun.cli.policy.suggest"], "make", elsewhere)
+    result = saferun("policy", "suggest", "r-bad#1", "--write", RULE)
+    assert result.exit_code == 64
+    assert "has changed meanwhile" in result.stderr
+    assert shop.read_text(encoding="utf-8") == POLICY + "# somebody else\n"
+    assert not beside(shop).exists()
+
+
+def test_no_case_shows_what_is_kept_from_sight(saferun, shop) -> None:
+    text = POLICY.replace("    rules:", "    sensitive: [args.order]\n    rules:")
+    shop.write_text(text, encoding="utf-8")
+    result = saferun("policy", "suggest", "r-bad#1", "--write", RULE)
+    assert result.exit_code == 0
+    assert "No test case was made: args.order is kept from sight" in result.stderr
+    assert not beside(shop).exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("r-bad#1", "--write", "no-such"), "No rule 'no-such' is suggested"),
+        (("r-bad#1", "--policy", "none"), "There is no policy 'none'"),
+        (("r-bad", "--json"), "is not of the form RUN#FRAME"),
+        (("r-bad#9",), "There is no frame 9"),
+    ],
+)
+def test_what_cannot_be_done_is_said(saferun, shop, args, said) -> None:
+    result = saferun("policy", "suggest", *args)
+    assert result.exit_code == 64
+    assert said in result.stderr
+    assert shop.read_text(encoding="utf-8") == POLICY
+
+
+def test_a_rule_in_shadow_is_reviewed_and_then_enforced(saferun, shop) -> None:
+    saferun("policy", "suggest", "r-bad#1", "--write", RULE)
+    gate = Gate(policy="shop")
+    refund = guard(paid, gate=gate, name="refund")
+
+    with gate.run(run_id="r-again", user={"id": "u-2", "tier": "basic"}):
+        refund("A-2", 8_000)
+    gate.close()
+    [found] = lines(saferun("policy", "review", "shop", "--json"))
+    assert [(each["id"], each["hits"]) for each in found["rules"]] == [(RULE, 1)]
+    assert RULE in saferun("policy", "review", "shop").stdout
+    [near] = lines(saferun("run", "near", "--json"))
+    assert (near["run_id"], near["near"]) == ("r-again", ["shadow"])
+
+    patch = saferun("policy", "enforce", "shop", RULE, "--patch").stdout
+    assert "-        mode: shadow\n+        mode: enforce" in patch
+    assert "+    expect: {verdict: deny, rules: [refund-amount-above]}" in patch
+    assert saferun("policy", "enforce", "shop", RULE).exit_code == 0
+    assert saferun("policy", "test", "shop").exit_code == 0
+    strict = Gate(policy="shop")
+    with (
+        strict.run(run_id="r-last", user={"id": "u-2", "tier": "basic"}),
+        pytest.raises(Denied),
+    ):
+        guard(paid, gate=strict, name="refund")("A-2", 8_000)
+    strict.close()
+    result = saferun("policy", "suggest", "r-bad#1", "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["stopped"] == [RULE]
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"), [("gold", "enforced already"), ("glod", "No rule 'glod' is in shadow")]
+)
+def test_what_is_not_in_shadow_is_not_enforced(saferun, shop, rule, said) -> None:
+    result = saferun("policy", "enforce", "shop", rule)
+    assert result.exit_code == 64
+    assert said in result.stderr
+    assert shop.read_text(encoding="utf-8") == POLICY

@@ -1,0 +1,254 @@
+"""Suggestions: rules for one recorded call, and what each would have done to all others."""
+
+import random
+
+import pytest
+
+from recording import Script, indexed, tamper, write
+from saferun import policy
+from saferun.call import Reason
+from saferun.ledger import CallEntry, LabelEntry, read
+from saferun.replay import Backtest
+from saferun.replay.suggest import (
+    CannotSuggestError,
+    File,
+    Suggestions,
+    history,
+    reviews,
+    suggestions,
+)
+
+POLICY = """\
+version: 1
+name: shop
+tools:
+  refund: {effect: write, args: any}
+  read: {effect: read, args: any}
+"""
+
+
+def suggested(file, seq: int, text: str = POLICY, **options) -> Suggestions:
+    with indexed(file) as index:
+        known = history(index, "refund")
+        incident = known.at(seq)
+        assert incident is not None
+        return suggestions(File(text.encode(), None), known, incident, **options)
+
+
+def usual(run: Script, amounts=(10, 20, 30, 40)) -> list[int]:
+    return [run.call(args={"amount": each, "to": "a@shop.example"}) for each in amounts]
+
+
+def test_the_best_rule_stops_the_call_and_touches_no_other(file, run) -> None:
+    usual(run)
+    seq = run.call(args={"amount": 950, "to": "x@evil.example"})
+    found = suggested(file, seq)
+    assert found.found[0].effect.touched == 0
+    assert {"refund-to-new", "refund-amount-above"} <= {each.candidate.id for each in found.found}
+    for each in found.found:
+        assert each.effect.newly_denied >= 1
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_each_rule_denies_in_a_backtest_what_it_is_said_to_deny(file, store, seed) -> None:
+    draw = random.Random(seed)
+    for number in range(8):
+        run = Script(store, f"r-{number}", user=f"u-{number % 3}")
+        for _ in range(draw.randrange(1, 5)):
+            if draw.random() < 0.3:
+                run.call("read", args={"q": "x"})
+            to = f"{draw.choice('abcdef')}@{draw.choice(['shop', 'bank'])}.example"
+            run.call(args={"amount": draw.randrange(100), "to": to})
+    run = Script(store, "bad")
+    run.call("read", args={"q": "x"})
+    seq = run.call(args={"amount": draw.choice((5, 500)), "to": "x@evil.example"})
+    found = suggested(file, seq)
+    assert found.place is not None
+    for each in found.found:
+        if "run." in each.candidate.body.get("when", ""):
+            # What ran before is another thing once calls are stopped.
+            continue
+        enforced = found.place.joined([each.candidate.rule(shadow=False)])
+        with indexed(file) as index:
+            entries = (read(body) for _, body, _ in index.reader.rows())
+            told = [
+                again
+                for again in Backtest(enforced).history(entries, index.reader.blob)
+                if each.candidate.id in again.rules
+            ]
+        assert len(told) == each.effect.hits == each.effect.newly_denied
+        assert ("bad", seq) in {(again.run_id, seq) for again in told}
+
+
+def test_precision_is_told_of_labelled_hits_alone(file, store, run) -> None:
+    first, *_ = usual(run)
+    bad = [run.call(args={"amount": 900 + each, "to": "x@evil.example"}) for each in range(3)]
+    found = suggested(file, bad[0])
+    assert all(each.effect.precision is None for each in found.found)
+    for of, mark in ((bad[0], "right"), (bad[1], "right"), (first, "false")):
+        write(store, LabelEntry(run="r-1", of=of, mark=mark, by="dana"))
+    found = suggested(file, bad[0], most=40)
+    best = found.named("refund-to-elsewhere")
+    assert best is None or best.effect.precision == 1.0
+    whole = found.named("refund-all")
+    assert whole is not None
+    assert (whole.effect.right, whole.effect.false, whole.effect.labelled) == (2, 1, 3)
+    assert whole.effect.precision == pytest.approx(2 / 3)
+    exact = found.named("refund-amount-is-that")
+    assert exact is not None
+    assert (exact.effect.known_bad, exact.effect.missed) == (2, 1)
+    assert [each.seq for each in exact.effect.missed_examples] == [bad[1]]
+
+
+def test_what_is_known_to_be_bad_is_no_example(file, store, run) -> None:
+    usual(run)
+    before = run.call(args={"amount": 990, "to": "x@evil.example"})
+    write(store, LabelEntry(run="r-1", of=before, mark="right", by="dana"))
+    seq = run.call(args={"amount": 950, "to": "y@evil.example"})
+    rule = suggested(file, seq).named("refund-amount-above")
+    assert rule is not None
+    assert rule.candidate.body["when"].endswith("args.amount > 40")
+    assert (rule.effect.right, rule.effect.touched) == (1, 0)
+
+
+def test_the_same_call_made_again_is_no_example_and_is_counted(file, store, run) -> None:
+    usual(run)
+    again = Script(store, "again").call(args={"amount": 950, "to": "x@evil.example"})
+    seq = Script(store, "late").call(args={"amount": 950, "to": "x@evil.example"})
+    rule = suggested(file, seq).named("refund-to-elsewhere")
+    assert rule is not None
+    assert [each.seq for each in rule.effect.touched_examples] == [again]
+
+
+def test_a_tool_without_arguments_is_told_apart_by_what_ran_before(file, store) -> None:
+    for number in range(4):
+        Script(store, f"r-{number}").call(args={})
+    run = Script(store, "bad")
+    run.call("read", args={})
+    best = suggested(file, run.call(args={})).found[0]
+    assert (best.candidate.id, best.effect.touched) == ("refund-after-read", 0)
+
+
+def test_a_rule_that_knows_history_by_heart_is_found_out(file, store) -> None:
+    for number in range(12):
+        Script(store, f"r-{number}").call(args={"amount": 10, "to": f"c{number}"})
+    seq = Script(store, "bad").call(args={"amount": 950, "to": "x"})
+    found = suggested(file, seq, most=40)
+    heart, bound = found.named("refund-to-new"), found.named("refund-amount-above")
+    assert heart is not None
+    assert bound is not None
+    assert (heart.effect.touched, bound.effect.touched) == (0, 0)
+    assert heart.drift == (6, 6)
+    assert found.found.index(bound) < found.found.index(heart)
+
+
+def test_near_misses_that_it_would_have_stopped_are_named(file, run) -> None:
+    usual(run)
+    near = run.decided(
+        args={"amount": 700, "to": "y@evil.example"},
+        shadow=(Reason(id="tried", effect="deny", source="rule", message="m"),),
+    )
+    seq = run.call(args={"amount": 950, "to": "x@evil.example"})
+    rule = suggested(file, seq).named("refund-to-elsewhere")
+    assert rule is not None
+    assert (rule.effect.near, [each.seq for each in rule.effect.near_examples]) == (1, [near])
+
+
+def test_calls_whose_arguments_are_not_kept_cannot_be_decided(file, run) -> None:
+    usual(run)
+    run.call(args={"amount": 15, "to": "[redacted: card number]"})
+    run.call(args={"$omitted": {"bytes": 9}})
+    seq = run.call(args={"amount": 950, "to": "x@evil.example"})
+    assert suggested(file, seq).found[0].effect.undecided == 2
+
+
+def test_a_call_whose_own_arguments_are_not_kept_gets_no_rule(file, run) -> None:
+    usual(run)
+    seq = run.call(args={"amount": 15, "to": "[redacted: card number]"})
+    with pytest.raises(CannotSuggestError, match="not kept"):
+        suggested(file, seq)
+
+
+def test_what_the_policy_denies_as_it_is_gets_no_rule(file, run) -> None:
+    usual(run)
+    seq = run.call(args={"amount": 950, "to": "x"})
+    rule = "{id: big, deny: true, when: args.amount > 500}"
+    text = POLICY.replace("args: any}\n  read", f"args: any, rules: [{rule}]}}\n  read")
+    found = suggested(file, seq, text)
+    assert (found.found, found.stopped) == ([], ("big",))
+
+
+def test_a_tool_that_is_not_listed_and_allowed_is_listed_then(file, run) -> None:
+    usual(run)
+    seq = run.call(args={"amount": 950, "to": "x"})
+    text = "version: 1\nname: open\ndefault: allow # for now\n"
+    found = suggested(file, seq, text)
+    assert found.place is not None
+    after = found.place.amended(found.found[0].candidate, shadow=True)
+    assert after.startswith(text.encode())
+    assert policy.loads(after).tools["refund"][0].rules[0].said.shadow
+    with pytest.raises(CannotSuggestError, match="list the tool first"):
+        suggested(file, seq, "version: 1\nname: closed\ntools: {}\ndefault: ask\n")
+
+
+def test_calls_that_were_brought_in_count_as_any_other(file, store, run) -> None:
+    for number in range(4):
+        args = {"amount": 10 + number, "to": "a"}
+        write(store, CallEntry(run="r-1", tool="refund", args=args, status="ok"))
+    seq = write(store, CallEntry(run="r-1", tool="refund", args={"amount": 950}, status="ok"))
+    best = suggested(file, seq).found[0]
+    assert (best.candidate.id, best.effect.touched) == ("refund-amount-above", 0)
+
+
+def test_an_entry_that_was_changed_is_left_out_and_counted(file, run) -> None:
+    first, *_ = usual(run)
+    seq = run.call(args={"amount": 950, "to": "x"})
+    with indexed(file) as index:
+        assert history(index, "refund").unread == 0
+    tamper(file, first, b'"amount":10', b'"amount":99')
+    with indexed(file) as index:
+        known = history(index, "refund")
+    assert (known.unread, known.at(first), known.at(seq) is None) == (1, None, False)
+
+
+def test_what_was_asked_about_is_one_call_and_its_answer_counts(file, run) -> None:
+    usual(run)
+    seq = run.approved(args={"amount": 35, "to": "a"})
+    with indexed(file) as index:
+        known = history(index, "refund")
+    assert len(known.calls) == 5
+    asked = known.at(seq)
+    assert asked is not None
+    assert (asked.verdict, asked.ran, "approved" in asked.near) == ("ask", True, True)
+
+
+def test_the_past_of_a_call_is_what_really_ran_before_it(file, store, run) -> None:
+    run.call("read", args={})
+    run.denied("drop")
+    Script(store, "child", root="r-1", parent="r-1").call("look", args={})
+    seq = run.call()
+    with indexed(file) as index:
+        known = history(index, "refund").at(seq)
+    assert known is not None
+    assert known.seen is not None
+    assert (known.seen.tools, known.seen.calls) == (("look", "read"), 2)
+
+
+def test_rules_in_shadow_are_reviewed_by_what_was_recorded(file, store, run) -> None:
+    rule = "{id: tried, deny: true, when: args.amount > 500, mode: shadow}"
+    text = POLICY.replace("args: any}\n  read", f"args: any, rules: [{rule}]}}\n  read")
+    hit = Reason(id="tried", effect="deny", source="rule", message="m")
+    some = [run.decided(shadow=(hit,), args={"amount": 900 + each}) for each in range(3)]
+    other = Script(store, "r-2")
+    other.decided(shadow=(hit,), verdict="ask", approval="a-1")
+    other.decided(shadow=(hit,), approval="a-1")
+    other.decided(
+        shadow=(Reason(id="tried", effect="deny", source="rule", message="m", failed=True),)
+    )
+    run.call()
+    write(store, LabelEntry(run="r-1", of=some[0], mark="right", by="dana"))
+    write(store, LabelEntry(run="r-1", of=some[1], mark="false", by="dana"))
+    with indexed(file) as index:
+        [found] = reviews(index, policy.loads(text))
+    assert (found.hits, found.runs, found.failed) == (4, 2, 1)
+    assert (found.right, found.false, found.unlabelled, found.precision) == (1, 1, 2, 0.5)
