@@ -245,3 +245,13 @@ def test_whom_a_switch_stopped_is_shown_as_a_name_of_its_kind(scope: str, goes: 
 def test_what_names_large_and_sealed_values_stays_since_it_is_salted() -> None:
     beside = {"blobs": {"ab" * 32: 5_000}, "sealed": {"cd" * 32: "args.email"}}
     assert showing().fields(beside) == beside
+
+
+def test_a_providers_own_answer_goes_where_the_output_goes_whole() -> None:
+    said = {"output": {"text": "Hello."}, "answer": {"content": "Hello."}}
+    team = Audience(name="team", parts=AUDIENCES["team"])
+    assert Showing(team, b"s").fields(said) == said
+    for path in ("output", "output.text"):
+        shown = Showing(team.but("hide", [path]), b"s").fields(said)
+        assert "answer" not in shown
+        assert "Hello." not in str(shown)

@@ -104,6 +104,7 @@ FIELDS: Mapping[str, Part | None] = {
 }
 """The fields of entries, and the part that each belongs to."""
 
+_TALK = frozenset(("messages", "output", "answer"))
 _DIGESTS = frozenset(("digest", "function", "key", "sign", "echo"))
 _UNSHOWN = _DIGESTS | {"groups", "demands"}
 """Fields that are left out where they are not kept: nothing could stand in their place."""
@@ -388,11 +389,7 @@ class Showing:
             return self._members(path, value, part, act, named=named)
         if isinstance(value, list) and deeper:
             return [self._value((*path, str(at)), each) for at, each in enumerate(value)]
-        if (
-            act == "keep"
-            and path[0] in ("messages", "output", "answer")
-            and not isinstance(value, str)
-        ):
+        if act == "keep" and path[0] in _TALK and not isinstance(value, str):
             value = self._spoken(value)
         return self._counted(_called(path), part, value, act, _label(path, part))
 

@@ -50,8 +50,8 @@ class Rerun:
     """Make a run again, as a context manager of either kind. One at a time in a process.
 
     Args:
-        run: the run's id, or the path of an incident file; the whole of it, with its children,
-            from the run at the top on.
+        run: the run's id, or the path of an incident file. The whole run is made again, with its
+            children, from the run at the top on.
         store: the URL of the store that has its record; that of the configuration by default. It
             is read before anything else happens, and never written to.
         pin: of `time`, `random` and `ids`, what is to be the same each time. `time` goes by the

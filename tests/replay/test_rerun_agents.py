@@ -608,7 +608,7 @@ def test_nothing_is_made_again_that_is_not_there(gate):
     gate.store.flush()
     with pytest.raises(saferun.StoreError, match="no run 'r-none'"), rerun("r-none"):
         pass
-    with pytest.raises(saferun.StoreError, match="file of an incident"), rerun("it.saferun"):
+    with pytest.raises(saferun.StoreError, match="cannot be read"), rerun("it.saferun"):
         pass
 
 

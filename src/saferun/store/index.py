@@ -932,7 +932,9 @@ class _Builder:
                 self._whose[seq] = self._id(("run", exact(run)))
             if did.cost:
                 minute = entry.time // MINUTE
-                spent[minute] = spent.get(minute, 0) + did.cost
+                # As far as SQLite takes a sum, as it is bounded there.
+                total = spent.get(minute, 0) + did.cost
+                spent[minute] = min(max(total, -1 << 62), 1 << 62)
             times[seq] = entry.time
             said = self._verdict(entry)
             late = {LATE} if said is None and "of" in entry.fields else set()

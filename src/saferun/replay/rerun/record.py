@@ -39,7 +39,7 @@ def recorded(index: Index, run_id: str) -> Record:
     whole = _Whole(index)
     own = story(run_id, whole.entries(run_id))
     root = own.about.get("root") or run_id
-    if root != run_id and not index.has("run", root):
+    if root != run_id and index.reader.excerpt and not index.has("run", root):
         raise StoreError(
             f"Run {run_id!r} cannot be made again: it began in run {root!r}, which is not here."
         )
