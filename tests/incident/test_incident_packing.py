@@ -174,6 +174,7 @@ def test_sealed_values_stay_sealed(store: Store, tmp_path: Path) -> None:
 def test_a_disk_that_is_full_leaves_nothing_half(
     world: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    world.checkpoint()
     file = tmp_path / "a.saferun"
     file.write_bytes(b"what was there")
 
