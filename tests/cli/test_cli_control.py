@@ -928,7 +928,7 @@ def test_a_run_shows_nudges_and_that_it_was_stopped_and_resumed(alice: Run) -> N
     alice("control", "resume", "--run", "w-1", "--reason", "it may")
     worker.end()
     page = alice("run", "show", "w-1").stdout
-    assert "✕ the run  stopped by saferun" in page
-    assert re.search(r"✓ the run  resumed by alice +#\d+\n +because  it may", page)
+    assert "■ the run  stopped by saferun" in page
+    assert re.search(r"▶ the run  resumed by alice +#\d+\n +because  it may", page)
     assert lines(alice("run", "list", "--json"))[0]["stopped"] is False
     assert json.dumps("control") in alice("run", "show", "w-1", "--json").stdout

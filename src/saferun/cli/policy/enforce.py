@@ -29,7 +29,10 @@ def enforce(
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Have a rule that is in shadow be enforced, in the policy's file and in its tests."""
+    """Have a rule that is in shadow be enforced.
+
+    In the policy's file, and in its tests.
+    """
     from saferun.policy import check, loads
     from saferun.policy.amend import replaced
     from saferun.policy.source import MAX_BYTES

@@ -27,7 +27,10 @@ def review(
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Say what each rule in shadow would have stopped since, and what people say of it."""
+    """Say what the rules in shadow would have stopped.
+
+    Since they are there, and what people say of it.
+    """
     from saferun.policy import load
     from saferun.replay.suggest import reviews
 

@@ -67,9 +67,9 @@ def suggest(
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Suggest rules that would have stopped a call, with what each would have done to all others.
+    """Suggest rules that would have stopped a call.
 
-    Exits 0 where there is one, and 1 where there is none, or the policy denies the call already.
+    With what each would have done to all others. Exits 0 where there is one, and 1 where there is none, or the policy denies the call already.
     """
     from saferun.replay.suggest import File, history, suggestions
     from saferun.store.openings import Openings

@@ -21,7 +21,10 @@ def near(
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """List near misses that nobody has labelled yet, of the newest runs first."""
+    """List near misses that nobody has labelled.
+
+    Those of the newest runs come first.
+    """
     from rich.text import Text
 
     from saferun.replay import near_calls
