@@ -69,7 +69,8 @@ def suggest(
 ) -> int:
     """Suggest rules that would have stopped a call.
 
-    With what each would have done to all others. Exits 0 where there is one, and 1 where there is none, or the policy denies the call already.
+    With what each would have done to all others. Exits 0 where there is one, and 1 where there
+    is none, or the policy denies the call already.
     """
     from saferun.replay.suggest import File, history, suggestions
     from saferun.store.openings import Openings

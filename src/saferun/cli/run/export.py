@@ -65,8 +65,9 @@ def export(
 ) -> int:
     """Write a run to one file.
 
-    That is a page for an audience, or an incident file. A page holds no more than who gets it may see. At a terminal it shows what goes out, field by
-    field, and asks. Nothing is written to the ledger. Exits 0, and 1 where somebody says no.
+    That is a page for an audience, or an incident file. A page holds no more than who gets it may
+    see. At a terminal it shows what goes out, field by field, and asks. Nothing is written to the
+    ledger. Exits 0, and 1 where somebody says no.
 
     An incident file has all of the run, and of what began within it: the ledger's own entries with
     their proofs, the large values and the policies that decided, signed by the ledger's key where
