@@ -385,7 +385,7 @@ class Gate:
             # Whoever calls may be gone, and waits for nothing more.
             talk.end(store)
             raise
-        if talk.requests:
+        if talk.made or talk.asked is not None:
             yield Aside(partial(talk.end, store))
         return decision
 

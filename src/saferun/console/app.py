@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
-import jinja2
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request as Asked
@@ -19,10 +18,9 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from saferun.approval import Channel
-from saferun.approval.inert import inert
 from saferun.config import Config
-from saferun.console import view
-from saferun.console.before import History, IndexingError
+from saferun.console import cookie, rendering, view
+from saferun.console.before import History
 from saferun.console.controls import Controls
 from saferun.console.inbox import NAME, Inbox
 from saferun.console.ledger import Ledger
@@ -30,9 +28,9 @@ from saferun.console.login import Login, LoginError, Secret
 from saferun.console.overview import Overview
 from saferun.console.policies import Policies
 from saferun.console.runs import Runs
-from saferun.console.sent import Fields, TooLargeError, UnreadableError, body, form, one
-from saferun.console.session import LASTS, NOBODY, Session, Sessions, Who
-from saferun.console.shield import Shield, is_loopback
+from saferun.console.sent import Fields, body, form, one
+from saferun.console.session import NOBODY, Session, Sessions, Who
+from saferun.console.shield import Shield
 from saferun.console.verification import Verification
 from saferun.desk import Desk
 from saferun.errors import SafeRunError
@@ -97,13 +95,7 @@ class Console:
         self._ledger = Ledger(self.history, settings, self.verification, self._runs.playbacks, self)
         self._policies = Policies(self.history, settings, self)
         self.closed = False
-        self._pages = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(_HERE / "pages"),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
+        self._pages = rendering.templates()
         self._pages.filters["span"] = view.countdown
         self.app: ASGIApp = Shield(self._routed(), settings.approval.url)
 
@@ -164,7 +156,7 @@ class Console:
         return done
 
     def session(self, asked: Asked) -> Session | None:
-        return self._here(asked.cookies.get(_cookie(asked)))
+        return self._here(cookie.token(asked))
 
     def _here(self, token: str | None) -> Session | None:
         """The session of a token, of somebody who is still who they were. Raises StoreError.
@@ -192,7 +184,7 @@ class Console:
         path = asked.url.path
         whole = f"{path}?{asked.url.query}" if path == "/run" and asked.url.query else path
         inside = whole if _INSIDE.fullmatch(whole) else "/"
-        if asked.headers.get("sec-fetch-site") == "cross-site" and _cookie(asked):
+        if asked.headers.get("sec-fetch-site") == "cross-site":
             # From a link in a chat or a mail, a browser leaves the strict cookie out. A page of
             # our own that opens the same once more has it sent.
             return self.shown("again.html", None, path=inside)
@@ -219,15 +211,8 @@ class Console:
         return HTMLResponse(self._pages.get_template(template).render(**about))
 
     def _failed(self, _: Asked, problem: Exception) -> Response:
-        if isinstance(problem, (TooLargeError, UnreadableError)):
-            status = 413 if isinstance(problem, TooLargeError) else 400
-            return PlainTextResponse(inert(str(problem), 600), status)
-        if isinstance(problem, IndexingError):
-            return PlainTextResponse(str(problem), 503, {"retry-after": "30"})
-        # What is wrong with it names paths of this machine, which are not for whoever asks.
-        log.error("saferun: the console could not answer: %s", problem)
         why = "The store cannot be used now; the log of saferun serve says why."
-        return PlainTextResponse(why, 503)
+        return rendering.failed(problem, why)
 
     def _lost(self, asked: Asked, _: Exception) -> Response:
         return self.missing(asked)
@@ -276,27 +261,15 @@ class Console:
 
     def _begun(self, asked: Asked, who: Who, path: str) -> Response:
         # Whoever was here before in this browser is not any more.
-        self.sessions.end(asked.cookies.get(_cookie(asked)))
+        self.sessions.end(cookie.token(asked))
         answer = RedirectResponse(path, 303)
-        answer.set_cookie(
-            _cookie(asked),
-            self.sessions.begin(who),
-            max_age=int(LASTS),
-            httponly=True,
-            samesite="strict",
-            secure=_secure(asked),
-        )
+        cookie.give(answer, asked, self.sessions.begin(who))
         return answer
 
     def _logout(self, asked: Asked, _: Session, __: Fields) -> Response:
-        self.sessions.end(asked.cookies.get(_cookie(asked)))
+        self.sessions.end(cookie.token(asked))
         answer = RedirectResponse("/login", 303)
-        answer.delete_cookie(
-            _cookie(asked),
-            httponly=True,
-            samesite="strict",
-            secure=_secure(asked),
-        )
+        cookie.take(answer, asked)
         return answer
 
     # Channels.
@@ -326,15 +299,3 @@ def _next(path: str) -> str:
 
 def _broken(_: Asked, __: Exception) -> Response:
     return PlainTextResponse("Something went wrong here.", 500)
-
-
-def _cookie(asked: Asked) -> str:
-    """The name of the session's cookie. Cookies are not kept apart by port, so that is in it."""
-    host = asked.headers.get("host", "")
-    return f"saferun-{asked.url.port or 80}" if is_loopback(host) else "__Host-saferun"
-
-
-def _secure(asked: Asked) -> bool:
-    """Whether a cookie is for TLS alone: wherever it could be read on its way."""
-    host, origin = asked.headers.get("host", ""), asked.headers.get("origin", "")
-    return not is_loopback(host) or origin.startswith("https://")

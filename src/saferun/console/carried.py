@@ -21,7 +21,7 @@ from markupsafe import Markup
 from saferun.approval import inert
 from saferun.audience import PARTS, Act, Audience, Showing
 from saferun.call import at, span
-from saferun.console import closeup
+from saferun.console import closeup, rendering
 from saferun.control.amount import dollars
 from saferun.ledger import Checkpoint
 from saferun.replay import Frame, Playback, shown
@@ -68,13 +68,7 @@ def page(
 
     `progress` is told how many frames are done. Raises StoreError.
     """
-    templates = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE / "pages"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    templates = rendering.templates()
     shown.met(showing, play)
     head = _head(play, showing)
     standings: Counter[str] = Counter()

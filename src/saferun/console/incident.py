@@ -11,20 +11,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode
 
-import jinja2
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request as Asked
-from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from saferun.approval.inert import inert
 from saferun.call import at
-from saferun.console.before import History, IndexingError
+from saferun.console import cookie, rendering
+from saferun.console.before import History
 from saferun.console.runs import Runs
-from saferun.console.sent import Fields, TooLargeError, UnreadableError, form, one
-from saferun.console.session import LASTS, NOBODY, Session, Sessions
+from saferun.console.sent import Fields, form, one
+from saferun.console.session import NOBODY, Session, Sessions
 from saferun.console.shield import Shield
 from saferun.errors import SafeRunError
 from saferun.incident import Incident, Opened
@@ -59,13 +59,7 @@ class Viewer:
         self._opened = opened
         self._banner = banner(opened)
         self._runs = Runs(self.history, self)
-        self._pages = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(_HERE / "pages"),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
+        self._pages = rendering.templates()
         self.app: ASGIApp = Shield(
             Starlette(
                 routes=[
@@ -117,7 +111,7 @@ class Viewer:
         return shown
 
     def session(self, asked: Asked) -> Session | None:
-        return self.sessions.of(asked.cookies.get(_cookie(asked)))
+        return self.sessions.of(cookie.token(asked))
 
     def shown(
         self, template: str, session: Session | None, *, status: int = 200, **about: Any
@@ -164,23 +158,11 @@ class Viewer:
             why = "That link has been used, or is too old; open the file again for another."
             return self.shown("enter.html", None, status=401, refused=why, command="saferun open")
         answer = RedirectResponse("/", 303)
-        answer.set_cookie(
-            _cookie(asked),
-            self.sessions.begin(NOBODY),
-            max_age=int(LASTS),
-            httponly=True,
-            samesite="strict",
-        )
+        cookie.give(answer, asked, self.sessions.begin(NOBODY))
         return answer
 
     def _failed(self, _: Asked, problem: Exception) -> Response:
-        if isinstance(problem, (TooLargeError, UnreadableError)):
-            status = 413 if isinstance(problem, TooLargeError) else 400
-            return PlainTextResponse(inert(str(problem), 600), status)
-        if isinstance(problem, IndexingError):
-            return PlainTextResponse(str(problem), 503, {"retry-after": "30"})
-        log.error("saferun: the console could not answer: %s", problem)
-        return PlainTextResponse("The incident file cannot be read now.", 503)
+        return rendering.failed(problem, "The incident file cannot be read now.")
 
     def _missing(self, asked: Asked, _: Exception) -> Response:
         return self.missing(asked)
@@ -238,8 +220,3 @@ def _made(found: Incident) -> str:
     where = found.manifest.environment
     said = f"SafeRun {where.saferun}, Python {where.python}, {where.system} {where.machine}"
     return inert(said, 300)
-
-
-def _cookie(asked: Asked) -> str:
-    """Cookies are not kept apart by port, so that is in its name."""
-    return f"saferun-{asked.url.port or 80}"

@@ -14,6 +14,7 @@ from saferun.console import stretches
 from saferun.console.before import History
 from saferun.console.face import Face
 from saferun.console.listed import listed, run_link
+from saferun.console.sent import one
 from saferun.console.session import Session
 from saferun.store import Reader
 from saferun.store.index import Index
@@ -113,8 +114,8 @@ class Lists:
     def _keep(self, _: Asked, session: Session, said: Mapping[str, Sequence[str]]) -> Response:
         """Keep, rename or delete a view of whoever sends the form."""
         person, view = session.who.person, _asked_for(said)
-        name, act = _one(said, "name").strip(), _one(said, "act")
-        was = _one(said, "was")
+        name, act = one(said, "name").strip(), one(said, "act")
+        was = one(said, "was")
         if person is None:
             session.said = ("bad", "Views are kept for people; log in with a name of your own.")
             return RedirectResponse(_link(view), 303)
@@ -155,13 +156,13 @@ def _below(index: Index, run_id: str) -> Within:
 
 def _asked_for(said: Mapping[str, Sequence[str]]) -> View:
     """What an address or a form asks for. What is too long or unknown asks for nothing."""
-    trait = next((each for each, _ in (*BUILT_IN, *COUNTED) if each == _one(said, "view")), None)
-    words = {name: _one(said, name).strip()[:MAX_VALUE] for name in _WORDS}
+    trait = next((each for each, _ in (*BUILT_IN, *COUNTED) if each == one(said, "view")), None)
+    words = {name: one(said, name).strip()[:MAX_VALUE] for name in _WORDS}
     return View(
         name="",
         trait=trait,
-        within=_one(said, "within")[: 2 * MAX_VALUE],
-        children=_one(said, "children") == "yes",
+        within=one(said, "within")[: 2 * MAX_VALUE],
+        children=one(said, "children") == "yes",
         **words,
     )
 
@@ -184,7 +185,3 @@ def _of_trait(view: View, trait: Trait | None) -> View:
 
 def _same(one: View, other: View) -> bool:
     return _said(one) == _said(other)
-
-
-def _one(said: Mapping[str, Sequence[str]], name: str) -> str:
-    return next(iter(said.get(name, ())), "")

@@ -15,7 +15,7 @@ import msgspec
 from saferun import ledger, marks
 from saferun.marks import Mark
 from saferun.replay.frames import Kind
-from saferun.store.near import FAILED, NEAR, Near, near_misses
+from saferun.store.near import FAILED, NEAR, Near, near_misses, weighed
 
 Wanted: TypeAlias = Literal["denied", "asked", "halted", "error", "near", "tool", "changed"]
 """What one can jump to: `halted` is denied or asked, `tool` the same tool as in this frame, and
@@ -262,18 +262,8 @@ class Outline:
         row.modified = said.modified
         row.given = bytes.fromhex(said.digest)[:_DIGEST] if said.digest else None
         row.plain = _hash(said.args)
-        fields = {
-            "verdict": said.verdict,
-            "mode": said.mode,
-            "approval": said.approval,
-            "digest": said.digest,
-            "reasons": said.reasons,
-            "shadow": said.shadow,
-            "other": said.other,
-            "nudge": said.nudge,
-        }
         edited = said.approval in self._edited
-        row.near = near_misses(fields, self._denied.get(tool), edited=edited)
+        row.near = near_misses(weighed(said), self._denied.get(tool), edited=edited)
         if said.verdict == "deny":
             self._denied[tool] = said.digest or ""
         self._decided[seq] = row

@@ -26,6 +26,15 @@ FULL = 0.8
 """How much of a limit is used where a call that it lets through was near it."""
 
 
+WEIGHED = ("verdict", "mode", "approval", "digest", "reasons", "shadow", "other", "nudge")
+"""The fields of a decision that are looked at."""
+
+
+def weighed(decision: object) -> dict[str, Any]:
+    """These of one that was read into a record of its own, which has them by their names."""
+    return {name: getattr(decision, name) for name in WEIGHED}
+
+
 def near_misses(
     fields: Mapping[str, Any],
     denied: str | None = None,

@@ -15,7 +15,7 @@ from saferun.replay import large
 from saferun.replay.suggest.collecting import not_collecting
 from saferun.store.index import Index
 from saferun.store.labels import labels
-from saferun.store.near import Near, near_misses
+from saferun.store.near import Near, near_misses, weighed
 
 MAX_CALLS = 1_000_000
 """Calls and runs that are taken up, the newest."""
@@ -260,17 +260,7 @@ class _Reading:
         if plain and not spoken and denied is None:
             # As nearly all are: nobody has said anything.
             return ()
-        fields = {
-            "verdict": said.verdict,
-            "mode": said.mode,
-            "approval": said.approval,
-            "digest": said.digest,
-            "reasons": said.reasons,
-            "shadow": said.shadow,
-            "other": said.other,
-            "nudge": said.nudge,
-        }
-        return near_misses(fields, denied)
+        return near_misses(weighed(said), denied)
 
     def _call(self, said: _Own, body: bytes, run: RunRef | None) -> Call | None:
         """The call as it came, None where its arguments are not what they were."""
