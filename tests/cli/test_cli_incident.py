@@ -55,7 +55,10 @@ def test_what_was_written_is_told_to_programs(saferun: Run, history: str) -> Non
         (("-o", "incident.saferun", "--html", "run.html"), "one at a time"),
         (("-o", "incident.saferun", "--for", "team"), "has all of a run"),
         (("-o", "incident.zip"), "named NAME.saferun"),
-        (("-o", "nowhere/incident.saferun"), "No such file"),
+        (
+            ("-o", "nowhere/incident.saferun"),
+            "saferun: nowhere/incident.saferun cannot be written: No such file or directory.",
+        ),
     ],
 )
 def test_what_cannot_be_written_is_said(

@@ -31,7 +31,12 @@ def written(
         run_id = named(index, run)
         signer = None if reader.excerpt else signer_at_hand(reader, store)
         with progress("packing", 0) as done:
-            packed = pack(index, run_id, output, signer=signer, progress=done)
+            try:
+                packed = pack(index, run_id, output, signer=signer, progress=done)
+            except OSError as problem:
+                # It names a file beside it that nobody has asked for, and that is gone by now.
+                why = problem.strerror or str(problem)
+                raise OSError(f"{output} cannot be written: {why}") from None
     if as_json:
         document({"run": run_id, "path": str(output), **msgspec.to_builtins(packed)})
     else:
