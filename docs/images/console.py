@@ -1,8 +1,9 @@
 """Draw the picture of the console anew: `python docs/images/console.py`.
 
 Has an agent ask, in a folder that is thrown away, opens the console in the Chromium of the system
-and writes `console.png`, `replay.png`, `overview.png` and `shared.png` beside this file. With a
-folder as its argument, it writes every page there, light, dark and narrow, to be looked at.
+and writes `console.png`, `replay.png`, `overview.png`, `rule.png` and `shared.png` beside this
+file. With a folder as its argument, it writes every page there, light, dark and narrow, to be
+looked at.
 """  # noqa: INP001 - a script, run by its path
 
 import contextlib
@@ -35,7 +36,7 @@ from saferun.ledger import (
 )
 from saferun.policy import loads
 from saferun.replay import Playback
-from saferun.store import Append, Enrol, Reader, Store, Turn
+from saferun.store import Append, Enrol, Label, Reader, Store, Turn
 from saferun.store.index import Index
 from saferun.store.views import View, Views
 
@@ -51,6 +52,8 @@ LOOKS = (
 WORLD = """\
 [people.dana]
 [people.erik]
+[people.alma]
+role = "admin"
 
 [groups]
 finance = ["dana", "erik"]
@@ -97,6 +100,14 @@ _STOPS: tuple[tuple[Stoppable, str, str], ...] = (
     ("tool", "export_all", "Until security has looked at it."),
 )
 
+TRIED = """\
+      - id: refund-other-currency
+        deny: true
+        when: args.currency != "USD"
+        message: Only USD.
+        mode: shadow
+"""
+
 TESTS = """\
 cases:
   - name: A small refund is simply made.
@@ -128,6 +139,9 @@ def main() -> int:
         credential = gate.store.credential("dana", "a picture")
         Views(gate.store.path).keep("dana", View(name="Refunds to look at", tool="refund"))
         gate.store.commit(Enrol("dana", credential))
+        admin = Who("alma", "admin", gate.store.credential("alma", "another picture"))
+        gate.store.commit(Enrol("alma", admin.credential or b""))
+        _labelled(gate, credential)
         for scope, value, reason in _STOPS:
             switch = Switch(scope=scope, value=value, by="dana", reason=reason)
             gate.store.commit(Turn(switch=switch, on=True, credential=credential))
@@ -139,7 +153,13 @@ def main() -> int:
         console.verification.wait(60)
         try:
             _drawn(
-                chromium, server.url, console, Who("dana", "approver", credential), request, more
+                chromium,
+                server.url,
+                console,
+                Who("dana", "approver", credential),
+                admin,
+                request,
+                more,
             )
             if more is not None:
                 _drawn_of_a_file(chromium, gate, more)
@@ -155,6 +175,7 @@ def _yesterday(url: str) -> None:
     draw = random.Random(7)  # noqa: S311 - a picture
     now = time_ns() // 1000
     at = [now - 86_400_000_000]
+    more = random.Random(8)  # noqa: S311 - a picture
     store = Store(url, durability="process", clock=lambda: at[0])
     for number in range(180):
         # More by day than by night.
@@ -167,11 +188,14 @@ def _yesterday(url: str) -> None:
             rule = draw.choice(("refund.args", "refunds-per-user", "branches", "office-hours"))
             denied, failed = draw.random() < 0.14, draw.random() < 0.05
             reason = Reason(source="rule", id=rule, effect="deny", message="No.")
+            about: dict[str, object] = {}
+            if tool == "refund":
+                about = _refunded(number, more)
             entries.append(ModelEntry(output="I will.", cost_usd=draw.random() / 50, **of))
             seq = store.size() + len(entries)
             verdict: Verdict = "deny" if denied else "allow"
             entries.append(
-                DecisionEntry(tool=tool, verdict=verdict, reasons=(reason,) * denied, **of)
+                DecisionEntry(tool=tool, verdict=verdict, reasons=(reason,) * denied, **about, **of)
             )
             if not denied:
                 status: Status = "error" if failed else "ok"
@@ -186,6 +210,19 @@ def _yesterday(url: str) -> None:
         )
     )
     store.close()
+
+
+def _refunded(number: int, draw: random.Random) -> dict[str, object]:
+    """A refund as most are, and what a rule in shadow has said of it."""
+    currency = draw.choice(("USD", "USD", "USD", "USD", "EUR"))
+    args = {
+        "order_id": f"A-{4_000 + number}",
+        "amount": 100 * draw.randrange(5, 90),
+        "currency": currency,
+        "note": "Charged twice.",
+    }
+    tried = Reason(source="rule", id="refund-other-currency", effect="deny", message="Only USD.")
+    return {"args": args, "shadow": (tried,) * (currency == "EUR")}
 
 
 def _asked(gate: Gate) -> str:
@@ -299,8 +336,29 @@ def _changed() -> None:
     folder = Path("policies")
     folder.mkdir()
     text = POLICY.replace("minimum: 20001", "minimum: 10001").replace("$200", "$100")
-    (folder / "production.yaml").write_text(text, encoding="utf-8")
+    # A rule that is tried out, in its place among the others of its tool.
+    tool, _, rest = text.partition("  delete_branch:")
+    (folder / "production.yaml").write_text(f"{tool}{TRIED}  delete_branch:{rest}", "utf-8")
     (folder / "production.test.yaml").write_text(TESTS, encoding="utf-8")
+
+
+def _labelled(gate: Gate, credential: bytes) -> None:
+    """Have the file decide on a call, and somebody say something of a few."""
+    by_file = Gate(policy="production", settings=gate.config)
+    args = {"order_id": "A-4480", "amount": 900, "currency": "EUR", "note": "Twice."}
+    with by_file.run(agent="support-agent", user="nina", run_id="ticket-33") as run:
+        by_file.check(Call(tool="refund", args=args, run=run.ref))
+    gate.store.flush()
+    with Reader(gate.store.path) as reader, Index(reader) as index:
+        index.build()
+        tried = index.numbers({"kind": ("decision",), "rule": ("refund-other-currency",)})
+        seqs = [
+            *((seq, "right") for seq in tried[-2:]),
+            *((seq, "false") for seq in tried[-3:-2]),
+            (Playback(index, "ticket-31").outline.row(8).seq, "right"),
+        ]
+    for seq, mark in seqs:
+        gate.store.commit(Label(of=seq, mark=mark, by="dana", credential=credential))
 
 
 def _ask(gate: Gate, run: object, tool: str, **args: object) -> str:
@@ -350,12 +408,19 @@ def _drawn_of_a_file(chromium: str, gate: Gate, more: Path) -> None:
 
 
 def _drawn(
-    chromium: str, url: str, console: Console, who: Who, request: str, more: Path | None
+    chromium: str,
+    url: str,
+    console: Console,
+    who: Who,
+    admin: Who,
+    request: str,
+    more: Path | None,
 ) -> None:
     looks = [
         (HERE / "console.png", f"/requests/{request}", "light", 1180, 900),
         (HERE / "replay.png", "/run?id=ticket-31&frame=6", "light", 1280, 800),
         (HERE / "overview.png", "/overview", "light", 1180, 900),
+        (HERE / "rule.png", "/rule?id=ticket-31&frame=8", "light", 1440, 900),
     ]
     pages = {
         "request": f"/requests/{request}",
@@ -378,6 +443,9 @@ def _drawn(
         "policies": "/policies",
         "policy": "/policy?name=production",
         "policy-text": "/policy/text?name=production&version=file",
+        "rule": "/rule?id=ticket-31&frame=8",
+        "near": "/near",
+        "shadow": "/shadow",
         "policy-diff": f"/policy/diff?name=production&a={loads(POLICY).version}&b=file",
         "login": "/login",
     }
@@ -397,7 +465,8 @@ def _drawn(
                 viewport={"width": width, "height": height},
                 color_scheme=scheme,  # type: ignore[arg-type]
             )
-            page.goto(f"{url}/enter#{console.sessions.link(who)}")
+            changes = path.startswith(("/rule", "/shadow"))
+            page.goto(f"{url}/enter#{console.sessions.link(admin if changes else who)}")
             page.wait_for_url(f"{url}/")
             page.goto(path if path.startswith("file:") else f"{url}{path}")
             if "shared" in file.stem:

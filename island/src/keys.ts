@@ -4,7 +4,8 @@ import { failed, fork, halted, next, tool, type Fork, type Index } from "./wire"
 export type Wish =
   | { do: "go"; to: number; say?: string }
   | { do: "say"; nothing: string }
-  | { do: "into" | "out" | "play" | "live" | "find" | "number" | "diff" | "copy" | "help" };
+  | { do: "mark"; mark: "right" | "false" }
+  | { do: "rule" | "into" | "out" | "play" | "live" | "find" | "number" | "diff" | "copy" | "help" };
 
 const NONE: Fork = [0, 0, 0, 0, 0];
 const stopped = ([, , denied, asked]: Fork) => denied + asked;
@@ -22,6 +23,8 @@ export const HELP: [keys: string, what: string][] = [
   ["space", "play and pause"],
   ["f", "follow what happens now"],
   ["d", "compare with another run"],
+  ["r", "make a rule of this call"],
+  ["+ -", "say that to stop it is right, or a false alarm; once more takes it back"],
   ["y", "copy a link to this frame"],
   ["?", "these keys"],
 ];
@@ -67,6 +70,9 @@ export function wish(key: string, index: Index, at: number): Wish | undefined {
     case " ": return { do: "play" };
     case "f": return { do: "live" };
     case "d": return { do: "diff" };
+    case "r": return { do: "rule" };
+    case "+": return { do: "mark", mark: "right" };
+    case "-": return { do: "mark", mark: "false" };
     case "y": return { do: "copy" };
     case "?": return { do: "help" };
     default: return undefined;

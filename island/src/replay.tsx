@@ -18,7 +18,7 @@ const PACE = 700;
 const SETTLED = 200;
 
 /** Keys that need the console. */
-const ASKS = new Set(["f", "d"]);
+const ASKS = new Set(["f", "d", "r", "+ -"]);
 
 type Dialog = "find" | "number" | "help" | null;
 
@@ -166,6 +166,17 @@ function Replay(props: { source: Source; index: Index; at: number; first: Node[]
     });
   }, []);
 
+  // The buttons in a frame say it in place, as the keys do.
+  useEffect(() => {
+    const sent = (event: SubmitEvent) => {
+      const button = event.submitter as HTMLButtonElement | null;
+      if (!(event.target as HTMLElement).matches("form.label") || !button) return;
+      event.preventDefault();
+      void say(button.value);
+    };
+    panel.current?.addEventListener("submit", sent);
+  }, []);
+
   // A link within the page, to another frame of it.
   useEffect(() => {
     const moved = () => {
@@ -194,6 +205,26 @@ function Replay(props: { source: Source; index: Index; at: number; first: Node[]
       setSaid(source.copied);
     } catch {
       setSaid(link);
+    }
+  };
+
+  /** Say of the call that is shown what stopping it is; the form in its frame says how. */
+  const say = async (mark: string) => {
+    const form = panel.current?.querySelector<HTMLFormElement>("form.label");
+    const frame = latest.current.at;
+    if (!form?.elements.namedItem("of")) {
+      setSaid("To say something of a call, stand on one, logged in with your own secret.");
+      return;
+    }
+    try {
+      const told = await source.say?.(form, mark);
+      if (!told) return;
+      form.dataset["mark"] = told.mark ?? "";
+      const is = form.querySelector(".is");
+      if (is) is.textContent = told.said;
+      setSaid(`Frame ${frame}: ${told.said || "nothing is said of it any more"}.`);
+    } catch (problem) {
+      setSaid(`It could not be said. ${(problem as Error).message}`);
     }
   };
 
@@ -235,6 +266,17 @@ function Replay(props: { source: Source; index: Index; at: number; first: Node[]
         if (source.compare) location.assign(source.compare);
         else setSaid("Two runs are compared in the console.");
         break;
+      case "rule": {
+        const link = panel.current?.querySelector<HTMLAnchorElement>("a[data-rule]");
+        if (link) location.assign(link.href);
+        else setSaid("In the console, a rule is made of a call.");
+        break;
+      }
+      case "mark": {
+        const now = panel.current?.querySelector<HTMLFormElement>("form.label")?.dataset["mark"];
+        void say(now === wanted.mark ? "none" : wanted.mark);
+        break;
+      }
       case "copy": void copy(); break;
       default: setDialog(wanted.do);
     }

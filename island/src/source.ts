@@ -3,6 +3,12 @@ import type { Index, Row } from "./wire";
 /** Frames that a page of a source has; rows are asked for in pages of as many. */
 export const PAGE = 100;
 
+/** What people say of a call: its mark, and in words. */
+export interface Said {
+  mark: string | null;
+  said: string;
+}
+
 /** Where the pieces of a run come from. What is given as markup was made by the server's templates. */
 export interface Source {
   index(): Promise<Index>;
@@ -21,6 +27,8 @@ export interface Source {
    * called once nothing is told any more. Returns what ends it.
    */
   live?(size: number, grown: (part: Index) => boolean, refused: () => void): () => void;
+  /** Say of a call what stopping it is, as its form would; what is said of it then. */
+  say?(form: HTMLFormElement, mark: string): Promise<Said>;
   /** Where the run is compared with another; undefined where that cannot be. */
   compare?: string;
   /** Where a run that began at a frame is; undefined where no other run is at hand. */
@@ -63,6 +71,16 @@ export function served(run: string): Source {
         if (live.readyState === EventSource.CLOSED) refused();
       });
       return () => live.close();
+    },
+    say: async (form, mark) => {
+      const body = new URLSearchParams();
+      for (const [name, value] of new FormData(form)) body.set(name, String(value));
+      body.set("mark", mark);
+      body.set("part", "yes");
+      const answer = await fetch(form.action, { method: "POST", body });
+      if (answer.redirected || answer.status === 401) location.reload();
+      if (!answer.ok) throw new Error(await answer.text());
+      return (await answer.json()) as Said;
     },
     compare: `/runs/diff?a=${encodeURIComponent(run)}`,
     into: (frame) => piece("/into", { number: frame }),

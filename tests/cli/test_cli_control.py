@@ -550,7 +550,9 @@ def test_limits_tell_what_is_used_by_whom_and_when_it_frees(saferun: Run, agent:
     orders = use(found, "per-order")
     assert (orders["all"], len(orders["groups"]), orders["window"]) == (5, 5, None)
     page = saferun("control", "status").stdout
-    assert re.search(r"✕  refunds-per-user  user maria +5 of 5  1 h +(1 h 0[01] m|59 m \d\d s)", page)
+    assert re.search(
+        r"✕  refunds-per-user  user maria +5 of 5  1 h +(1 h 0[01] m|59 m \d\d s)", page
+    )
     assert re.search(r"\n   refunded +user maria +500 of 2,000  1 d", page)
 
 

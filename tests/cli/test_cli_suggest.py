@@ -2,14 +2,12 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from cli.project import lines
-from saferun import Denied, Gate, guard, policy
-from saferun.cli.policy import change
+from saferun import Denied, Gate, amending, guard, policy
 
 POLICY = """\
 # Who may refund what.
@@ -123,11 +121,13 @@ def test_a_patch_writes_nothing_and_says_all(saferun, shop) -> None:
 
 
 def test_a_file_that_changes_meanwhile_is_left_as_it_is(saferun, shop, monkeypatch) -> None:
-    def elsewhere(changes, limit) -> None:
-        shop.write_text(POLICY + "# somebody else\n", encoding="utf-8")
-        change.make(changes, limit)
+    make = amending.make
 
-    monkeypatch.setattr(sys.modules["saferun.cli.policy.suggest"], "make", elsewhere)
+    def elsewhere(changes) -> None:
+        shop.write_text(POLICY + "# somebody else\n", encoding="utf-8")
+        make(changes)
+
+    monkeypatch.setattr(amending, "make", elsewhere)
     result = saferun("policy", "suggest", "r-bad#1", "--write", RULE)
     assert result.exit_code == 64
     assert "has changed meanwhile" in result.stderr

@@ -23,13 +23,17 @@ from saferun.console import cookie, rendering, view
 from saferun.console.before import History
 from saferun.console.controls import Controls
 from saferun.console.inbox import NAME, Inbox
+from saferun.console.labels import Labels
 from saferun.console.ledger import Ledger
 from saferun.console.login import Login, LoginError, Secret
+from saferun.console.near import Near
 from saferun.console.overview import Overview
 from saferun.console.policies import Policies
+from saferun.console.rule import Rule
 from saferun.console.runs import Runs
 from saferun.console.sent import Fields, body, form, one
 from saferun.console.session import NOBODY, Session, Sessions, Who
+from saferun.console.shadow import Shadow
 from saferun.console.shield import Shield
 from saferun.console.verification import Verification
 from saferun.desk import Desk
@@ -52,7 +56,8 @@ _ROLES = ("viewer", "approver", "admin")
 
 _INSIDE = re.compile(
     r"/(requests(/a-[0-9a-f]{20})?|grants|policies|ledger(/entries(/[0-9]{1,18})?)?|runs|overview|controls"
-    r"|run\?id=[A-Za-z0-9._~%+-]{1,800}(&(frame|at)=[0-9]{1,12})?)?"
+    r"|near|shadow|run\?id=[A-Za-z0-9._~%+-]{1,800}(&(frame|at)=[0-9]{1,12})?"
+    r"|rule\?id=[A-Za-z0-9._~%+-]{1,800}&frame=[0-9]{1,12})?"
 )
 """Where somebody may be sent after they have logged in: our own pages, and nothing else."""
 
@@ -90,10 +95,13 @@ class Console:
             each.name: cast("Called", each) for each in channels if hasattr(each, "receive")
         }
         self._inbox = Inbox(store, self.desk, self.history, self)
-        self._runs = Runs(self.history, self)
+        self._runs = Runs(self.history, self, labels=True)
         self.verification = Verification(store.path, settings.signing)
         self._ledger = Ledger(self.history, settings, self.verification, self._runs.playbacks, self)
         self._policies = Policies(self.history, settings, self)
+        catalogue = self._policies.catalogue
+        self._rule = Rule(self.history, settings, catalogue, self._runs.playbacks, self)
+        self._shadow = Shadow(self.history, catalogue, self)
         self.closed = False
         self._pages = rendering.templates()
         self._pages.filters["span"] = view.countdown
@@ -103,6 +111,8 @@ class Console:
         """End what is live, so that nobody waits for it."""
         self.closed = True
         self.verification.close()
+        self._rule.close()
+        self._shadow.close()
         self._runs.close()
 
     def _routed(self) -> Starlette:
@@ -114,6 +124,10 @@ class Console:
                 *Controls(self.store, self._settings, self).routes(),
                 *self._ledger.routes(),
                 *self._policies.routes(),
+                *self._rule.routes(),
+                *self._shadow.routes(),
+                *Near(self.history, self).routes(),
+                *Labels(self.store, self).routes(),
                 Route("/metrics", scraping(self.store, self._settings, self.session)),
                 Route("/logout", self.act(self._logout), methods=["POST"]),
                 Route("/login", self._login_page, methods=["GET", "POST"]),
@@ -182,7 +196,7 @@ class Console:
 
     def outside(self, asked: Asked) -> Response:
         path = asked.url.path
-        whole = f"{path}?{asked.url.query}" if path == "/run" and asked.url.query else path
+        whole = f"{path}?{asked.url.query}" if path in ("/run", "/rule") else path
         inside = whole if _INSIDE.fullmatch(whole) else "/"
         if asked.headers.get("sec-fetch-site") == "cross-site":
             # From a link in a chat or a mail, a browser leaves the strict cookie out. A page of

@@ -168,7 +168,7 @@ def view(
         starts=not made or made["verdict"] == "allow" or made.get("mode", "enforce") != "enforce",
         outcome=_ended(frame),
         result=None if "result" not in outcome else _said(outcome["result"]),
-        error=inert(_text(outcome["error"]), 1_000) if outcome.get("error") else "",
+        error=inert(as_json(outcome["error"]), 1_000) if outcome.get("error") else "",
         cost=_cost(close),
         values=tuple(
             Large(each.field, each.bytes, each.sha256, each.held) for each in close.values
@@ -209,7 +209,8 @@ def line(frame: Frame) -> Line:
     args = about.get("args")
     brief = (
         ", ".join(
-            f"{inert(name, 30)} {inert(_text(value), 60)}" for name, value in list(args.items())[:4]
+            f"{inert(name, 30)} {inert(as_json(value), 60)}"
+            for name, value in list(args.items())[:4]
         )
         if isinstance(args, Mapping)
         else _short(args)
@@ -282,9 +283,9 @@ def _facts(frame: Frame) -> Iterator[tuple[str, str]]:
         yield "Model", inert(str(said["model"]), 120)
     for name, label in (("plan", "Plan"), ("context", "Context")):
         if said.get(name) not in (None, "", [], {}):
-            yield label, inert(_text(said[name]), 2_000)
+            yield label, inert(as_json(said[name]), 2_000)
     if said.get("error"):
-        yield "Error", inert(_text(said["error"]), 400)
+        yield "Error", inert(as_json(said["error"]), 400)
 
 
 def _args(
@@ -301,14 +302,14 @@ def _args(
             top = str(change.path[0])
             path = ".".join(str(each) for each in change.path[1:])
             missing = change.before.__class__.__name__ == "UnsetType"
-            before = "not there" if missing else _text(change.before)
+            before = "not there" if missing else as_json(change.before)
             if top not in args:
                 gone.append(f"{inert(top, 60)} {inert(before, 120)}")
             elif top not in was:
                 was[top] = inert(f"{path}: {before}" if path else before, VALUE)
     found = []
     for name, value in list(args.items())[:MANY]:
-        text = _text(value)
+        text = as_json(value)
         found.append(
             Arg(inert(name, 80), inert(text[:VALUE]), was.get(name), max(len(text) - VALUE, 0))
         )
@@ -348,7 +349,7 @@ def _spoke(close: Closeup, reasons: Any) -> Iterator[Spoke]:
                     if each.holds
                     else Mark("model", "✕", "does not hold"),
                     inert(each.text, 300),
-                    inert(_text(each.value), 200),
+                    inert(as_json(each.value), 200),
                 )
                 for each in clauses[:MANY]
             ),
@@ -396,11 +397,12 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _text(value: Any) -> str:
+def as_json(value: Any) -> str:
+    """A value as people read it here, which is not yet inert."""
     return json.dumps(value, ensure_ascii=False)
 
 
 def _short(value: Any) -> str:
     if value is None:
         return ""
-    return inert(value if isinstance(value, str) else _text(value), LINE)
+    return inert(value if isinstance(value, str) else as_json(value), LINE)

@@ -30,15 +30,15 @@ class _Open:
         self._stack = contextlib.ExitStack()
         self._looked = 0.0
 
-    def brought_up(self) -> Playback:
-        """Its playback, with what has come since taken up, no more often than `EVERY`."""
+    def brought_up(self, *, now: bool) -> Playback:
+        """Its playback, with what has come since taken up: `now`, or as often as `EVERY`."""
         if self.play is None:
             reader = self._stack.enter_context(Reader(self._history.path))
             self._history.hold(reader)
             index = self._stack.enter_context(Index(reader))
             index.build()
             self.play = Playback(index, self._run_id)
-        elif time.monotonic() - self._looked > EVERY:
+        elif now or time.monotonic() - self._looked > EVERY:
             index = self.play.index
             if index.reader.head().size != index.size:
                 index.build()
@@ -62,9 +62,10 @@ class Playbacks:
         self._closed = False
 
     @contextlib.contextmanager
-    def looking(self, run_id: str) -> Iterator[Playback | None]:
+    def looking(self, run_id: str, *, now: bool = False) -> Iterator[Playback | None]:
         """A block that has a run to itself; None where there is none of that id.
 
+        With `now` it is as of now, and may otherwise lag behind by `EVERY`.
         Raises StoreError, and IndexingError as long as the history is being indexed.
         """
         with self._lock:
@@ -75,7 +76,7 @@ class Playbacks:
         try:
             # Under its own lock: one that takes long to open is waited for by its own viewers.
             with found.lock:
-                play = found.brought_up()
+                play = found.brought_up(now=now)
                 yield play if _is_there(play) else None
         finally:
             for each in self._left(run_id, found, keep=play is not None and _is_there(play)):

@@ -96,7 +96,7 @@ class Policies:
         self._history = history
         self._settings = settings
         self._face = face
-        self._catalogue = Catalogue(history.path, settings)
+        self.catalogue = Catalogue(history.path, settings)
         self._room = threading.BoundedSemaphore(AT_ONCE)
 
     def routes(self) -> list[Route]:
@@ -113,10 +113,10 @@ class Policies:
 
     def _list(self, _: Asked, session: Session) -> Response:
         with self._room:
-            sources = [self._catalogue.source(name) for name in self._catalogue.names()]
+            sources = [self.catalogue.source(name) for name in self.catalogue.names()]
         listed = [self._listed(each) for each in sources if each is not None]
         return self._face.shown(
-            "policies.html", session, policies=listed, published=self._catalogue.published
+            "policies.html", session, policies=listed, published=self.catalogue.published
         )
 
     def _listed(self, source: Source) -> Listed:
@@ -135,21 +135,21 @@ class Policies:
 
     def _deciding(self, source: Source) -> tuple[str | None, Policy | None, str | None]:
         """The version that decides as far as this can be told, what it says, and what is wrong."""
-        wrong = source.doubt if self._catalogue.published else source.wrong
-        if not self._catalogue.published and source.file is not None:
+        wrong = source.doubt if self.catalogue.published else source.wrong
+        if not self.catalogue.published and source.file is not None:
             policy = source.policy
             return (None if policy is None else policy.version), policy, wrong
         version = source.live or source.newest
         if version is None:
             return None, None, wrong
         try:
-            return version, self._catalogue.version(source, version), wrong
+            return version, self.catalogue.version(source, version), wrong
         except SafeRunError as problem:
             return version, None, str(problem)
 
     def _decides(self, source: Source) -> str:
-        if not self._catalogue.published and source.file is not None:
-            return f"the file {inert(self._catalogue.shown(source.file), 160)}"
+        if not self.catalogue.published and source.file is not None:
+            return f"the file {inert(self.catalogue.shown(source.file), 160)}"
         if source.history:
             now = source.history[-1]
             return f"what {inert(now.by, 60)} published at {at(now.at)}"
@@ -168,7 +168,7 @@ class Policies:
     def _named(self, said: Mapping[str, str]) -> Source | None:
         name = said.get("name", "")
         with self._room:
-            return self._catalogue.source(name) if 0 < len(name) <= 128 else None
+            return self.catalogue.source(name) if 0 < len(name) <= 128 else None
 
     def _shown(
         self,
@@ -183,7 +183,7 @@ class Policies:
         if asked and asked != deciding:
             version = asked
             try:
-                policy, wrong = self._catalogue.version(source, asked), None
+                policy, wrong = self.catalogue.version(source, asked), None
             except SafeRunError as problem:
                 policy, wrong = None, str(problem)
             if policy is None and wrong is None:
@@ -206,8 +206,8 @@ class Policies:
             state=_state(policy, wrong),
             wrong=inert(wrong or "", 600),
             doubt=inert(source.doubt or "", 600),
-            file=None if source.file is None else inert(self._catalogue.shown(source.file), 160),
-            published=self._catalogue.published,
+            file=None if source.file is None else inert(self.catalogue.shown(source.file), 160),
+            published=self.catalogue.published,
             trial=_trial(source),
             lines=lines[:MANY],
             more=max(len(lines) - MANY, 0),
@@ -323,12 +323,12 @@ class Policies:
             said = data.decode("utf-8-sig", "replace").replace("\r\n", "\n")
             # A line that ends is no further line.
             return said.removesuffix("\n")
-        policy = self._catalogue.version(source, version)
+        policy = self.catalogue.version(source, version)
         return None if policy is None else text.written(policy)
 
     def _what(self, source: Source, version: str) -> str:
         if version == FILE and source.file is not None:
-            return f"the file {inert(self._catalogue.shown(source.file), 160)}"
+            return f"the file {inert(self.catalogue.shown(source.file), 160)}"
         return f"version {version[:SHORT]}, with all that it includes, as it would be written"
 
     def _diff(self, asked: Asked, session: Session) -> Response:
@@ -358,7 +358,7 @@ class Policies:
         )
 
     def _differing(self, source: Source, a: str, b: str) -> dict[str, Any]:
-        was, now = (self._catalogue.version(source, each) for each in (a, b))
+        was, now = (self.catalogue.version(source, each) for each in (a, b))
         if was is None or now is None:
             raise StoreError(f"There is no version {(a if was is None else b)[:SHORT]} of it.")
         if was.name != now.name:

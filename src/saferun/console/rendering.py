@@ -9,6 +9,7 @@ from starlette.responses import PlainTextResponse, Response
 from saferun.approval.inert import inert
 from saferun.console.before import IndexingError
 from saferun.console.sent import TooLargeError, UnreadableError
+from saferun.console.workroom import BusyError
 
 log = logging.getLogger("saferun")
 
@@ -29,7 +30,7 @@ def failed(problem: Exception, why: str) -> Response:
     if isinstance(problem, (TooLargeError, UnreadableError)):
         status = 413 if isinstance(problem, TooLargeError) else 400
         return PlainTextResponse(inert(str(problem), 600), status)
-    if isinstance(problem, IndexingError):
+    if isinstance(problem, (IndexingError, BusyError)):
         return PlainTextResponse(str(problem), 503, {"retry-after": "30"})
     # What is wrong with it names paths of this machine.
     log.error("saferun: the console could not answer: %s", problem)

@@ -20,6 +20,7 @@ from saferun.approval import inert
 from saferun.console import closeup
 from saferun.console.before import History
 from saferun.console.face import Face
+from saferun.console.labels import marking
 from saferun.console.listed import listed, run_link
 from saferun.console.lists import Lists
 from saferun.console.playbacks import Playbacks
@@ -27,7 +28,7 @@ from saferun.console.session import Session
 from saferun.console.watching import Watching, told
 from saferun.control.amount import dollars
 from saferun.marks import Mark
-from saferun.replay import Playback, difference, mark
+from saferun.replay import Closeup, Playback, difference, mark
 from saferun.store.synopsis import Within
 
 LINES = 100
@@ -50,11 +51,12 @@ _SEQ = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
 class Runs:
-    """The pages of runs of one store."""
+    """The pages of runs of one store. With `labels`, people may say something of calls there."""
 
-    def __init__(self, history: History, face: Face) -> None:
+    def __init__(self, history: History, face: Face, *, labels: bool = False) -> None:
         self._history = history
         self._face = face
+        self._labels = labels
         self._playbacks = Playbacks(history)
         self._watching = Watching(self._playbacks, face)
         self._lists = Lists(history, face)
@@ -86,7 +88,8 @@ class Runs:
     # One run.
 
     def _run(self, asked: Asked, session: Session) -> Response:
-        with self._looking(asked) as play:
+        # Whoever comes back from having said something of a call sees that.
+        with self._looking(asked, now=True) as play:
             if play is None:
                 return self._face.shown("missing.html", session, status=404)
             total, synopsis = len(play.outline), play.synopsis
@@ -107,7 +110,7 @@ class Runs:
                 lines=_lines(play, first),
                 first=first,
                 total=total,
-                it=_view(play, number) if total else None,
+                **(self._looked(play, number, session) if total else {"it": None}),
             )
 
     @staticmethod
@@ -140,15 +143,15 @@ class Runs:
             frames = play.told(_number(asked, "from", 1), LINES)
             return _json([closeup.line(each) for each in frames])
 
-    def _frame(self, asked: Asked, _: Session) -> Response:
+    def _frame(self, asked: Asked, session: Session) -> Response:
         number = _number(asked, "number", 0)
         with self._looking(asked) as play:
             if play is None or not 1 <= number <= len(play.outline):
                 return _nothing()
-            it, run_id = _view(play, number), play.run_id
-        return self._face.part("frame.html", it=it, link=run_link(run_id), run=run_id)
+            about, run_id = self._looked(play, number, session), play.run_id
+        return self._face.part("frame.html", **about, **_told_to(session, run_id))
 
-    def _frames(self, asked: Asked, _: Session) -> Response:
+    def _frames(self, asked: Asked, session: Session) -> Response:
         """Some frames in one answer, for whoever goes from one to the next."""
         named = asked.query_params.get("numbers", "")
         numbers = [int(each) for each in named.split() if _NUMBER.fullmatch(each)][:AT_ONCE]
@@ -156,14 +159,30 @@ class Runs:
             if play is None:
                 return _nothing()
             total, run_id = len(play.outline), play.run_id
-            views = [_view(play, number) for number in numbers if 1 <= number <= total]
-        about = {"link": run_link(run_id), "run": run_id}
+            views = [
+                (number, self._looked(play, number, session))
+                for number in numbers
+                if 1 <= number <= total
+            ]
+        whole = _told_to(session, run_id)
         return _json(
             [
-                (it.number, bytes(self._face.part("frame.html", it=it, **about).body).decode())
-                for it in views
+                (number, bytes(self._face.part("frame.html", **about, **whole).body).decode())
+                for number, about in views
             ]
         )
+
+    def _looked(self, play: Playback, number: int, session: Session) -> dict[str, Any]:
+        """What `frame.html` shows, and of a call what people say of it, where they may."""
+        close, it = _view(play, number)
+        about: dict[str, Any] = {"it": it}
+        frame = close.frame
+        if self._labels and frame.kind == "call":
+            said, back = frame.label or {}, run_link(play.run_id, frame=number)
+            mark = play.outline.row(number).label
+            by, why = said.get("by"), said.get("reason")
+            about["marking"] = marking(session.who, frame.seq, mark, back, by, why)
+        return about
 
     def _find(self, asked: Asked, _: Session) -> Response:
         with self._looking(asked) as play:
@@ -232,13 +251,15 @@ class Runs:
             about |= _differing(left, right)
         return self._face.shown("diff.html", session, **about)
 
-    def _looking(self, asked: Asked) -> contextlib.AbstractContextManager[Playback | None]:
+    def _looking(
+        self, asked: Asked, *, now: bool = False
+    ) -> contextlib.AbstractContextManager[Playback | None]:
         """The run that is asked for, for a block."""
         run_id = asked.query_params.get("id", "")
         # By no name at all stand the switches of what is no run.
         if not 0 < len(run_id) <= MAX_ID:
             return contextlib.nullcontext(None)
-        return self._playbacks.looking(run_id)
+        return self._playbacks.looking(run_id, now=now)
 
 
 def _differing(one: Playback, other: Playback) -> dict[str, Any]:
@@ -275,7 +296,12 @@ def _lines(play: Playback, first: int) -> list[tuple[int, Mark, str, str, Within
     ]
 
 
-def _view(play: Playback, number: int) -> closeup.View:
+def _told_to(session: Session, run_id: str) -> dict[str, Any]:
+    """What a frame needs beside itself where it stands alone."""
+    return {"csrf": session.csrf, "link": run_link(run_id), "run": run_id}
+
+
+def _view(play: Playback, number: int) -> tuple[Closeup, closeup.View]:
     close = play.frame(number)
     before = None
     if close.frame.kind == "call":
@@ -290,7 +316,7 @@ def _view(play: Playback, number: int) -> closeup.View:
         )
         if row is not None and row.kind == "model":
             [before] = play.told(row.number, 1)
-    return closeup.view(close, len(play.outline), before, play.given(close.frame))
+    return close, closeup.view(close, len(play.outline), before, play.given(close.frame))
 
 
 def _all_cost(play: Playback) -> str:

@@ -5,7 +5,7 @@ from saferun.replay.branches import Branches, Child, has
 from saferun.replay.conversation import Told, told
 from saferun.replay.difference import Difference, Pair, difference
 from saferun.replay.frames import Frame, RunStory, mark, story
-from saferun.replay.nearly import Nearly, near_calls
+from saferun.replay.nearly import Nearly, NearRun, near_calls, near_runs
 from saferun.replay.outline import Outline, Row
 from saferun.replay.playback import Closeup, Playback, Slice, Value
 from saferun.replay.tally import LabelTally, RuleTally, RunTally, Summary, Tally
@@ -20,6 +20,7 @@ __all__ = [
     "Frame",
     "Given",
     "LabelTally",
+    "NearRun",
     "Nearly",
     "Outline",
     "Pair",
@@ -43,6 +44,7 @@ __all__ = [
     "has",
     "mark",
     "near_calls",
+    "near_runs",
     "story",
     "told",
     "traces",

@@ -5,6 +5,7 @@ and a person promotes it once they have seen what it does.
 """
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import msgspec
@@ -12,7 +13,6 @@ import typer
 
 from saferun.approval.inert import inert
 from saferun.cli.options import CannotError, JsonOption, StoreOption, contents, near, settings
-from saferun.cli.policy.change import Change, make, read, show
 from saferun.cli.policy.named import policy_file
 from saferun.cli.run.place import FrameArgument, Place, place_of
 from saferun.cli.run.told import history_of
@@ -25,6 +25,7 @@ from saferun.cli.screen import (
     facts,
     progress,
     put,
+    raw,
     screen,
     shown,
     told,
@@ -34,7 +35,15 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from saferun.policy import Finding
-    from saferun.replay.suggest import Effect, Example, History, Known, Suggested, Suggestions
+    from saferun.replay.suggest import (
+        Effect,
+        Example,
+        Frames,
+        History,
+        Known,
+        Suggested,
+        Suggestions,
+    )
     from saferun.store.index import Index
 
 _VALUE = 60
@@ -141,6 +150,8 @@ def _write(
     about: _About, found: "Suggestions", own: str | None, *, patch: bool, as_json: bool
 ) -> int:
     """Put a rule into the file, and a case into its tests; or show how that would look."""
+    from saferun import amending
+
     if not found.found or found.place is None:
         _print(screen(stderr=True), about, found)
         return 1
@@ -148,24 +159,25 @@ def _write(
     if chosen is None:
         known = ", ".join(each.candidate.id for each in found.found)
         raise CannotError(f"No rule {own!r} is suggested for this call; there are {known}.")
-    after = found.place.amended(chosen.candidate, shadow=True)
-    errors = [each for each in found.place.findings(after) if each.severity == "error"]
-    if errors:
-        raise CannotError(f"The policy would not be sound with it: {errors[0].message}.")
-    changes = [Change(about.path, about.before, after)]
-    case, why = _case(about, after, chosen)
-    if case is not None:
-        changes.append(case)
+    draft = amending.in_shadow(
+        about.path,
+        near,
+        found.place,
+        chosen,
+        about.incident,
+        about.known.hidden,
+        f"{about.place}",
+    )
     if patch:
-        show(changes)
+        raw(draft.patch.encode())
     else:
-        make(changes, _most())
-    if why is not None:
-        told(f"No test case was made: {why}.")
+        amending.make(draft.changes)
+    if draft.caseless is not None:
+        told(f"No test case was made: {draft.caseless}.")
     if patch:
         return 0
     if as_json:
-        files = [near(each.path) for each in changes]
+        files = [each.name for each in draft.changes]
         document({"rule": chosen.candidate.id, "written": files, "mode": "shadow"})
         return 0
     from rich.text import Text
@@ -173,45 +185,17 @@ def _write(
     console = screen()
     rule = inert(chosen.candidate.id)
     lead = Text(f"{ALLOWED.icon} ", ALLOWED.style)
-    where = " and ".join(near(each.path) for each in changes)
+    where = " and ".join(each.name for each in draft.changes)
     put(console, beside(console, lead, f"{rule} is in {where}, in shadow: it stops nothing yet"))
     line = f"saferun policy review {about.path.stem} says what it would have stopped since"
     put(console, beside(console, Text("  "), line))
     return 0
 
 
-def _case(about: _About, after: bytes, chosen: "Suggested") -> tuple[Change | None, str | None]:
-    """The test file with a case made from the call; or why there is none."""
-    from saferun.errors import SafeRunError
-    from saferun.policy import loads
-    from saferun.suites import incident
-    from saferun.suites.file import ENDING
-
-    call = about.incident.call
-    assert call is not None
-    policy = loads(after, near(about.path))
-    entry = policy.entry(call, about.incident.facts.environment).said
-    paths = (*entry.redact, *entry.sensitive)
-    secret = {path[1] for path in paths if len(path) > 1 and path[0] == "args"} | about.known.hidden
-    if hidden := sorted(secret & call.args.keys()):
-        return None, f"args.{hidden[0]} is kept from sight, and a file would show it"
-    path = about.path.with_name(about.path.name.removesuffix(about.path.suffix) + ENDING)
-    before = read(path, _most())
-    rule = chosen.candidate.id
-    name = incident.free_name(before, f"{call.tool} as in {about.place} meets {rule}.")
-    case = incident.written(policy, call, about.incident.facts, rule, name)
-    try:
-        text = incident.with_case(before, case)
-        failed = incident.failing(text, path, policy, name)
-    except SafeRunError as problem:
-        return None, str(problem).removesuffix(".")
-    if failed is not None:
-        return None, f"it would fail ({failed})"
-    return Change(path, before, text), None
-
-
 def _document(about: _About, found: "Suggestions") -> dict[str, Any]:
-    frames = _Frames(about.history)
+    from saferun.replay.suggest import Frames
+
+    frames = Frames(about.history)
     return {
         "frame": f"{about.place}",
         "tool": about.known.tool,
@@ -222,7 +206,7 @@ def _document(about: _About, found: "Suggestions") -> dict[str, Any]:
     }
 
 
-def _one(each: "Suggested", found: "Suggestions", frames: "_Frames") -> dict[str, Any]:
+def _one(each: "Suggested", found: "Suggestions", frames: "Frames") -> dict[str, Any]:
     effect = each.effect
     return {
         "id": each.candidate.id,
@@ -246,9 +230,9 @@ def _one(each: "Suggested", found: "Suggestions", frames: "_Frames") -> dict[str
         "missed": effect.missed,
         "near": effect.near,
         "look": {
-            "touched": frames.named(effect.touched_examples),
-            "missed": frames.named(effect.missed_examples),
-            "near": frames.named(effect.near_examples),
+            "touched": _named(frames, effect.touched_examples),
+            "missed": _named(frames, effect.missed_examples),
+            "near": _named(frames, effect.near_examples),
         },
         "findings": msgspec.to_builtins(_findings(each, found)),
     }
@@ -265,31 +249,15 @@ def _findings(each: "Suggested", found: "Suggestions") -> "list[Finding]":
         return []
 
 
-class _Frames:
-    """Recorded calls as people name them, by the frame that they are."""
-
-    def __init__(self, index: "Index") -> None:
-        self._index = index
-        self._named: dict[tuple[str, int], str] = {}
-
-    def named(self, examples: "list[Example]") -> list[str]:
-        return [self._one(each) for each in reversed(examples)]
-
-    def _one(self, example: "Example") -> str:
-        from saferun.replay import Playback
-
-        if example.run_id is None:
-            return f"entry {example.seq}"
-        key = (example.run_id, example.seq)
-        if key not in self._named:
-            number = Playback(self._index, example.run_id).outline.number(example.seq)
-            place = f"entry {example.seq}" if number is None else f"{example.run_id}#{number}"
-            self._named[key] = place
-        return self._named[key]
+def _named(frames: "Frames", examples: "list[Example]") -> list[str]:
+    """Recorded calls as people name them, the newest first."""
+    return [frames.named(each) for each in reversed(examples)]
 
 
 def _print(console: "Console", about: _About, found: "Suggestions") -> None:
     from rich.text import Text
+
+    from saferun.replay.suggest import Frames
 
     call = about.incident.call
     args = {} if call is None else call.args
@@ -312,7 +280,7 @@ def _print(console: "Console", about: _About, found: "Suggestions") -> None:
     many = f"{counted(effect.calls, 'recorded call')} of {inert(about.known.tool, 80)}"
     bad = f", {effect.known_bad:,} known to be bad" if effect.known_bad else ""
     put(console, [Text(f"{many}: {effect.fine:,} fine so far as is known{bad}", "dim")])
-    frames = _Frames(about.history)
+    frames = Frames(about.history)
     for number, each in enumerate(found.found, 1):
         console.print()
         _print_rule(console, number, each, frames)
@@ -320,13 +288,12 @@ def _print(console: "Console", about: _About, found: "Suggestions") -> None:
             put(console, beside(console, Text("   ! ", "yellow"), inert(finding.message)))
     best = found.found[0].candidate.id
     console.print()
-    ways = (
-        f"saferun policy suggest '{inert(str(about.place))}' --write {best} puts it in, in shadow"
-    )
+    place = quote(inert(str(about.place)))
+    ways = f"saferun policy suggest {place} --write {best} puts it in, in shadow"
     put(console, [Text(ways, "dim")])
 
 
-def _print_rule(console: "Console", number: int, each: "Suggested", frames: "_Frames") -> None:
+def _print_rule(console: "Console", number: int, each: "Suggested", frames: "Frames") -> None:
     from rich.text import Text
 
     effect, column = each.effect, "   "
@@ -337,9 +304,9 @@ def _print_rule(console: "Console", number: int, each: "Suggested", frames: "_Fr
     facts(console, *((f" {label}", said) for label, said in _rows(each, effect, frames)))
 
 
-def _rows(each: "Suggested", effect: "Effect", frames: "_Frames") -> list[tuple[str, str]]:
+def _rows(each: "Suggested", effect: "Effect", frames: "Frames") -> list[tuple[str, str]]:
     def looked(examples: "list[Example]") -> str:
-        named = ", ".join(map(inert, frames.named(examples)))
+        named = ", ".join(map(inert, _named(frames, examples)))
         return f"  {named}" if named else ""
 
     newly = [

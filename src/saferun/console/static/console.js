@@ -104,3 +104,47 @@ for (const part of document.querySelectorAll("[data-again]")) {
   };
   if (part.querySelector("[data-going]")) setTimeout(look, 500);
 }
+
+// Calls that wait for a word: a form says it in place, and the keys go from one to the next.
+const waiting = [...document.querySelectorAll("[data-waiting] > li")];
+for (const form of document.querySelectorAll(".waiting form.label")) {
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const mark = event.submitter?.value;
+    const said = new URLSearchParams(new FormData(form));
+    said.set("mark", mark);
+    said.set("part", "yes");
+    const is = form.querySelector(".is");
+    try {
+      const answer = await fetch(form.action, { method: "POST", body: said });
+      if (answer.redirected || answer.status === 401) return location.reload();
+      if (!answer.ok) throw new Error(await answer.text());
+      const told = await answer.json();
+      form.dataset.mark = told.mark ?? "";
+      is.className = `is ${{ right: "deny", false: "allow" }[told.mark] ?? "soft"}`;
+      is.textContent = told.said || "nothing is said of it any more";
+    } catch (problem) {
+      is.className = "is deny";
+      is.textContent = `It could not be said. ${problem.message}`;
+    }
+  });
+}
+addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.closest("input, textarea, select")) return;
+  const back = document.querySelector("[data-back]");
+  if (event.key === "Escape" && back) return location.assign(back.href);
+  const now = waiting.findIndex((each) => each.contains(document.activeElement));
+  const stand = (at) => waiting[Math.min(Math.max(at, 0), waiting.length - 1)].querySelector("a").focus();
+  const mark = { "+": "right", "-": "false", "?": "none" }[event.key];
+  if (!waiting.length) return;
+  if (event.key === "j") stand(now + 1);
+  else if (event.key === "k") stand(Math.max(now, 0) - 1);
+  else if (mark && now >= 0) {
+    const button = waiting[now].querySelector(`button[value=${mark}]`);
+    if (!button) return;
+    button.form.requestSubmit(button);
+    if (mark !== "none") stand(now + 1);
+  } else return;
+  event.preventDefault();
+});

@@ -1,6 +1,7 @@
 """From a call that should have been stopped to rules, and what each would do to all of history."""
 
 from saferun.replay.suggest.effect import Effect, Example
+from saferun.replay.suggest.frames import Frames
 from saferun.replay.suggest.history import History, Known, history
 from saferun.replay.suggest.place import CannotSuggestError, File, Place
 from saferun.replay.suggest.review import Review, reviews
@@ -13,6 +14,7 @@ __all__ = [
     "Effect",
     "Example",
     "File",
+    "Frames",
     "History",
     "Known",
     "Place",

@@ -41,6 +41,8 @@ class Effect(msgspec.Struct, kw_only=True):
     known_bad: int = 0
     missed: int = 0
     near: int = 0
+    hit_examples: list[Example] = []
+    undecided_examples: list[Example] = []
     touched_examples: list[Example] = []
     missed_examples: list[Example] = []
     near_examples: list[Example] = []
@@ -62,12 +64,14 @@ class Effect(msgspec.Struct, kw_only=True):
         bad = known.label == "right"
         if spoken is None or rule in spoken.failed:
             self.undecided += 1
+            _note(self.undecided_examples, tried)
             return
         if rule not in spoken.applies:
             if bad:
                 self.miss(tried)
             return
         self.hits += 1
+        _note(self.hit_examples, tried)
         self.right += bad
         self.false += known.label == "false"
         if effect == "deny":

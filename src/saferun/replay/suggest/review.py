@@ -4,6 +4,7 @@ import msgspec
 
 from saferun.ledger import EntryError, read
 from saferun.policy import Policy
+from saferun.replay.suggest.effect import EXAMPLES, Example
 from saferun.store.index import Index
 from saferun.store.labels import Labelled, labels
 
@@ -12,7 +13,7 @@ class Review(msgspec.Struct, kw_only=True):
     """One rule in shadow: the calls of `runs` runs that it would have stopped.
 
     People have called `right` of these hits right to stop and `false` of them false alarms.
-    `failed` counts the calls of which it could not tell.
+    `failed` counts the calls of which it could not tell. `newest` are hits to look at.
     """
 
     id: str
@@ -21,6 +22,7 @@ class Review(msgspec.Struct, kw_only=True):
     right: int = 0
     false: int = 0
     failed: int = 0
+    newest: list[Example] = []
 
     @property
     def unlabelled(self) -> int:
@@ -61,6 +63,7 @@ def _review(index: Index, rule: str, said: dict[int, Labelled]) -> Review:
             continue
         told.hits += 1
         runs.add(fields.get("run"))
+        told.newest = [*told.newest, Example(run_id=fields.get("run"), seq=seq)][-EXAMPLES:]
         label = said.get(seq)
         told.right += label is not None and label.mark == "right"
         told.false += label is not None and label.mark == "false"

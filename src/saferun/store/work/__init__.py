@@ -9,7 +9,7 @@ from saferun.store.work.admit import Admit, Admitted, Recorded, Watched, run_of
 from saferun.store.work.append import Append, Blob, Import, Opening, Seal
 from saferun.store.work.ask import Answer, Ask, Lapse
 from saferun.store.work.find_out import BY_CHECK, Cleared, FindOut, Known
-from saferun.store.work.label import Label
+from saferun.store.work.label import Label, NoCallError
 from saferun.store.work.look import PastOf
 from saferun.store.work.pace import Fit, Wait
 from saferun.store.work.recover import Recover
@@ -54,6 +54,7 @@ __all__ = [
     "Known",
     "Label",
     "Lapse",
+    "NoCallError",
     "Note",
     "Once",
     "Opening",

@@ -1,0 +1,198 @@
+"""Changes of a policy file and of its tests: drawn up, shown as a patch, made, never half of one.
+
+The command line and the console change policies by what stands here, and by nothing else.
+"""
+
+import difflib
+import stat
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from saferun import files
+from saferun.errors import SafeRunError
+from saferun.policy import Policy, check, loads
+from saferun.policy.amend import replaced
+from saferun.policy.source import MAX_BYTES
+from saferun.policy.source import Path as Steps
+from saferun.replay.suggest import Known, Place, Suggested
+from saferun.suites import incident
+from saferun.suites.file import ENDING
+
+Named = Callable[[Path], str]
+"""How a file is called where it is spoken of: as one would type it, or by less than its path."""
+
+
+class CannotAmendError(SafeRunError):
+    """A policy that cannot be changed so: one sentence on why, and on what to do."""
+
+
+class Change(NamedTuple):
+    """What a file held when it was read, None where there was none, and what it is to hold."""
+
+    path: Path
+    name: str
+    before: bytes | None
+    after: bytes
+
+    @property
+    def patch(self) -> str:
+        """The change as a unified diff, as `git apply` and `patch -p1` take it."""
+        before = "" if self.before is None else self.before.decode("utf-8", "replace")
+        old = "/dev/null" if self.before is None else f"a/{self.name}"
+        lines = difflib.unified_diff(
+            before.splitlines(keepends=True),
+            self.after.decode("utf-8", "replace").splitlines(keepends=True),
+            old,
+            f"b/{self.name}",
+        )
+        # A last line without its end would run into the next file.
+        ends = (
+            line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
+            for line in lines
+        )
+        return "".join(ends)
+
+
+class Draft(NamedTuple):
+    """The changes that put a rule into a policy, and why no test case is among them."""
+
+    changes: list[Change]
+    caseless: str | None = None
+
+    @property
+    def patch(self) -> str:
+        """All of them as one patch."""
+        return "".join(each.patch for each in self.changes)
+
+
+def held(path: Path, name: str) -> bytes:
+    """What a file holds. Raises CannotAmendError where it cannot be read, or is too large."""
+    try:
+        data = files.arrived(path, MAX_BYTES + 1, files.PATIENCE)
+    except OSError as problem:
+        raise CannotAmendError(f"{name} cannot be read: {problem.strerror}.") from None
+    if len(data) > MAX_BYTES:
+        raise CannotAmendError(f"{name} has more than {MAX_BYTES:,} bytes, which is the most.")
+    return data
+
+
+def make(changes: Sequence[Change]) -> None:
+    """Write the changes, each file whole or not at all.
+
+    Raises CannotAmendError where one has changed since it was read: then none is written.
+    """
+    for each in changes:
+        if _held(each.path, each.name) != each.before:
+            raise CannotAmendError(
+                f"{each.name} has changed meanwhile, and nothing was written; do it again."
+            )
+    for each in changes:
+        # Of a link, what it leads to is the file.
+        path = each.path.resolve()
+        mode = stat.S_IMODE(path.stat().st_mode) if each.before is not None else 0o644
+        try:
+            files.put(path, each.after, mode=mode)
+        except OSError as problem:
+            raise CannotAmendError(f"{each.name} cannot be written: {problem.strerror}.") from None
+
+
+def in_shadow(
+    path: Path,
+    named: Named,
+    place: Place,
+    chosen: Suggested,
+    known: Known,
+    hidden: frozenset[str],
+    frame: str,
+) -> Draft:
+    """A rule put into the policy, in shadow, with a case made from the call that it is for.
+
+    `hidden` are arguments that no file may show, and `frame` is what the call is called. Raises
+    CannotAmendError where the policy would not be sound with the rule, and AmendError.
+    """
+    after = place.amended(chosen.candidate, shadow=True)
+    _sound([each.message for each in place.findings(after) if each.severity == "error"])
+    changes = [Change(path, named(path), place.file.text, after)]
+    case, why = _case(path, named, after, chosen.candidate.id, known, hidden, frame)
+    if case is not None:
+        changes.append(case)
+    return Draft(changes, why)
+
+
+def _case(
+    path: Path,
+    named: Named,
+    after: bytes,
+    rule: str,
+    known: Known,
+    hidden: frozenset[str],
+    frame: str,
+) -> tuple[Change | None, str | None]:
+    """The test file with a case made from the call; or why there is none."""
+    call = known.call
+    assert call is not None
+    policy = loads(after, str(path))
+    entry = policy.entry(call, known.facts.environment).said
+    paths = (*entry.redact, *entry.sensitive)
+    secret = {each[1] for each in paths if len(each) > 1 and each[0] == "args"} | hidden
+    if kept := sorted(secret & call.args.keys()):
+        return None, f"args.{kept[0]} is kept from sight, and a file would show it"
+    tests = beside(path)
+    before = _held(tests, named(tests))
+    name = incident.free_name(before, f"{call.tool} as in {frame} meets {rule}.")
+    case = incident.written(policy, call, known.facts, rule, name)
+    try:
+        text = incident.with_case(before, case)
+        failed = incident.failing(text, tests, policy, name)
+    except SafeRunError as problem:
+        return None, str(problem).removesuffix(".")
+    if failed is not None:
+        return None, f"it would fail ({failed})"
+    return Change(tests, named(tests), before, text), None
+
+
+def enforced(path: Path, named: Named, before: bytes, rule: str) -> Draft:
+    """A rule that is in shadow made to count, in the policy and in the tests that saw it there.
+
+    Raises CannotAmendError where there is no such rule, or the policy would not be sound with it,
+    and AmendError, PolicyError and SuiteError.
+    """
+    policy = loads(before, str(path))
+    where = shadowed(policy).get(rule)
+    if where is None:
+        raise CannotAmendError(f"No rule {rule!r} is in shadow in {policy.name}, or not any more.")
+    after = replaced(before, (*where, "mode"), "enforce")
+    _sound([each.message for each in check(after, str(path)) if each.severity == "error"])
+    changes = [Change(path, named(path), before, after)]
+    tests = beside(path)
+    said = _held(tests, named(tests))
+    if said is not None:
+        text = incident.enforced(said, tests, loads(after, str(path)), rule)
+        if text != said:
+            changes.append(Change(tests, named(tests), said, text))
+    return Draft(changes)
+
+
+def shadowed(policy: Policy) -> dict[str, Steps]:
+    """Where each rule that is in shadow stands in the file, by its id."""
+    return {
+        each.id: (*tool.path, "rules", position)
+        for tool in policy.document.tools
+        for position, each in enumerate(tool.rules)
+        if each.shadow
+    }
+
+
+def beside(path: Path) -> Path:
+    """The tests of a policy file."""
+    return path.with_name(path.name.removesuffix(path.suffix) + ENDING)
+
+
+def _held(path: Path, name: str) -> bytes | None:
+    return held(path, name) if path.exists() else None
+
+
+def _sound(errors: Sequence[str]) -> None:
+    if errors:
+        raise CannotAmendError(f"The policy would not be sound with it: {errors[0]}.")
