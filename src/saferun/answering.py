@@ -60,6 +60,10 @@ class Answering:
         self.stopped: RerunStopped | None = None
         self.frames = 0
         """How many steps were answered."""
+        self.made: dict[str, list[int]] = {matching.root: []}
+        """Which ones: the numbers of their frames, by the runs of the record."""
+        self.decisions: dict[str, str] = {}
+        """What was decided on each call, by its place in the record."""
         self.over = False
 
     @property
@@ -135,10 +139,12 @@ class Answering:
             lane = _lane()
             try:
                 script = self._script(about, now, lane)
+                self.made.setdefault(script.run, [])
                 step = self._matching.take(script, now, lane)
             except RerunStopped as stop:
                 raise self._stop(stop) from None
             self.frames += 1
+            self.made[step.run].append(step.frame)
             return step
 
     def _script(self, about: RunRef, now: Now, lane: Lane) -> Script:
@@ -161,6 +167,7 @@ class Answering:
 
     def _recollected(self, step: Step, call: Call, *, leaves: bool) -> "_Recollected":
         found = _Recollected(self, step, _decision(step, call, leaves=leaves))
+        self.decisions[step.place] = step.decided
         decision = found.decision
         if decision.verdict == "ask" and decision.mode == "enforce":
             if not leaves:

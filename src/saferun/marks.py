@@ -108,7 +108,8 @@ def of(
     if kind != "call":
         return _KINDS[kind]
     if verdict is None:
-        return IMPORTED
+        # What a rerun was stopped at was never made; all else of the kind was brought in.
+        return STOPPED if event == "not_started" else IMPORTED
     if verdict == "allow" and asked:
         return ASKED
     if verdict == "allow" and modified:

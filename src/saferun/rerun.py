@@ -17,7 +17,7 @@ import contextlib
 import os
 import stat
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from types import TracebackType
@@ -31,7 +31,8 @@ from saferun.errors import ConfigError, Diverged, RerunStopped, StoreError
 if TYPE_CHECKING:
     from saferun.answering import Answering
     from saferun.barrier import Refused
-    from saferun.replay.rerun import Record, Restore
+    from saferun.replay.rerun import Made, Record, Restore
+    from saferun.store.index import Index
 
 Pin = Literal["time", "random", "ids"]
 """What a rerun holds fast beside what it answers: see `saferun.pinning`."""
@@ -58,6 +59,8 @@ class Rerun:
             record; the others by the run's id, since no record has them.
         restore: makes of a tool's name and its result, as JSON has it, the value that the tool
             gave, for tools whose results are of types that JSON lacks; see `Restore`.
+        keep: a folder in which what the code did is kept as a run, in place of the one before:
+            `saferun run diff` compares it with the record.
         writes: folders in which the code may write. A scratch folder of its own, `scratch`, is one
             of them; all else is refused, and so are connections and other processes.
 
@@ -78,6 +81,7 @@ class Rerun:
         store: str | None = None,
         pin: Sequence[Pin] = (),
         restore: "Restore | None" = None,
+        keep: str | Path | None = None,
         writes: Sequence[str | Path] = (),
     ) -> None:
         odd = [each for each in pin if each not in PINS]
@@ -87,10 +91,12 @@ class Rerun:
         self._store = store
         self._pin = tuple(pin)
         self._restore = restore
+        self._keep = None if keep is None else Path(keep).absolute()
         self._writes = tuple(Path(each) for each in writes)
         self._within = contextlib.ExitStack()
         self._answering: Answering | None = None
         self._report: Path | None = None
+        self._said: RerunStopped | None = None
         self.scratch: Path | None = None
         self.refused: list[Refused] = []
         """What the code was about to do to the world, and was not let."""
@@ -109,6 +115,39 @@ class Rerun:
     def stopped(self) -> RerunStopped | None:
         """Why it went no further, None where it has."""
         return self._answers.stopped
+
+    @property
+    def decisions(self) -> dict[str, str]:
+        """What the record says was decided on each call that the code has made again.
+
+        By its frame: `{"ticket-31#2": "refund: allow"}`, and `refund: allow, asked` where people
+        were.
+        """
+        return dict(sorted(self._answers.decisions.items()))
+
+    def make(self, code: Callable[[], Any]) -> Any:
+        """Have code make the run again, all of it, and end the rerun. Returns what it returns.
+
+        `code` is a function or a coroutine function. An error by which the run has ended in the
+        record ends it here as well, and goes no further. Raises as the end of a block does.
+        """
+        try:
+            found = code()
+            if isinstance(found, Coroutine):
+                import asyncio
+
+                found = asyncio.run(found)
+        except RerunStopped as stop:
+            self._said = stop
+            raise
+        except Exception as error:
+            if not self._answers.ended_by(error):
+                raise
+            found = None
+        self._said = self._answers.end()
+        if self._said is not None:
+            raise self._said
+        return found
 
     def now(self, tz: tzinfo | None = UTC) -> datetime:
         """The time of the newest frame that the code has come to."""
@@ -129,6 +168,11 @@ class Rerun:
         from saferun.answering import Answering
         from saferun.replay.rerun import Matching, scripts
 
+        if self._keep is not None:
+            from saferun.replay.rerun import room
+
+            # That nothing can be kept is said before anything is made.
+            room(self._keep)
         record = self._read()
         answering = Answering(Matching(scripts(record), record.root), self._restore, self._stopped)
         self._answering = answering
@@ -171,7 +215,9 @@ class Rerun:
         before = self._answers.stopped
         stopped = self._answers.end()
         self._within.close()
-        if stopped is None or stopped is error:
+        if self._keep is not None:
+            self._put_by(self._keep, stopped)
+        if stopped is None or stopped in (error, self._said):
             return
         if before is None and error is not None and not self._answers.ended_by(error):
             # It is not a run that has failed here: a test's own assertion, or an interrupt.
@@ -191,11 +237,20 @@ class Rerun:
         self.__exit__(kind, error, trace)
 
     def _read(self) -> "Record":
-        """The record, read whole: afterwards, nothing opens the store."""
+        """The record, read whole: afterwards, nothing opens the store until all is over."""
         from saferun.replay.rerun import recorded
+        from saferun.store.runs import is_run
+
+        with self._index() as (index, run_id):
+            reader = index.reader
+            if not is_run(reader, run_id) and not index.has("run", run_id):
+                raise StoreError(f"There is no run {run_id!r} in {reader.path}.")
+            return recorded(index, run_id)
+
+    @contextlib.contextmanager
+    def _index(self) -> "Iterator[tuple[Index, str]]":
         from saferun.store import Reader
         from saferun.store.index import Index
-        from saferun.store.runs import is_run
         from saferun.store.store import flush_here
 
         with at_hand(self._run, self._store) as (path, run_id):
@@ -203,9 +258,13 @@ class Rerun:
             flush_here(path)
             with Reader(path) as reader, Index(reader) as index:
                 index.build()
-                if not is_run(reader, run_id) and not index.has("run", run_id):
-                    raise StoreError(f"There is no run {run_id!r} in {path}.")
-                return recorded(index, run_id)
+                yield index, run_id
+
+    def _put_by(self, folder: Path, stopped: RerunStopped | None) -> None:
+        from saferun.replay.rerun import keep
+
+        with self._index() as (index, _):
+            keep(index, made(self._answers.made, stopped), folder)
 
     def _stopped(self, why: RerunStopped) -> None:
         if self._report is not None:
@@ -217,6 +276,7 @@ class Rerun:
             frames=self._answers.frames,
             ended=ended,
             stopped=None if why is None else _stop_of(why),
+            made=self._answers.made,
             refused=[f"{each.event} {each.target}" for each in self.refused],
         )
         return msgspec.json.encode(report)
@@ -241,6 +301,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     ended: bool
     stopped: Stop | None = None
     refused: list[str] = []
+    made: dict[str, list[int]] = {}
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -252,6 +313,15 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     report: str
     pin: list[Pin] = []
     writes: list[str] = []
+
+
+def made(frames: "Mapping[str, Sequence[int]]", stopped: "RerunStopped | Stop | None") -> "Made":
+    """What the code has done, for whoever keeps it."""
+    from saferun.replay.rerun import Made
+
+    if not isinstance(stopped, Diverged | Stop):
+        return Made(frames=frames)
+    return Made(frames=frames, run=stopped.run, now=stopped.now)
 
 
 def _stop_of(why: RerunStopped) -> Stop:

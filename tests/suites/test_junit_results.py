@@ -5,7 +5,7 @@ from xml.etree import ElementTree as ET
 
 from saferun.policy import loads as policy_of
 from saferun.suites.file import loads
-from saferun.suites.junit import junit
+from saferun.suites.junit import junit, tried
 from saferun.suites.run import results
 
 POLICY = policy_of("version: 1\nname: a\ntools: {t: {effect: read, args: {a: {type: string}}}}\n")
@@ -13,7 +13,7 @@ POLICY = policy_of("version: 1\nname: a\ntools: {t: {effect: read, args: {a: {ty
 
 def _written(cases: str) -> ET.Element:
     suite = loads(f"cases:\n{cases}", Path("policies/a.test.yaml"))
-    return ET.fromstring(junit(list(results(suite, POLICY))))
+    return ET.fromstring(junit(map(tried, results(suite, POLICY))))
 
 
 def test_each_case_has_its_place_and_each_failure_its_report() -> None:

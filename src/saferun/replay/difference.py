@@ -54,10 +54,14 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
         }
 
 
-def difference(one: Outline, other: Outline) -> Difference:
-    """How two runs differ. What it takes grows as n log n with their frames."""
-    # Digests are keyed by their store, and calls from elsewhere have none.
-    keyed = all(row.given is not None for row in (*_calls(one), *_calls(other)))
+def difference(one: Outline, other: Outline, *, keyed: bool = True) -> Difference:
+    """How two runs differ. What it takes grows as n log n with their frames.
+
+    Digests of arguments are keyed by the ledger: of two that are not `keyed` alike, what is
+    written of the arguments is compared in their place.
+    """
+    # Calls from elsewhere have no digest.
+    keyed = keyed and all(row.given is not None for row in (*_calls(one), *_calls(other)))
     exact = aligned(_tokens(one, keyed=keyed), _tokens(other, keyed=keyed))
     pairs: list[Pair] = []
     edges = [*exact, (len(one), len(other))]
@@ -67,7 +71,11 @@ def difference(one: Outline, other: Outline) -> Difference:
         if (last, end) != edges[-1]:
             pairs.append(_compared(one.rows[last], other.rows[end], done_alike=True))
         at, there = last + 1, end + 1
-    parts = (place for place, pair in enumerate(pairs) if _parts_company(pair))
+    parts = (
+        place
+        for place, pair in enumerate(pairs)
+        if _parts_company(pair) or _unmade(pair, one, other)
+    )
     return Difference(pairs=tuple(pairs), first=next(parts, None))
 
 
@@ -93,6 +101,11 @@ def _between(one: Sequence[Row], other: Sequence[Row]) -> Iterator[Pair]:
 
 def _compared(one: Row, other: Row, *, done_alike: bool) -> Pair:
     differs: list[Part] = []
+    if one.unmade or other.unmade:
+        # What was never made has no decision and no end to be compared.
+        what: Part = "args" if one.kind == "call" else "said"
+        alike = done_alike if one.kind == "call" else one.gave == other.gave
+        return Pair(one=one.number, other=other.number, differs=() if alike else (what,))
     if one.kind == "call":
         if not done_alike:
             differs.append("args")
@@ -106,6 +119,13 @@ def _compared(one: Row, other: Row, *, done_alike: bool) -> Pair:
     if one.cost != other.cost:
         differs.append("cost")
     return Pair(one=one.number, other=other.number, differs=tuple(differs))
+
+
+def _unmade(pair: Pair, one: Outline, other: Outline) -> bool:
+    """Whether a rerun was stopped there, at something else than the other has."""
+    if not pair.differs or pair.one is None or pair.other is None:
+        return False
+    return one.row(pair.one).unmade or other.row(pair.other).unmade
 
 
 def _parts_company(pair: Pair) -> bool:

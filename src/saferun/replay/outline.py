@@ -21,6 +21,10 @@ Wanted: TypeAlias = Literal["denied", "asked", "halted", "error", "near", "tool"
 """What one can jump to: `halted` is denied or asked, `tool` the same tool as in this frame, and
 `changed` a frame of which an entry is no longer what was written."""
 
+STOPPED = "Diverged"
+"""The error that a run ends with which a rerun was stopped in: its last frame was never made."""
+
+_STOPPED = f'"{STOPPED}"'.encode()
 _KINDS: dict[Kind, str] = {"model": "m", "user": "u", "call": "c", "control": "x", "changed": "!"}
 _VERDICTS = {"allow": "a", "ask": "?", "deny": "d", "defer": "l"}
 _STATUSES = {
@@ -50,6 +54,9 @@ class Row(msgspec.Struct, kw_only=True):
     decided in the end, `enforced` whether it counted, and `status` what came of it. `changed` are
     entries that are no longer what was written.
 
+    `unmade` says that it is what a rerun was stopped at: nothing was decided, and nothing came of
+    it.
+
     `label` is what a person says last of stopping it.
 
     Two calls were made with the same arguments where `given` is the same, and gave the same
@@ -71,6 +78,7 @@ class Row(msgspec.Struct, kw_only=True):
     near: tuple[Near, ...] = ()
     label: ledger.Mark | None = None
     changed: list[int] = []
+    unmade: bool = False
     given: bytes | None = None
     plain: bytes | None = None
     gave: bytes | None = None
@@ -135,6 +143,7 @@ class _Light(msgspec.Struct, kw_only=True):
     result: msgspec.Raw = msgspec.Raw(b"")
     output: msgspec.Raw = msgspec.Raw(b"")
     text: msgspec.Raw = msgspec.Raw(b"")
+    error: msgspec.Raw = msgspec.Raw(b"")
     echo: str | None = None
     blobs: Mapping[str, int] = {}
     reasons: tuple[dict[str, Any], ...] = ()
@@ -247,6 +256,8 @@ class Outline:
                     row.cost = said.cost
                 row.gave = _given_back(said)
                 return row
+            case "run" if said.event == "end" and bytes(said.error) == _STOPPED and self.rows:
+                self.rows[-1].unmade = True
             case "label" if said.of is not None and said.of in self._frames:
                 row = self.row(self._frames[said.of])
                 row.label = None if said.mark == "none" else said.mark

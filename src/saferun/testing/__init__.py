@@ -8,6 +8,8 @@
             with asked(by="big-refund"):
                 safe("A-17", 25_000)
 
+`redecided` says what the policies of now decide on the calls of an incident file.
+
 Tests of a policy alone need no Python: they stand beside it in `NAME.test.yaml`, and
 `saferun policy test` or pytest runs them.
 """
@@ -15,6 +17,7 @@ Tests of a policy alone need no Python: they stand beside it in `NAME.test.yaml`
 from saferun.testing.channel import approve_all, reject_all
 from saferun.testing.check import allowed, asked, denied
 from saferun.testing.clock import Clock
+from saferun.testing.incident import redecided
 from saferun.testing.scratch import ScratchGate, gate
 
 __all__ = [
@@ -25,5 +28,6 @@ __all__ = [
     "asked",
     "denied",
     "gate",
+    "redecided",
     "reject_all",
 ]

@@ -9,7 +9,9 @@ import typer
 
 from saferun.approval.inert import inert
 from saferun.cli.options import CannotError, JsonOption, StoreOption, near, settings
+from saferun.cli.policy.incidents import Choice, of_incidents
 from saferun.cli.policy.named import policy_file
+from saferun.cli.run.verify import VkeyOption
 from saferun.cli.screen import ALLOWED, DENIED, counted, document, progress, screen
 from saferun.errors import PolicyError
 
@@ -52,12 +54,37 @@ def run_tests(
     watch: Annotated[
         bool, typer.Option("--watch", help="Test again whenever a file changes.")
     ] = False,
+    incidents: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Instead, decide the calls of the incident files there anew."
+        ),
+    ] = None,
+    labelled: Annotated[
+        bool,
+        typer.Option("--labelled", help="Expect something of labelled calls of incidents alone."),
+    ] = False,
+    vkey: VkeyOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """Try the test files of a policy, or of all policies.
 
     Exits 1 where a case fails, or with --mutate where a change goes unnoticed; otherwise 0.
+
+    With --incidents, calls that are labelled right to stop have to be stopped, and all others have
+    to go as they went; --labelled leaves these out. POLICY decides on all of them; without, each
+    is decided on by the policy of the same name as then. It exits 1 as well where a file cannot be
+    used.
     """
+    if incidents is not None:
+        if watch or coverage or mutate:
+            raise CannotError("--watch, --coverage and --mutate are for test files alone.")
+        chosen = Choice(word=only, labelled=labelled)
+        return of_incidents(
+            incidents, policy, chosen, vkey, junit=junit, store=store, as_json=as_json
+        )
+    if vkey is not None or labelled:
+        raise CannotError("--vkey and --labelled go with --incidents alone.")
     if watch and (as_json or junit is not None):
         raise CannotError("--watch is for somebody who looks on; leave out --json and --junit.")
     named = None if policy is None else policy_file(policy, store)
@@ -68,8 +95,9 @@ def run_tests(
     code = round_.go(as_json=as_json)
     if junit is not None:
         from saferun.suites.junit import junit as written
+        from saferun.suites.junit import tried
 
-        junit.write_bytes(written(round_.results, round_.faults))
+        junit.write_bytes(written(map(tried, round_.results), round_.faults))
     return code
 
 

@@ -1,13 +1,15 @@
 """`saferun run diff`: two runs side by side, and where they first part."""
 
+import contextlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
 
 from saferun.approval.inert import inert
-from saferun.cli.history import ArchiveOption
-from saferun.cli.options import JsonOption, StoreOption
+from saferun.cli.history import ArchiveOption, incident, incident_file
+from saferun.cli.options import CannotError, JsonOption, StoreOption
 from saferun.cli.run.closeup import said
 from saferun.cli.run.told import history_of, named
 from saferun.cli.screen import ALLOWED, DENIED, MODIFIED, counted, document, put, screen, shown
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from saferun.replay import Closeup, Difference, Pair, Playback, Row
+    from saferun.store.index import Index
 
 AROUND = 3
 """Pairs that are the same and shown before and after one that is not."""
@@ -26,30 +29,88 @@ AROUND = 3
 DIFFERS = len("args, verdict, result")
 """Columns for what differs in a pair; costs beside all of these are cut on a narrow screen."""
 
+MAX_RUNS = 10_000
+"""Runs of an incident file, or of a rerun."""
+
 MOST = 200
 """Lines of pairs without `--full`."""
 
 
 def diff(
-    one: Annotated[str, typer.Argument(metavar="A", help="A run's id, or its beginning.")],
+    one: Annotated[
+        str,
+        typer.Argument(
+            metavar="A", help="A run's id, or its beginning, an incident file, or a kept rerun."
+        ),
+    ],
     other: Annotated[str, typer.Argument(metavar="B", help="The run to hold beside it.")],
     full: Annotated[bool, typer.Option("--full", help="Show what is the same too.")] = False,
     archive: ArchiveOption = None,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Compare two runs frame by frame. Exits 1 where they part."""
-    from saferun.replay import Playback, difference
+    """Compare two runs frame by frame. Exits 1 where they part.
 
-    with history_of(store, archive) as (_, index):
-        left = Playback(index, named(index, one), opens=True)
-        right = Playback(index, named(index, other), opens=True)
-        found = difference(left.outline, right.outline)
+    In the place of a run there may be an incident file, or the folder of `run rerun --keep`: it is
+    the run there that the other side is, if there is one of its id, or else the one at the top.
+    """
+    from saferun.replay import difference
+
+    with contextlib.ExitStack() as until:
+        left, right = _sides(one, other, store, archive, until)
+        keyed = left.index.reader.origin == right.index.reader.origin
+        found = difference(left.outline, right.outline, keyed=keyed)
         if as_json:
             document(_document(found, left, right))
         else:
             put(console := screen(), _lines(console, found, left, right, full=full))
     return int(found.first is not None)
+
+
+def _sides(
+    one: str, other: str, store: str | None, archive: Path | None, until: contextlib.ExitStack
+) -> "tuple[Playback, Playback]":
+    """Both runs, each where it lies, for as long as `until` is open."""
+    from saferun.replay import Playback
+
+    own: Index | None = None
+    found: list[tuple[Index, str | None, str]] = []
+    for given in (one, other):
+        elsewhere = _elsewhere(given, until)
+        if elsewhere is not None:
+            found.append((*elsewhere, given))
+            continue
+        if own is None:
+            _, own = until.enter_context(history_of(store, archive))
+        found.append((own, named(own, given), given))
+    runs = [run for index, run, _ in found if index is own]
+    sides = []
+    for index, top, given in found:
+        same = next((run for run in runs if run is not None and index.has("run", run)), top)
+        run = top if index is own else same
+        if run is None:
+            raise CannotError(f"{given} has no run; the rerun was stopped before its first.")
+        sides.append(Playback(index, run, opens=True))
+    return sides[0], sides[1]
+
+
+def _elsewhere(given: str, until: contextlib.ExitStack) -> "tuple[Index, str | None] | None":
+    """What lies outside of the store: its index, and the run at the top; None for a run's id."""
+    from saferun.replay.rerun import kept_in
+    from saferun.store import Reader
+    from saferun.store.index import Index
+    from saferun.store.runs import newest_runs
+
+    file, kept = incident_file(given), kept_in(Path(given))
+    if file is None and kept is None:
+        return None
+    path = kept if file is None else until.enter_context(incident(file))
+    assert path is not None
+    reader = until.enter_context(Reader(path))
+    index = until.enter_context(Index(reader))
+    index.build()
+    # The run at the top begins before all others.
+    return index, next(reversed(newest_runs(reader, MAX_RUNS)), None)
 
 
 def _document(found: "Difference", left: "Playback", right: "Playback") -> dict[str, Any]:
@@ -160,12 +221,30 @@ def parted(pair: "Pair", left: "Playback", right: "Playback") -> "Iterator[Text]
     if "args" in pair.differs:
         for change in changes(_args(one), _args(other)).changes[:12]:
             yield Text(f"  {said(change)}")
+    if right.outline.row(pair.other).unmade or left.outline.row(pair.one).unmade:
+        yield from _stopped(pair, one, other)
+        return
     for part, read in (("verdict", _verdict), ("result", _result), ("said", _words)):
         if part in pair.differs:
             before, after = (shown(read(each), 60) for each in (one, other))
             yield Text(f"  {part}  {before} → {after}")
     if "cost" in pair.differs:
         yield Text(f"  cost  {one.cost or 0:,} → {other.cost or 0:,} millionths of a dollar")
+
+
+def _stopped(pair: "Pair", one: "Closeup", other: "Closeup") -> "Iterator[Text]":
+    """What differs in a step that a rerun was stopped at, beside its arguments."""
+    from rich.text import Text
+
+    from saferun.replay.changes import changes
+
+    if "said" in pair.differs:
+        for part in ("messages", "output", "text"):
+            before, now = (each.frame.said.get(part) for each in (one, other))
+            if before is not None and now is not None and before != now:
+                for change in changes({part: before}, {part: now}).changes[:12]:
+                    yield Text(f"  {said(change)}")
+    yield Text("  the rerun was stopped here: nothing came of it", "dim")
 
 
 def _args(seen: "Closeup") -> Any:

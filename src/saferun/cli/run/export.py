@@ -9,6 +9,7 @@ import typer
 from saferun.cli.history import ArchiveOption
 from saferun.cli.options import CannotError, JsonOption, StoreOption
 from saferun.cli.run import carried
+from saferun.cli.run.as_test import tested
 from saferun.cli.run.incident_out import written
 
 
@@ -32,6 +33,18 @@ def export(
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE.saferun", help="An incident file."),
+    ] = None,
+    pytest: Annotated[
+        Path | None,
+        typer.Option("--pytest", metavar="FILE.py", help="A test, with an incident file beside."),
+    ] = None,
+    agent: Annotated[
+        str | None,
+        typer.Option(metavar="MODULE:FUNCTION", help="The agent's code, which that test reruns."),
+    ] = None,
+    stops: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FRAME", help="What that test has stopped; by default, by label."),
     ] = None,
     audience: Annotated[
         For | None,
@@ -73,7 +86,18 @@ def export(
     their proofs, the large values and the policies that decided, signed by the ledger's key where
     that is here. What is sensitive stays sealed. `saferun open FILE` shows it, and
     `saferun run verify FILE` says who vouches for it.
+
+    With --pytest, a test is written, and an incident file beside it: it has the agent's code make
+    the run again, and the policies as they are now decide on its calls.
     """
+    if pytest is not None:
+        if output is not None or html is not None or preview:
+            raise CannotError("Write one at a time: --pytest writes its incident file itself.")
+        if audience is not None or hide or replace or show or sealed:
+            raise CannotError("An incident file has all of a run: what goes out is for --html.")
+        return tested(run, pytest, agent, stops or (), archive, store, as_json=as_json)
+    if agent is not None or stops:
+        raise CannotError("--agent and --stops are for the test that --pytest writes.")
     if output is not None:
         if html is not None or preview:
             raise CannotError("Write one at a time: -o FILE.saferun, or --html FILE.")

@@ -20,9 +20,15 @@ if TYPE_CHECKING:
 
 
 def written(
-    run: str, output: Path, *, archive: Path | None, store: str | None, as_json: bool
+    run: str,
+    output: Path,
+    *,
+    archive: Path | None,
+    store: str | None,
+    as_json: bool,
+    test: Path | None = None,
 ) -> int:
-    """Write the file, and say what is in it. Raises CannotError."""
+    """Write the file, and say what is in it; and which `test` goes with it. Raises CannotError."""
     from saferun.incident import SUFFIX, pack
 
     if output.suffix != SUFFIX:
@@ -37,10 +43,13 @@ def written(
                 # It names a file beside it that nobody has asked for, and that is gone by now.
                 why = problem.strerror or str(problem)
                 raise OSError(f"{output} cannot be written: {why}") from None
+    beside = {} if test is None else {"test": str(test)}
     if as_json:
-        document({"run": run_id, "path": str(output), **msgspec.to_builtins(packed)})
+        document({"run": run_id, "path": str(output), **msgspec.to_builtins(packed), **beside})
     else:
         _say(output, run_id, packed, signer)
+        if test is not None:
+            facts(screen(), ("to test", f"pytest {inert(str(test))}"))
     return 0
 
 

@@ -14,8 +14,8 @@ import typer
 from saferun.approval.inert import inert
 from saferun.cli.options import CannotError, JsonOption, StoreOption, store_file
 from saferun.cli.run.told import history_of, named
-from saferun.cli.screen import ALLOWED, DENIED, counted, document, put, screen, told
-from saferun.rerun import PINS, VARIABLE, Order, Pin, Report
+from saferun.cli.screen import ALLOWED, DENIED, counted, document, facts, put, screen, told
+from saferun.rerun import PINS, VARIABLE, Order, Pin, Report, made
 
 _STDERR = 2
 
@@ -38,6 +38,10 @@ def rerun(
         list[Path] | None,
         typer.Option("--writes", metavar="FOLDER", help="A folder that may be written in."),
     ] = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Keep what it did as a run, for saferun run diff."),
+    ] = None,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> int:
@@ -45,6 +49,10 @@ def rerun(
 
     An incident file in the place of the run is made again as well, and needs no store.
     """
+    if keep is not None:
+        from saferun.replay.rerun import room
+
+        room(keep)
     with contextlib.ExitStack() as until:
         path, run_id = _recorded(run, store, until)
         scratch = Path(until.enter_context(TemporaryDirectory(prefix="saferun-rerun-")))
@@ -59,10 +67,14 @@ def rerun(
         )
         status = _run(command, order, scratch, to_stderr=as_json)
         said = _report(report, command)
+        if keep is not None:
+            _keep(path, said, keep)
     if as_json:
-        document(_document(said, status))
+        document({**_document(said, status), **({} if keep is None else {"kept": str(keep)})})
     else:
         put(screen(), _lines(said))
+        if keep is not None:
+            facts(screen(), ("kept", f"saferun run diff {inert(run)} {inert(str(keep))}"))
     return 0 if said.stopped is None else 1 if said.stopped.diverged else 2
 
 
@@ -122,6 +134,16 @@ def _report(path: Path, command: list[str]) -> Report:
     if report.stopped is None and not report.ended:
         raise CannotError(f"{command[0]} was ended before its own end.")
     return report
+
+
+def _keep(path: Path, said: Report, folder: Path) -> None:
+    from saferun.replay.rerun import keep
+    from saferun.store import Reader
+    from saferun.store.index import Index
+
+    with Reader(path) as reader, Index(reader) as index:
+        index.build()
+        keep(index, made(said.made, said.stopped), folder)
 
 
 def _document(said: Report, status: int) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 `record` reads a run and its children back, `steps` lays out what the code has to do again and in
 which order, `matching` finds the step that the code is at, and `values` gives what came of it.
+`kept` writes what the code did as a run.
 """
 
+from saferun.replay.rerun.kept import Made, keep, kept_in, room
 from saferun.replay.rerun.likeness import alike, alike_spoken, key, shown
 from saferun.replay.rerun.matching import About, Lane, Matching, Now, fits_call
 from saferun.replay.rerun.record import Record, recorded
@@ -15,6 +17,7 @@ from saferun.replay.rerun.words import without_words
 __all__ = [
     "About",
     "Lane",
+    "Made",
     "Matching",
     "Now",
     "Record",
@@ -29,9 +32,12 @@ __all__ = [
     "failure",
     "fits_call",
     "items",
+    "keep",
+    "kept_in",
     "key",
     "recorded",
     "restored",
+    "room",
     "scripts",
     "shown",
     "without_words",

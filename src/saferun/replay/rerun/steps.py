@@ -59,6 +59,22 @@ class Step(msgspec.Struct, kw_only=True):
     lost: Mapping[str, str] = {}
     taken: bool = False
 
+    @property
+    def place(self) -> str:
+        """The frame as the command line names it."""
+        return f"{self.run}#{self.frame}"
+
+    @property
+    def decided(self) -> str:
+        """What was decided on a call, in short: `refund: deny`, `refund: allow, asked`."""
+        fields = self.decision
+        if fields is None:
+            return f"{self.name}: made elsewhere"
+        words = [fields["verdict"]]
+        words += ["asked"] if self.approvals else []
+        words += [] if fields.get("mode", "enforce") == "enforce" else [fields["mode"]]
+        return f"{self.name}: {', '.join(words)}"
+
     def overlaps(self, other: "Step") -> bool:
         """Whether both were under way at the same time."""
         return self.began < other.ended and other.began < self.ended
