@@ -255,3 +255,29 @@ def test_a_providers_own_answer_goes_where_the_output_goes_whole() -> None:
         shown = Showing(team.but("hide", [path]), b"s").fields(said)
         assert "answer" not in shown
         assert "Hello." not in str(shown)
+
+
+def test_a_text_is_searched_alike_for_few_names_and_for_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    words = {"output": "MARIA, mariana and (maria) of Straße 7; \\nmaria said: maria@acme.example"}
+    run = {"user": {"id": "maria"}, "tenant": "strasse 7"}
+    few = showing("team", run).fields(words)
+    monkeypatch.setattr("saferun.audience.FEW", 0)
+    assert showing("team", run).fields(words) == few
+    assert few["output"].startswith("user-1, mariana and (user-1)")
+
+
+def test_a_hash_that_stands_for_a_value_is_no_card() -> None:
+    digits = "4012888888881881".ljust(64, "a")
+    value = {"a": {"$sealed": {"sha256": digits}}, "token": "abc"}
+    assert showing("full").fields({"result": value})["result"] == {
+        "a": {"$sealed": {"sha256": digits}},
+        "token": "[redacted: secret]",
+    }
+    more = {"$sealed": {"sha256": digits, "said": "4012888888881881"}}
+    assert "4012888888881881" not in text(showing("full").fields({"result": more}))
+
+
+def test_a_time_is_no_card() -> None:
+    assert showing("full").fields({"deadline": 4012888888881881}) == {"deadline": 4012888888881881}

@@ -596,3 +596,8 @@ def test_random_bytes_of_a_token_are_found_in_long_texts():
     for _ in range(50):
         secret = "sk-" + "".join(draw.choices(ALNUM, k=40))
         assert secret not in text("filling " * draw.randrange(500) + secret + " end" * 50)
+
+
+def test_what_policy_has_redacted_is_not_redacted_once_more() -> None:
+    said = {"password": placeholder("by policy"), "token": "[redacted: not so]"}
+    assert value(said) == {"password": "[redacted: by policy]", "token": "[redacted: secret]"}

@@ -437,6 +437,7 @@ def _drawn(
         "child": "/run?id=ticket-32-letter",
         "children": "/runs?children=yes",
         "diff": "/runs/diff?a=ticket-30&b=ticket-31",
+        "export": "/export?id=ticket-31&for=team&hide=args.amount",
         "ledger": "/ledger",
         "entries": "/ledger/entries",
         "entry": "/ledger/entries/9",

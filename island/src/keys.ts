@@ -5,7 +5,11 @@ export type Wish =
   | { do: "go"; to: number; say?: string }
   | { do: "say"; nothing: string }
   | { do: "mark"; mark: "right" | "false" }
-  | { do: "rule" | "into" | "out" | "play" | "live" | "find" | "number" | "diff" | "copy" | "help" };
+  | {
+      do:
+        | "rule" | "into" | "out" | "play" | "live" | "find" | "number" | "diff" | "export" | "copy"
+        | "help";
+    };
 
 const NONE: Fork = [0, 0, 0, 0, 0];
 const stopped = ([, , denied, asked]: Fork) => denied + asked;
@@ -25,6 +29,7 @@ export const HELP: [keys: string, what: string][] = [
   ["d", "compare with another run"],
   ["r", "make a rule of this call"],
   ["+ -", "say that to stop it is right, or a false alarm; once more takes it back"],
+  ["x", "export it as a file"],
   ["y", "copy a link to this frame"],
   ["?", "these keys"],
 ];
@@ -73,6 +78,7 @@ export function wish(key: string, index: Index, at: number): Wish | undefined {
     case "r": return { do: "rule" };
     case "+": return { do: "mark", mark: "right" };
     case "-": return { do: "mark", mark: "false" };
+    case "x": return { do: "export" };
     case "y": return { do: "copy" };
     case "?": return { do: "help" };
     default: return undefined;

@@ -18,7 +18,7 @@ const PACE = 700;
 const SETTLED = 200;
 
 /** Keys that need the console. */
-const ASKS = new Set(["f", "d", "r", "+ -"]);
+const ASKS = new Set(["f", "d", "r", "+ -", "x"]);
 
 type Dialog = "find" | "number" | "help" | null;
 
@@ -275,6 +275,12 @@ function Replay(props: { source: Source; index: Index; at: number; first: Node[]
       case "mark": {
         const now = panel.current?.querySelector<HTMLFormElement>("form.label")?.dataset["mark"];
         void say(now === wanted.mark ? "none" : wanted.mark);
+        break;
+      }
+      case "export": {
+        const link = document.querySelector<HTMLAnchorElement>("a[rel=export]");
+        if (link) location.assign(link.href);
+        else setSaid("This is of a file already: hand that on as it is.");
         break;
       }
       case "copy": void copy(); break;

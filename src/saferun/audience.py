@@ -84,6 +84,7 @@ FIELDS: Mapping[str, Part | None] = {
             *("event", "tool", "verdict", "mode", "modified", "status", "latency", "of", "kept"),
             *("cost", "cost_usd", "input_tokens", "output_tokens", "model", "policy", "other"),
             *("revision", "approved", "glass", "channel", "deadline", "until", "over", "scope"),
+            *("repeats", "mark"),
         )
     ),
     **dict.fromkeys(("prompt", "plan", "context", "messages", "text"), "prompts"),
@@ -129,6 +130,12 @@ _ORDER: tuple[Act, ...] = ("keep", "replace", "hide")
 NAMES = 50_000
 """Names that are looked for in words that are kept, at most."""
 
+SHORT_WORDS, REMEMBERED = 100, 10_000
+"""Characters of words that are searched once for all, and how many of them are kept for that."""
+
+FEW = 64
+"""Names, by their first words, that a text is searched for one by one before it is gone through."""
+
 SHORTEST, LONGEST = 3, 200
 """Characters of such a name: `ed` would be found in too many places that mean nobody."""
 
@@ -137,6 +144,8 @@ _EDGES = re.compile(r"\A\W+|\W+\Z")
 
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
 """What looks like the name of an argument, and not like something that somebody has said."""
+
+_HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 COUNTED = 300
 """Fields that are told apart in a preview; the others are counted together."""
@@ -172,12 +181,19 @@ class Audience(msgspec.Struct, frozen=True, kw_only=True):
             paths[path] = act
         return Audience(name=self.name, parts=parts, paths=paths)
 
+    @property
+    def all(self) -> bool:
+        """Whether there is nothing that it does not get."""
+        return not self.paths and all(act == "keep" for act in self.parts.values())
+
     def act(self, path: Path) -> Act:
         """What is done with the value at a path."""
         if path[0] == "given":
             path = ("args", *path[1:])
         part = FIELDS.get(path[0])
         found: Act = "keep" if part is None else self.parts[part]
+        if not self.paths:
+            return found
         # The longest path that leads there holds, and of several the strictest.
         best = 0
         for rule, act in self.paths.items():
@@ -189,6 +205,8 @@ class Audience(msgspec.Struct, frozen=True, kw_only=True):
 
     def further(self, path: Path) -> bool:
         """Whether something else holds for what lies deeper."""
+        if not self.paths:
+            return False
         if path[0] == "given":
             path = ("args", *path[1:])
         return any(len(rule) > len(path) and all(map(_fits, rule, path)) for rule in self.paths)
@@ -228,6 +246,8 @@ class Showing:
         # By their first word and by their length: a text is gone through once, however many.
         self._names: dict[str, dict[int, dict[str, _Name]]] = {}
         self._many = 0
+        # What short words come to: a run says few of them, and in each of its entries.
+        self._searched: dict[str, Any] = {}
         self._counts: dict[str, Count] = {}
 
     @property
@@ -276,6 +296,7 @@ class Showing:
         if name.casefold() not in held:
             held[name.casefold()] = meant
             self._many += 1
+            self._searched.clear()
         if self._many > NAMES:
             raise AudienceError(
                 f"There are more than {NAMES:,} names and values to look for in what is kept; hide "
@@ -300,9 +321,16 @@ class Showing:
                 return [self._reason(each) for each in value]
             case "opaque":
                 # The names of arguments, and the types of what cannot be written down.
-                return {key: said for key, said in value.items() if _KEY.fullmatch(key)}
+                return {key: said for key, said in value.items() if self.argument(key)}
             case "unkept":
-                return {key: {"bytes": each.get("bytes")} for key, each in value.items()}
+                return {key: self._unkept(key, each) for key, each in value.items()}
+            case "policy":
+                # Its version is a hash, and may look like whatever is made of digits.
+                return {**value, "name": self.words(value.get("name"))}
+            case "other":
+                policy = self._shown("policy", value.get("policy", {}), scope, of)
+                rest = {key: each for key, each in value.items() if key != "policy"}
+                return {**self.words(rest), "policy": policy}
             case "blobs" | "sealed":
                 # Salted, both of them: they tell nothing of the values that they name.
                 return value
@@ -325,6 +353,12 @@ class Showing:
             kept = self.audience.act((name,)) == "keep" and not partly
             return value if kept else msgspec.UNSET
         return self._value((name,), value)
+
+    def _unkept(self, field: str, value: Mapping[str, Any]) -> dict[str, Any]:
+        # Of what would not go out, there goes no digest either.
+        whole = FIELDS.get(field) is not None and self.whole(field)
+        told = ("bytes", "digest") if whole else ("bytes",)
+        return {name: value[name] for name in told if name in value}
 
     def whole(self, field: str) -> bool:
         """Whether all of a field is kept, however deep."""
@@ -349,20 +383,36 @@ class Showing:
 
     def words(self, value: Any) -> Any:
         """A value without secrets, and without the names that this audience does not get."""
+        if isinstance(value, str) and len(value) <= SHORT_WORDS:
+            found = self._searched.get(value)
+            if found is None:
+                if len(self._searched) >= REMEMBERED:
+                    self._searched.clear()
+                found = self._searched[value] = self._search(value)
+            return found
+        return self._search(value)
+
+    def _search(self, value: Any) -> Any:
         try:
-            if redact.suspicious(canonical.encode(value)):
-                value = redact.value(value)
-            return self._unnamed(value)
+            data = canonical.encode(value)
+            if redact.suspicious(data):
+                value = _placed(redact.value(value), value)
+            return self._unnamed(value) if self._mentions(data) else value
         except RecursionError:
             return "[hidden: nested too deeply]"
 
+    def names(self, value: Any) -> bool:
+        """Whether somebody or something is named in a value that this audience does not get."""
+        return self._mentions(canonical.encode(value)) and self._unnamed(value) != value
+
     def _reason(self, reason: Mapping[str, Any]) -> dict[str, Any]:
-        plain = ("id", "effect", "source", "line", "failed")
+        plain = ("id", "effect", "source", "line", "failed", "error")
         found = {name: reason[name] for name in plain if name in reason}
         found["message"] = self._counted("reasons.message", "policy", reason.get("message"))
         measure = reason.get("measure")
         if isinstance(measure, Mapping) and self.audience.parts["policy"] == "keep":
             scope = str(measure.get("scope") or "")
+            limited = "scope" in measure
             whose: tuple[Part, ...] = ("users", "tenants", "agents", "ids", "arguments")
             if not self.audience.paths and all(
                 self.audience.parts[each] == "keep" for each in whose
@@ -371,17 +421,16 @@ class Showing:
             else:
                 # Whom it counts for stands in there as it was, and may hold whatever it likes.
                 scope = ", ".join(_SCOPED.findall(scope))
-            told = ("control", "max", "used", "wants", "frees_at")
-            found["measure"] = {
-                **{name: measure[name] for name in told if name in measure},
-                "scope": scope,
-            }
+            told = ("control", "max", "used", "wants", "frees_at", "hidden")
+            found["measure"] = {name: measure[name] for name in told if name in measure}
+            found["measure"] |= {"scope": scope} if limited else {}
         return found
 
     def _value(self, path: Path, value: Any) -> Any:
         part = FIELDS[path[0]]
         if part is None:
-            return self.words(value)
+            # A time has as many digits as a card.
+            return value if isinstance(value, int | float) else self.words(value)
         act = self.audience.act(path)
         named = len(path) == 1 and path[0] in ("args", "given", "user", "context")
         deeper = self.audience.further(path)
@@ -474,9 +523,14 @@ class Showing:
         digest = blake2b(data, key=self._salt, digest_size=16).digest()
         return f"{label}-{known.setdefault(digest, len(known) + 1)}"
 
+    def _mentions(self, data: bytes) -> bool:
+        """Whether a name may stand in encoded JSON: False is certain."""
+        if not 0 < len(self._names) <= FEW:
+            return bool(self._names)
+        text = data.decode().casefold()
+        return any(map(text.__contains__, self._names))
+
     def _unnamed(self, value: Any) -> Any:
-        if not self._names:
-            return value
         if isinstance(value, str):
             return self._renamed(value)
         if isinstance(value, Mapping):
@@ -486,6 +540,8 @@ class Showing:
         return value
 
     def _renamed(self, text: str) -> str:
+        if self._names.keys().isdisjoint(map(str.casefold, _WORD.findall(text))):
+            return text
         told, end = [], 0
         for word in _WORD.finditer(text):
             begin = word.start()
@@ -524,6 +580,24 @@ def _called(path: Path) -> str:
     """What a preview calls the values at a path: no deeper than one knows one's own arguments."""
     name = "args" if path[0] == "given" else path[0]
     return ".".join((name, *path[1:2]))[:80]
+
+
+def _placed(cleaned: Any, value: Any) -> Any:
+    """What was searched for secrets, with the placeholders of what lies elsewhere as they were.
+
+    In the hash of such a value, digits may stand side by side like those of a card.
+    """
+    match value:
+        case {"$sealed": {"sha256": str(name), **more}} if not more:
+            return value if len(value) == 1 and _HASH.fullmatch(name) else cleaned
+        case {"$blob": {"sha256": str(name), "bytes": int(), **more}} if not more:
+            return value if len(value) == 1 and _HASH.fullmatch(name) else cleaned
+    if isinstance(value, dict) and isinstance(cleaned, dict) and len(value) == len(cleaned):
+        pairs = zip(cleaned.items(), value.values(), strict=True)
+        return {key: _placed(found, each) for (key, found), each in pairs}
+    if isinstance(value, list) and isinstance(cleaned, list):
+        return [_placed(found, each) for found, each in zip(cleaned, value, strict=True)]
+    return cleaned
 
 
 def _decoded(value: Any) -> Any:

@@ -274,7 +274,8 @@ def _clean(plain: Any) -> Any:
 
 def _is_secret(key: str, item: Any) -> bool:
     # A flag such as `has_secret` is none, and neither is what is not there.
-    return not isinstance(item, bool) and item not in (None, "") and _names_secret(key[-100:])
+    nothing = (None, "", placeholder("by policy"))
+    return not isinstance(item, bool) and item not in nothing and _names_secret(key[-100:])
 
 
 @lru_cache(maxsize=4_096)

@@ -2,10 +2,13 @@
 
 import contextlib
 import json
+import os
+import pty
 import signal
 import subprocess
 import sys
 import urllib.request
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,18 +21,19 @@ from saferun.store import Store
 
 Run = Callable[..., Result]
 FILE = "incident.saferun"
+FULL = ("--for", "full")
 
 
 @pytest.fixture
 def exported(saferun: Run, history: str) -> str:
     """The incident file of a run, and beside it KEY, with the ledger's key."""
-    assert saferun("run", "export", history, "-o", FILE).exit_code == 0
+    assert saferun("run", "export", history, "-o", FILE, *FULL).exit_code == 0
     Path("KEY").write_bytes(saferun("ledger", "vkey").stdout_bytes)
     return FILE
 
 
 def test_a_run_is_exported_by_the_beginning_of_its_id(saferun: Run, history: str) -> None:
-    result = saferun("run", "export", "r-ref", "-o", FILE)
+    result = saferun("run", "export", "r-ref", "-o", FILE, *FULL)
     assert result.exit_code == 0
     assert f"Written: {FILE} has run {history} in 12 entries" in result.stdout
     assert "1 version that decided" in result.stdout
@@ -37,7 +41,7 @@ def test_a_run_is_exported_by_the_beginning_of_its_id(saferun: Run, history: str
 
 
 def test_what_was_written_is_told_to_programs(saferun: Run, history: str) -> None:
-    [told] = lines(saferun("run", "export", history, "-o", FILE, "--json"))
+    [told] = lines(saferun("run", "export", history, "-o", FILE, *FULL, "--json"))
     assert told["run"] == history
     assert (told["entries"], told["policies"], told["signed"], told["vouched"]) == (
         12,
@@ -53,10 +57,14 @@ def test_what_was_written_is_told_to_programs(saferun: Run, history: str) -> Non
     [
         ((), "Say what to write"),
         (("-o", "incident.saferun", "--html", "run.html"), "one at a time"),
-        (("-o", "incident.saferun", "--for", "team"), "has all of a run"),
+        (("-o", "incident.saferun"), "Say for whom the file is: --for full has all"),
+        (("-o", "incident.saferun", "--yes", "--hide", "args.amount"), "Say for whom"),
+        (("-o", "incident.saferun", *FULL, "--sealed"), "what is sealed stays sealed"),
+        (("-o", "incident.saferun", *FULL, "--hide", "nonsense"), "neither a part"),
+        (("-o", "incident.saferun", *FULL, "--hide", "ids"), "--replace ids"),
         (("-o", "incident.zip"), "named NAME.saferun"),
         (
-            ("-o", "nowhere/incident.saferun"),
+            ("-o", "nowhere/incident.saferun", *FULL),
             "saferun: nowhere/incident.saferun cannot be written: No such file or directory.",
         ),
     ],
@@ -69,10 +77,86 @@ def test_what_cannot_be_written_is_said(
     assert why in result.stderr
 
 
+def test_a_preview_says_what_goes_out_and_what_that_costs(saferun: Run, history: str) -> None:
+    before = sorted(Path.cwd().iterdir())
+    options = ("-o", FILE, "--for", "team", "--hide", "args.order_id", "--preview")
+    result = saferun("run", "export", history, *options)
+    assert result.exit_code == 0
+    said = " ".join(result.stdout.split())
+    assert f"For team: run {history}, 12 entries" in said
+    assert "11 entries say less than in the ledger, of 12" in said
+    assert "cannot be run again with this file" in said
+    assert "Written" not in said
+    [told] = lines(saferun("run", "export", history, *options, "--json"))
+    assert (told["for"], told["path"], told["reruns"], told["redacted"]) == (
+        "team",
+        None,
+        False,
+        11,
+    )
+    fields = {each["field"]: each for each in told["fields"]}
+    order = fields["args.order_id"]
+    assert order["hidden"] == order["values"] > 0
+    assert fields["user"]["sample"] == "user-1"
+    assert "A-17" not in json.dumps(told)
+    assert sorted(Path.cwd().iterdir()) == before
+
+
+def test_what_is_counted_is_the_same_with_and_without_an_incident_file(
+    saferun: Run, history: str
+) -> None:
+    options = ("run", "export", history, "-o", FILE, "--for", "public", "--json")
+    [weighed] = lines(saferun(*options, "--preview"))
+    [written] = lines(saferun(*options))
+    assert {**weighed, "path": FILE} == {
+        name: each for name, each in written.items() if name not in ("bytes", "vouched", "signed")
+    }
+
+
+def test_a_file_for_an_audience_verifies_and_says_that_it_cannot_be_rerun(
+    saferun: Run, history: str
+) -> None:
+    result = saferun("run", "export", history, "-o", FILE, "--for", "team")
+    assert result.exit_code == 0, result.stderr
+    with zipfile.ZipFile(FILE) as unpacked:
+        assert b"maria" not in unpacked.read("entries.jsonl")
+    Path("KEY").write_bytes(saferun("ledger", "vkey").stdout_bytes)
+    result = saferun("run", "verify", FILE, "--vkey", "KEY")
+    assert result.exit_code == 0
+    said = " ".join(result.stdout.split())
+    assert "11 of them are redacted: that they are there is proven" in said
+    assert "whose words the file's signature alone vouches for" in said
+    assert "to rerun not with this file" in said
+    assert lines(saferun("run", "verify", FILE, "--json"))[0]["reruns"] is False
+
+
+@pytest.mark.parametrize(("answer", "code"), [(b"n\n", 1), (b"y\n", 0)])
+def test_at_a_terminal_all_of_a_run_goes_out_once_somebody_has_agreed(
+    history: str, answer: bytes, code: int
+) -> None:
+    pid, terminal = pty.fork()
+    if pid == 0:
+        command = [sys.executable, "-m", "saferun", "run", "export", history, "-o", FILE]
+        os.execv(command[0], command)
+    said = b""
+    while b"[y/N]" not in said:
+        said += os.read(terminal, 4096)
+    assert b"For full" in said
+    assert not Path(FILE).exists()
+    os.write(terminal, answer)
+    with contextlib.suppress(OSError):
+        # So a terminal ends on Linux.
+        while os.read(terminal, 4096):
+            pass
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == code
+    assert Path(FILE).exists() is (code == 0)
+    os.close(terminal)
+
+
 def test_without_the_ledgers_key_nobody_has_signed(saferun: Run, history: str) -> None:
     [own] = [each for each in Path(".saferun/keys").iterdir() if "sign" in each.name]
     own.unlink()
-    result = saferun("run", "export", history, "-o", FILE)
+    result = saferun("run", "export", history, "-o", FILE, *FULL)
     assert result.exit_code == 0
     assert "nobody: the ledger's key is not here" in result.stdout
 
@@ -133,7 +217,21 @@ def test_runs_are_looked_at_with_a_file_in_the_place_of_a_store(
     assert "refund" in saferun("ledger", "search", "refund", "--store", exported).stdout
 
 
-@pytest.mark.parametrize("command", ["ledger verify", "ledger prove 1"])
+@pytest.mark.parametrize(
+    "command",
+    ["policy backtest production", "control status", "ledger checkpoint", "ledger vkey"],
+)
+def test_what_needs_a_store_says_how_to_get_to_one(
+    saferun: Run, exported: str, command: str
+) -> None:
+    result = saferun(*command.split(), "--store", exported)
+    assert result.exit_code >= 64
+    assert "is an incident file and no store; saferun run import" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "command", ["ledger verify", "ledger prove 1", "ledger export all --format jsonl"]
+)
 def test_what_needs_a_whole_ledger_says_that_it_is_none(
     saferun: Run, exported: str, command: str
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import Result
 
 from cli.project import POLICY, lines, live
-from incident.incidents import incident, packed
+from incident.incidents import Hiding, incident, packed
 from recording import indexed
 from saferun import Denied, Gate, guard
 from saferun.incident import pack
@@ -33,7 +33,7 @@ def dana(saferun: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 def export(saferun: Run, run: str = "r-refunds", file: Path = FILE) -> None:
-    result = saferun("run", "export", run, "-o", str(file))
+    result = saferun("run", "export", run, "-o", str(file), "--for", "full")
     assert result.exit_code == 0, result.stderr
 
 
@@ -161,7 +161,7 @@ def test_what_nobody_can_decide_is_said_and_is_no_pass(dana, history, database) 
         return msgspec.structs.replace(entry, fields={**entry.fields, "args": {"amount": 1}})
 
     with indexed(database) as index:
-        pack(index, history, FILE, redact=hidden)
+        pack(index, history, FILE, redact=Hiding(hidden))
     result = dana("policy", "test", "--incidents", "incidents", "--junit", "report.xml")
     assert result.exit_code == 0
     assert "… incidents/refunds.saferun  3 calls, 0 stopped, 3 cannot be decided" in result.stdout
@@ -175,7 +175,7 @@ def test_what_nobody_can_decide_is_said_and_is_no_pass(dana, history, database) 
 def test_what_was_left_out_of_a_file_is_said(dana, history, database) -> None:
     with indexed(database) as index:
         kept = lambda entry: None if entry.fields.get("verdict") == "deny" else entry
-        pack(index, history, FILE, redact=kept)
+        pack(index, history, FILE, redact=Hiding(kept))
     code, told = tried(dana)
     assert (code, told["passed"], told["left_out"]) == (0, 2, 1)
     said = dana("policy", "test", "--incidents", "incidents").stdout
@@ -205,7 +205,7 @@ def test_whom_a_redacted_run_was_for_is_not_believed(dana, database, policy) -> 
         return msgspec.structs.replace(entry, fields={**entry.fields, "user": user})
 
     with indexed(database) as index:
-        pack(index, "r-refunds", FILE, redact=renamed)
+        pack(index, "r-refunds", FILE, redact=Hiding(renamed))
     assert findings(tried(dana)[1])["r-refunds#4"] == (
         "undecided",
         "user.tier is not known of the run",
@@ -265,7 +265,7 @@ def test_a_policys_name_in_a_file_is_no_path(dana, history, policy, name) -> Non
         return msgspec.structs.replace(entry, fields={**entry.fields, "policy": other})
 
     with indexed(Path(".saferun/saferun.db")) as index:
-        pack(index, history, FILE, redact=renamed)
+        pack(index, history, FILE, redact=Hiding(renamed))
     code, told = tried(dana)
     assert (code, told["undecided"]) == (0, 3)
     assert f"the policy {name!r} decided on it then" in told["calls"][0]["why"]

@@ -172,7 +172,7 @@ def test_what_cannot_be_made_again_is_a_mistake(program, again):
 
 
 def test_an_incident_file_is_made_again_as_the_run_is(program, again, saferun, monkeypatch):
-    assert saferun("run", "export", "ticket-1", "-o", "it.saferun").exit_code == 0
+    assert saferun("run", "export", "ticket-1", "-o", "it.saferun", "--for", "full").exit_code == 0
     Path(".saferun").rename("gone")
     result = again("it.saferun", "--", *program, "2")
     assert result.exit_code == 0, result.stderr

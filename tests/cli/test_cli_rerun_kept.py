@@ -145,7 +145,7 @@ def test_a_kept_run_is_looked_at_as_any_other(saferun, program) -> None:
 
 
 def test_an_incident_file_is_compared_with_what_is_kept_of_it(saferun, program) -> None:
-    assert saferun("run", "export", "ticket-1", "-o", "it.saferun").exit_code == 0
+    assert saferun("run", "export", "ticket-1", "-o", "it.saferun", "--for", "full").exit_code == 0
     assert compared(saferun, "ticket-1", "it.saferun")["same"] == 4
     Path(".saferun").rename("gone")
     change('found["paid"])', 'found["paid"] // 2)')
@@ -171,7 +171,10 @@ def test_one_rerun_takes_the_place_of_another_and_of_nothing_else(saferun, progr
 
 def test_two_files_are_compared_without_a_store(saferun, program) -> None:
     for name in ("one", "other"):
-        assert saferun("run", "export", "ticket-1", "-o", f"{name}.saferun").exit_code == 0
+        assert (
+            saferun("run", "export", "ticket-1", "-o", f"{name}.saferun", "--for", "full").exit_code
+            == 0
+        )
     Path(".saferun").rename("gone")
     told = compared(saferun, "one.saferun", "other.saferun")
     assert (told["one"], told["other"], told["same"]) == ("ticket-1", "ticket-1", 4)

@@ -82,7 +82,7 @@ def shop(monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def exported(saferun: Run, *args: str, run: str = "ticket-31") -> Result:
-    return saferun("run", "export", run, "--pytest", "tests/test_ticket.py", *args)
+    return saferun("run", "export", run, "--pytest", "tests/test_ticket.py", "--for", "full", *args)
 
 
 def made(name: str) -> None:
@@ -113,7 +113,7 @@ def test_a_test_is_written_that_reads_as_one(saferun, shop) -> None:
 EXPECTED = '''\
 """Run ticket-31: its code does what it did, and what went wrong is stopped now.
 
-Made by `saferun run export ticket-31 --pytest tests/test_ticket.py`
+Made by `saferun run export ticket-31 --pytest tests/test_ticket.py --for full`
 with `--agent agent:main --stops ticket-31#3`.
 """
 

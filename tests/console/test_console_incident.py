@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 from starlette.testclient import TestClient
 
 from console.browsing import PHONE, WIDE, needs_browser
-from incident.incidents import incident, key, packed
+from incident.incidents import Hiding, incident, key, packed
 from recording import Script
 from saferun.console import Server
 from saferun.console.incident import Viewer
@@ -105,7 +105,7 @@ def test_what_was_redacted_is_said_on_every_page(world: Store, tmp_path: Path) -
             return entry
         return msgspec.structs.replace(entry, fields={**entry.fields, "args": "hidden"})
 
-    packed(world, tmp_path / "a.saferun", redact=hidden)
+    packed(world, tmp_path / "a.saferun", redact=Hiding(hidden))
     with opened(tmp_path / "a.saferun") as found:
         viewer = Viewer(found)
         somebody = client(viewer)

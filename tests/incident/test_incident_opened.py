@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from incident.incidents import LARGE, NAME, POLICY, apart, incident, key, packed, together
+from incident.incidents import LARGE, NAME, POLICY, Hiding, apart, incident, key, packed, together
 from recording import Script, indexed, played, tamper, write
 from saferun.errors import StoreError
 from saferun.incident import IncidentError, opened, traced
@@ -122,7 +122,7 @@ def hidden(entry: Entry) -> Entry:
 
 
 def test_a_redacted_entry_is_shown_and_says_so(world: Store, tmp_path: Path) -> None:
-    packed(world, tmp_path / "a.saferun", redact=hidden)
+    packed(world, tmp_path / "a.saferun", redact=Hiding(hidden))
     with opened(tmp_path / "a.saferun") as found, played(found.path) as play:
         first = play.frame(1)
         assert first.standing == "redacted"
@@ -135,7 +135,9 @@ def test_a_redacted_entry_is_shown_and_says_so(world: Store, tmp_path: Path) -> 
 
 def test_what_was_left_out_breaks_no_proof(world: Store, tmp_path: Path) -> None:
     packed(
-        world, tmp_path / "a.saferun", redact=lambda each: None if each.kind == "model" else each
+        world,
+        tmp_path / "a.saferun",
+        redact=Hiding(lambda each: None if each.kind == "model" else each),
     )
     with opened(tmp_path / "a.saferun") as found, played(found.path) as play:
         kinds = {play.frame(number).frame.kind for number in range(1, len(play.outline) + 1)}

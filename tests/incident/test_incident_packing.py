@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from incident.incidents import LARGE, NAME, POLICY, SALT, apart, incident, key, packed
+from incident.incidents import LARGE, NAME, POLICY, SALT, Hiding, apart, incident, key, packed
 from recording import Script, indexed, tamper, write
 from saferun.errors import StoreError
 from saferun.incident import IncidentError, examine, pack
@@ -218,7 +218,7 @@ def test_what_is_redacted_is_in_no_byte_and_the_rest_is_still_proven(
     world: Store, tmp_path: Path
 ) -> None:
     file = tmp_path / "a.saferun"
-    told = packed(world, file, redact=hidden)
+    told = packed(world, file, redact=Hiding(hidden))
     assert (told.redacted, told.left_out, told.values) == (21, 1, 0)
     parts = apart(file).parts
     assert f"blobs/{NAME.hex()}" not in parts
@@ -232,7 +232,7 @@ def test_what_is_redacted_is_in_no_byte_and_the_rest_is_still_proven(
 def test_words_that_were_redacted_are_vouched_for_by_the_signature_alone(
     world: Store, tmp_path: Path
 ) -> None:
-    packed(world, tmp_path / "a.saferun", redact=hidden, signed=False)
+    packed(world, tmp_path / "a.saferun", redact=Hiding(hidden), signed=False)
     found = examine(tmp_path / "a.saferun", [key(world)])
     assert (found.signed, found.exit_code) == (False, 2)
 
@@ -242,14 +242,27 @@ def test_a_redacted_entry_stays_the_entry_that_it_was(world: Store, tmp_path: Pa
         return msgspec.structs.replace(entry, time=entry.time + 1)
 
     with pytest.raises(ValueError, match="keeps its number, time, kind and run"):
-        packed(world, tmp_path / "a.saferun", redact=wrong)
+        packed(world, tmp_path / "a.saferun", redact=Hiding(wrong))
 
 
-def test_keys_are_never_redacted(world: Store, tmp_path: Path) -> None:
-    seen = []
-    packed(world, tmp_path / "a.saferun", redact=lambda each: seen.append(each.kind) or each)
-    assert "ledger" not in seen
-    assert examine(tmp_path / "a.saferun").keys[0][1] == key(world).vkey
+def test_a_key_that_an_entry_names_is_never_redacted(world: Store, tmp_path: Path) -> None:
+    def nameless(entry: Entry) -> Entry:
+        return msgspec.structs.replace(entry, fields={**entry.fields, "host": "hidden"})
+
+    def keyless(entry: Entry) -> Entry:
+        return msgspec.structs.replace(entry, fields={**entry.fields, "vkey": None})
+
+    packed(world, tmp_path / "a.saferun", redact=Hiding(nameless))
+    found = examine(tmp_path / "a.saferun", [key(world)])
+    assert (found.exit_code, found.proven, found.keys[0][1]) == (0, 0, key(world).vkey)
+    with pytest.raises(ValueError, match="goes on to name it"):
+        packed(world, tmp_path / "a.saferun", redact=Hiding(keyless))
+
+
+def test_all_entries_are_looked_at_before_the_first_goes_out(world: Store, tmp_path: Path) -> None:
+    redact = Hiding(lambda entry: entry)
+    many = packed(world, tmp_path / "a.saferun", redact=redact).entries
+    assert len(redact.met) == many
 
 
 def test_what_came_in_a_file_is_handed_on_as_that_file(sound: Path, tmp_path: Path) -> None:

@@ -30,10 +30,16 @@ def settings(store: str | None, folder: Path | None = None) -> Config:
     """The configuration that holds in a folder, on the store that the command line names.
 
     A path in `--store` is meant from the working folder, as on every command line; one in
-    the configuration is meant from the folder of its file. Raises ConfigError.
+    the configuration is meant from the folder of its file. Raises ConfigError, and CannotError
+    for an incident file: what takes one looks for it before it comes here.
     """
     if store is None:
         return config.load(folder)
+    if store.endswith(".saferun"):
+        raise CannotError(
+            f"{store} is an incident file and no store; saferun run import FILE brings its run "
+            "into one, and run list, show, step, diff and ledger search take the file itself."
+        )
     named = f"sqlite:///{config.sqlite_path(store).absolute()}"
     return config.load(folder, {**os.environ, "SAFERUN_STORE": named})
 

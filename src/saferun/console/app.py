@@ -6,22 +6,21 @@ The pages stand in rooms of their own, a group in each. A page reads; only a POS
 import logging
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request as Asked
-from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Route
 
 from saferun.approval import Channel
 from saferun.config import Config
-from saferun.console import cookie, rendering, view
+from saferun.console import cookie, view
 from saferun.console.before import History
 from saferun.console.controls import Controls
+from saferun.console.exports import Exports
 from saferun.console.inbox import NAME, Inbox
 from saferun.console.labels import Labels
 from saferun.console.ledger import Ledger
@@ -32,12 +31,12 @@ from saferun.console.policies import Policies
 from saferun.console.rule import Rule
 from saferun.console.runs import Runs
 from saferun.console.sent import Fields, body, form, one
-from saferun.console.session import NOBODY, Session, Sessions, Who
+from saferun.console.session import Session, Sessions
 from saferun.console.shadow import Shadow
 from saferun.console.shield import Shield
+from saferun.console.threshold import Threshold
 from saferun.console.verification import Verification
 from saferun.desk import Desk
-from saferun.errors import SafeRunError
 from saferun.store import Reader, Store
 from saferun.store.versions import is_vouched
 from saferun.telemetry.route import scraping
@@ -56,15 +55,15 @@ _ROLES = ("viewer", "approver", "admin")
 
 _INSIDE = re.compile(
     r"/(requests(/a-[0-9a-f]{20})?|grants|policies|ledger(/entries(/[0-9]{1,18})?)?|runs|overview|controls"
-    r"|near|shadow|run\?id=[A-Za-z0-9._~%+-]{1,800}(&(frame|at)=[0-9]{1,12})?"
+    r"|near|shadow|(run|export)\?id=[A-Za-z0-9._~%+-]{1,800}(&(frame|at)=[0-9]{1,12})?"
     r"|rule\?id=[A-Za-z0-9._~%+-]{1,800}&frame=[0-9]{1,12})?"
 )
 """Where somebody may be sent after they have logged in: our own pages, and nothing else."""
 
-_HERE = Path(__file__).parent
+_OF_RUN = ("/run", "/export", "/rule")
 
 
-class Console:
+class Console(Threshold):
     """The console of one store: an ASGI application, and the sessions of who looks at it.
 
     Args:
@@ -85,10 +84,14 @@ class Console:
         login: Login | None = None,
         sessions: Sessions | None = None,
     ) -> None:
+        super().__init__(
+            sessions or Sessions(),
+            "saferun serve",
+            "The store cannot be used now; the log of saferun serve says why.",
+        )
         self.store = store
         self._settings = settings
         self.desk = Desk(store, settings)
-        self.sessions = sessions or Sessions()
         self.history = History(store.path)
         self._login = login or Secret(store, self.desk.roster)
         self._called_back: dict[str, Called] = {
@@ -102,8 +105,6 @@ class Console:
         catalogue = self._policies.catalogue
         self._rule = Rule(self.history, settings, catalogue, self._runs.playbacks, self)
         self._shadow = Shadow(self.history, catalogue, self)
-        self.closed = False
-        self._pages = rendering.templates()
         self._pages.filters["span"] = view.countdown
         self.app: ASGIApp = Shield(self._routed(), settings.approval.url)
 
@@ -128,30 +129,17 @@ class Console:
                 *self._shadow.routes(),
                 *Near(self.history, self).routes(),
                 *Labels(self.store, self).routes(),
+                *Exports(self.history, self._settings.signing, self).routes(),
                 Route("/metrics", scraping(self.store, self._settings, self.session)),
                 Route("/logout", self.act(self._logout), methods=["POST"]),
                 Route("/login", self._login_page, methods=["GET", "POST"]),
-                Route("/enter", self._enter, methods=["GET", "POST"]),
                 Route("/channels/{name}/{path:path}", self._called, methods=["GET", "POST"]),
-                Mount("/static", StaticFiles(directory=_HERE / "static")),
+                *self.way_in(),
             ],
-            exception_handlers={SafeRunError: self._failed, 404: self._lost, 500: _broken},
+            exception_handlers={**self.answers(), 500: _broken},
         )
 
     # Who asks, and how they are answered.
-
-    def page(
-        self, show: Callable[[Asked, Session], Response]
-    ) -> Callable[[Asked], Awaitable[Response]]:
-        """A page for whoever is logged in."""
-
-        async def shown(asked: Asked) -> Response:
-            session = await run_in_threadpool(self.session, asked)
-            if session is None:
-                return self.outside(asked)
-            return await run_in_threadpool(show, asked, session)
-
-        return shown
 
     def act(
         self, do: Callable[[Asked, Session, Fields], Response]
@@ -196,7 +184,7 @@ class Console:
 
     def outside(self, asked: Asked) -> Response:
         path = asked.url.path
-        whole = f"{path}?{asked.url.query}" if path in ("/run", "/rule") else path
+        whole = f"{path}?{asked.url.query}" if path in _OF_RUN and asked.url.query else path
         inside = whole if _INSIDE.fullmatch(whole) else "/"
         if asked.headers.get("sec-fetch-site") == "cross-site":
             # From a link in a chat or a mail, a browser leaves the strict cookie out. A page of
@@ -206,36 +194,12 @@ class Console:
             return PlainTextResponse("Log in first.", 401)
         return RedirectResponse(f"/login{_next(whole)}", 303)
 
-    def shown(
-        self, template: str, session: Session | None, *, status: int = 200, **about: Any
-    ) -> Response:
-        told = session.told() if session is not None else None
-        page = self._pages.get_template(template).render(
-            who=session.who if session is not None else NOBODY,
-            here=session is not None,
-            csrf=session.csrf if session is not None else "",
-            told=about.pop("told", told),
-            ledger=self.verification.head() if session is not None else None,
-            **about,
-        )
-        return HTMLResponse(page, status)
+    def around(self, session: Session | None) -> dict[str, Any]:
+        head = self.verification.head() if session is not None else None
+        return {"ledger": head, "login": "/login"}
 
-    def part(self, template: str, **about: Any) -> Response:
-        """Part of a page, for one that stands already."""
-        return HTMLResponse(self._pages.get_template(template).render(**about))
-
-    def _failed(self, _: Asked, problem: Exception) -> Response:
-        why = "The store cannot be used now; the log of saferun serve says why."
-        return rendering.failed(problem, why)
-
-    def _lost(self, asked: Asked, _: Exception) -> Response:
-        return self.missing(asked)
-
-    def missing(self, asked: Asked) -> Response:
-        try:
-            return self.shown("missing.html", self.session(asked), status=404)
-        except SafeRunError as problem:
-            return self._failed(asked, problem)
+    def uninvited(self) -> None:
+        self.desk.refused(NAME, "a one-time link that is none by now")
 
     # Coming and going.
 
@@ -261,24 +225,7 @@ class Console:
                 refused=str(problem),
             )
         inside = entered.get("next", "")
-        return self._begun(asked, who, inside if _INSIDE.fullmatch(inside) else "/")
-
-    async def _enter(self, asked: Asked) -> Response:
-        if asked.method != "POST":
-            return self.shown("enter.html", None, refused=None)
-        who = self.sessions.enter(one(await form(asked), "code").strip().rpartition("#")[2])
-        if who is None:
-            why = "That link has been used, or is too old; start saferun serve again for another."
-            await run_in_threadpool(self.desk.refused, NAME, "a one-time link that is none by now")
-            return self.shown("enter.html", None, status=401, refused=why)
-        return self._begun(asked, who, "/")
-
-    def _begun(self, asked: Asked, who: Who, path: str) -> Response:
-        # Whoever was here before in this browser is not any more.
-        self.sessions.end(cookie.token(asked))
-        answer = RedirectResponse(path, 303)
-        cookie.give(answer, asked, self.sessions.begin(who))
-        return answer
+        return self.begun(asked, who, inside if _INSIDE.fullmatch(inside) else "/")
 
     def _logout(self, asked: Asked, _: Session, __: Fields) -> Response:
         self.sessions.end(cookie.token(asked))

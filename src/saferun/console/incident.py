@@ -7,26 +7,22 @@ the file is shown to nobody else who works on it.
 
 import logging
 from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode
 
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request as Asked
-from starlette.responses import HTMLResponse, RedirectResponse, Response
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.responses import Response
+from starlette.routing import Route
 
 from saferun.approval.inert import inert
 from saferun.call import at
-from saferun.console import cookie, rendering
 from saferun.console.before import History
 from saferun.console.runs import Runs
-from saferun.console.sent import Fields, form, one
+from saferun.console.sent import Fields
 from saferun.console.session import NOBODY, Session, Sessions
 from saferun.console.shield import Shield
-from saferun.errors import SafeRunError
+from saferun.console.threshold import Threshold
 from saferun.incident import Incident, Opened
 
 if TYPE_CHECKING:
@@ -36,8 +32,6 @@ log = logging.getLogger("saferun")
 
 LISTED = 200
 """Runs and packages on the page of the file."""
-
-_HERE = Path(__file__).parent
 
 
 class Banner(NamedTuple):
@@ -49,26 +43,25 @@ class Banner(NamedTuple):
     says: str
 
 
-class Viewer:
+class Viewer(Threshold):
     """The console of one incident file that was opened: an ASGI application."""
 
     def __init__(self, opened: Opened, sessions: Sessions | None = None) -> None:
-        self.sessions = sessions or Sessions()
+        super().__init__(
+            sessions or Sessions(), "saferun open", "The incident file cannot be read now."
+        )
         self.history = History(opened.path)
-        self.closed = False
         self._opened = opened
         self._banner = banner(opened)
         self._runs = Runs(self.history, self)
-        self._pages = rendering.templates()
         self.app: ASGIApp = Shield(
             Starlette(
                 routes=[
                     Route("/", self.page(self._file)),
                     *self._runs.routes(),
-                    Route("/enter", self._enter, methods=["GET", "POST"]),
-                    Mount("/static", StaticFiles(directory=_HERE / "static")),
+                    *self.way_in(),
                 ],
-                exception_handlers={SafeRunError: self._failed, 404: self._missing},
+                exception_handlers=self.answers(),
             )
         )
 
@@ -81,8 +74,6 @@ class Viewer:
         """What stands behind the address that whoever has started this comes in by, once."""
         return f"/enter#{self.sessions.link(NOBODY)}"
 
-    # What the pages of runs need: see `face.Face`.
-
     def act(
         self, _: Callable[[Asked, Session, Fields], Response]
     ) -> Callable[[Asked], Awaitable[Response]]:
@@ -93,44 +84,12 @@ class Viewer:
 
         return done
 
-    def outside(self, _: Asked) -> Response:
-        return RedirectResponse("/enter", 303)
+    def around(self, session: Session | None) -> dict[str, Any]:
+        # Nothing here is anybody's to send, and nobody is told whose file it is before they are in.
+        banner = self._banner if session is not None else None
+        return {"csrf": "", "told": None, "ledger": "", "incident": banner}
 
-    def missing(self, asked: Asked) -> Response:
-        return self.shown("missing.html", self.session(asked), status=404)
-
-    def page(
-        self, show: Callable[[Asked, Session], Response]
-    ) -> Callable[[Asked], Awaitable[Response]]:
-        async def shown(asked: Asked) -> Response:
-            session = self.session(asked)
-            if session is None:
-                return self.outside(asked)
-            return await run_in_threadpool(show, asked, session)
-
-        return shown
-
-    def session(self, asked: Asked) -> Session | None:
-        return self.sessions.of(cookie.token(asked))
-
-    def shown(
-        self, template: str, session: Session | None, *, status: int = 200, **about: Any
-    ) -> Response:
-        page = self._pages.get_template(template).render(
-            who=NOBODY,
-            here=session is not None,
-            csrf="",
-            told=None,
-            ledger="",
-            incident=self._banner if session is not None else None,
-            **about,
-        )
-        return HTMLResponse(page, status)
-
-    def part(self, template: str, **about: Any) -> Response:
-        return HTMLResponse(self._pages.get_template(template).render(**about))
-
-    # The page of the file, and coming in.
+    # The page of the file.
 
     def _file(self, _: Asked, session: Session) -> Response:
         incident = self._opened.incident
@@ -149,23 +108,6 @@ class Viewer:
             facts=list(_facts(incident)),
             packages=packages,
         )
-
-    async def _enter(self, asked: Asked) -> Response:
-        if asked.method != "POST":
-            return self.shown("enter.html", None, refused=None, command="saferun open")
-        given = one(await form(asked), "code")
-        if self.sessions.enter(given.strip().rpartition("#")[2]) is None:
-            why = "That link has been used, or is too old; open the file again for another."
-            return self.shown("enter.html", None, status=401, refused=why, command="saferun open")
-        answer = RedirectResponse("/", 303)
-        cookie.give(answer, asked, self.sessions.begin(NOBODY))
-        return answer
-
-    def _failed(self, _: Asked, problem: Exception) -> Response:
-        return rendering.failed(problem, "The incident file cannot be read now.")
-
-    def _missing(self, asked: Asked, _: Exception) -> Response:
-        return self.missing(asked)
 
 
 def banner(opened: Opened) -> Banner:

@@ -20,7 +20,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, Protocol
 
 import msgspec
 
@@ -56,12 +56,30 @@ from saferun.store.nodes import index_tree
 from saferun.store.rows import LEAF
 from saferun.store.versions import kept_version
 
-Redact: TypeAlias = Callable[[Entry], Entry | None]
-"""An entry as it may go out: itself, another in its place, or None where it is left out.
 
-Another one keeps number, time, kind and run. What it names of large values goes out, and nothing
-that it no longer names.
-"""
+class Redacts(Protocol):
+    """What of a run may go out: see `Outgoing`, which does it for an audience."""
+
+    def meet(self, entries: Iterator[Entry]) -> None:
+        """Look at all entries, as far as that is wanted, before the first goes out."""
+
+    def run(self, run_id: str) -> str:
+        """What a run is called in the file."""
+
+    def entry(self, was: Entry) -> Entry | None:
+        """An entry as it may go out: itself, another in its place, or None to leave it out.
+
+        Another one keeps number, time and kind, and its run is called as `run` says. What it names
+        of large values goes out, and nothing that it no longer names. Of one that names a key, it
+        changes no more than who has written it, where and why.
+        """
+
+    def beside(self, name: bytes) -> tuple[bytes, bytes] | None:
+        """Salt and JSON of a large value that an entry names as it goes out, if it is held."""
+
+    def version(self, data: bytes) -> bool:
+        """Whether a version of a policy goes out."""
+
 
 MAX_RUNS = 10_000
 """Runs that go in together."""
@@ -75,16 +93,22 @@ MAX_PROOF = 128 << 20
 NAMING = (LedgerEntry, KeyEntry, RestartEntry)
 """Kinds by which a reader gets from a key that they trust to the one that has signed."""
 
+SIGNERS = frozenset(("host", "boot", "by", "reason"))
+"""What those say of who has written them: all of them that may be redacted."""
+
+_NAMING = ("ledger", "key", "restart")
+
 _BLOCK = 8
 """Levels of a subtree whose leaves are read at once: of its nodes, more than one is wanted."""
 
 
-class Packed(msgspec.Struct, frozen=True, kw_only=True):
-    """What was written.
+class Content(msgspec.Struct, frozen=True, kw_only=True):
+    """What is in a file.
 
-    `values` are large ones, and `missing` those that the store holds no more; `sealed` are in the
-    file as commitments alone. `vouched` says whether a signed checkpoint covers the entries, and
-    `signed` whether the ledger's key has signed the file.
+    `redacted` entries are there in other words than the ledger has. `values` are large ones, of
+    which `missing` are held by the store no more, and `withheld` are not for who gets the file;
+    neither are `policies_withheld`. `sealed` values are in it as commitments alone. `reruns` says
+    that nothing of a run was redacted, so that its code can be held against it.
     """
 
     runs: int
@@ -93,8 +117,40 @@ class Packed(msgspec.Struct, frozen=True, kw_only=True):
     left_out: int
     values: int
     missing: int
+    withheld: int
     sealed: int
     policies: int
+    policies_withheld: int
+    reruns: bool
+
+    @property
+    def costs(self) -> list[str]:
+        """What it costs that some of the run does not go out, in sentences; none where all does."""
+        found = []
+        if self.redacted:
+            many = f"{self.redacted:,} {'entry says' if self.redacted == 1 else 'entries say'}"
+            found.append(
+                f"{many} less than in the ledger, of {self.entries:,}. That they are there stays "
+                "proven; of their words, only the file's own signature says that they were so."
+            )
+        if not self.reruns:
+            found.append(
+                "Its code cannot be run again with this file: run rerun takes a run as it was."
+            )
+        if self.withheld:
+            found.append(f"Large values that stay here, or go out in part: {self.withheld:,}.")
+        if self.policies_withheld:
+            found.append(f"Versions of policies that stay here: {self.policies_withheld:,}.")
+        return found
+
+
+class Packed(Content, frozen=True, kw_only=True):
+    """What was written.
+
+    `vouched` says whether a signed checkpoint covers the entries, and `signed` whether the
+    ledger's key has signed the file.
+    """
+
     bytes: int
     vouched: bool
     signed: bool
@@ -114,23 +170,20 @@ def pack(
     to: Path,
     *,
     signer: Signs | None = None,
-    redact: Redact | None = None,
+    redact: Redacts | None = None,
     made: Environment | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Packed:
     """Write the file `to`, in place of what is there.
 
     `signer` holds the ledger's key: it signs the file, and a checkpoint where the newest does not
-    cover the run. `made` says where the file was made, by default here.
+    cover the run. `redact` says what goes out, by default all of it. `made` says where the file was
+    made, by default here.
 
     Raises IncidentError where it would be more than such a file holds; StoreError where the ledger
     has not what it should, or an entry lies in an archive that is not at hand; and OSError.
     """
-    reader = index.reader
-    if reader.excerpt:
-        raise IncidentError("This run is in an incident file already; hand on that file as it is.")
-    runs = family(index, run_id)
-    work = _Work(reader, chosen(index, runs), redact, progress)
+    reader, runs, work = index.reader, *_work(index, run_id, redact, progress)
     tree = _covering(reader, work.seqs[-1], signer)
     if tree.size > manifest.MAX_SIZE:
         raise IncidentError(
@@ -144,8 +197,8 @@ def pack(
             parts = work.write(out, tree)
             whole = Manifest(
                 format=manifest.FORMAT,
-                run=run_id,
-                runs=runs,
+                run=work.told[0],
+                runs=work.told,
                 ledger=reader.ledger,
                 origin=reader.origin,
                 size=tree.size,
@@ -167,18 +220,24 @@ def pack(
     finally:
         draft.unlink(missing_ok=True)
     return Packed(
-        runs=len(runs),
-        entries=work.entries,
-        redacted=len(work.redacted),
-        left_out=len(work.left_out),
-        values=work.values,
-        missing=work.missing,
-        sealed=work.sealed,
-        policies=work.policies,
+        **msgspec.structs.asdict(work.content(len(runs))),
         bytes=size,
         vouched=tree.note is not None,
         signed=signer is not None,
     )
+
+
+def weigh(
+    index: Index,
+    run_id: str,
+    *,
+    redact: Redacts | None = None,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Content:
+    """What `pack` would write, with nothing written and nothing signed. Raises as that does."""
+    runs, work = _work(index, run_id, redact, progress)
+    work.look()
+    return work.content(len(runs))
 
 
 def family(index: Index, run_id: str) -> list[str]:
@@ -257,14 +316,25 @@ def _covers(at: Checkpoint, reader: Reader, last: int) -> bool:
     return at.size > last and at.origin == reader.origin
 
 
+def _work(
+    index: Index, run_id: str, redact: Redacts | None, progress: Callable[[int], None]
+) -> tuple[list[str], "_Work"]:
+    """The runs that go in, and their entries. Raises IncidentError, StoreError."""
+    if index.reader.excerpt:
+        raise IncidentError("This run is in an incident file already; hand on that file as it is.")
+    runs = family(index, run_id)
+    return runs, _Work(index.reader, runs, chosen(index, runs), redact, progress)
+
+
 class _Work:
     """The entries of one file, and what they turn out to name."""
 
     def __init__(
         self,
         reader: Reader,
+        runs: list[str],
         seqs: list[int],
-        redact: Redact | None,
+        redact: Redacts | None,
         progress: Callable[[int], None],
     ) -> None:
         self.seqs = seqs
@@ -276,30 +346,68 @@ class _Work:
         self._progress = progress
         self._leaves = bytearray()
         self._named: set[str] = set()
+        self._withheld: set[str] = set()
         self._versions: set[str] = set()
+        self._policies_withheld = 0
+        self._reruns = True
+        if redact is not None:
+            redact.meet(self._read(seq, body) for seq, body, _ in reader.several(seqs))
+        self.told = runs if redact is None else [redact.run(each) for each in runs]
+        self._called = dict(zip(runs, self.told, strict=True))
+
+    def content(self, runs: int) -> Content:
+        """What has come of it."""
+        return Content(
+            runs=runs,
+            entries=self.entries,
+            redacted=len(self.redacted),
+            left_out=len(self.left_out),
+            values=self.values,
+            missing=self.missing,
+            withheld=len(self._withheld - self._named),
+            sealed=self.sealed,
+            policies=self.policies,
+            policies_withheld=self._policies_withheld,
+            reruns=self._reruns,
+        )
+
+    def look(self) -> None:
+        """Go through all of it, and write nothing. Raises IncidentError, StoreError."""
+        for each in (self._lines(), self._values(), self._policies()):
+            for _ in each:
+                pass
 
     def write(self, out: Pack, tree: _Tree) -> list[Part]:
         """Write everything but the manifest. Raises IncidentError, StoreError, OSError."""
         parts = [out.add(manifest.ENTRIES, self._lines())]
         parts.append(out.add(manifest.PROOF, [self._proof(tree)], deflate=False))
+        parts += [out.add(name, held) for name, held in self._values()]
+        parts += [out.add(name, [data]) for name, data in self._policies()]
+        return parts
+
+    def _values(self) -> Iterator[tuple[str, tuple[bytes, bytes]]]:
+        held = self._reader.blob if self._redact is None else self._redact.beside
         for name in sorted(self._named):
-            kept = self._reader.blob(bytes.fromhex(name))
+            kept = held(bytes.fromhex(name))
             if kept is None:
                 self.missing += 1
                 continue
             self.values += 1
             # Salt and value together: the SHA-256 of the part is its own name.
-            parts.append(out.add(manifest.BLOBS + name, kept))
+            yield manifest.BLOBS + name, kept
+
+    def _policies(self) -> Iterator[tuple[str, bytes]]:
         for version in sorted(self._versions):
             try:
                 data = kept_version(self._reader, version)
             except StoreError:
                 # Of some that only compared, nothing was kept.
                 continue
+            if self._redact is not None and not self._redact.version(data):
+                self._policies_withheld += 1
+                continue
             self.policies += 1
-            name = f"{manifest.POLICIES}{version}{manifest.POLICY_END}"
-            parts.append(out.add(name, [data]))
-        return parts
+            yield f"{manifest.POLICIES}{version}{manifest.POLICY_END}", data
 
     def _lines(self) -> Iterator[bytes]:
         page, held = list[bytes](), 0
@@ -321,18 +429,45 @@ class _Work:
             entry = parse(body).entry
         except EntryError:
             raise self._lacking(seq) from None
-        if self._redact is not None and not isinstance(entry, NAMING):
-            was = read(body)
-            shown = self._redact(was)
+        if self._redact is not None:
+            was = self._read(seq, body)
+            shown = self._redact.entry(was)
+            if shown is not was:
+                self._reruns = self._reruns and getattr(entry, "run", None) is None
+                self._withheld.update(entry.blobs)
             if shown is None:
                 self.left_out.add(seq)
                 return None
             if shown is not was:
-                body = _rewritten(was, shown)
-                entry = parse(body).entry
+                try:
+                    entry = parse(body := self._rewritten(was, shown)).entry
+                except EntryError as problem:
+                    raise IncidentError(f"What is left of entry {seq} {problem.what}.") from None
                 self.redacted.add(seq)
+            elif self._called.get(run := getattr(entry, "run", None) or "", run) != run:
+                raise ValueError("an entry of a run that is called otherwise says so")
         self._note(entry)
         return body
+
+    def _rewritten(self, was: Entry, shown: Entry) -> bytes:
+        """The body of a redacted entry. Raises ValueError where it would pass for another one."""
+        run = was.fields.get("run")
+        same = (was.seq, was.time, was.kind, run and self._called.get(run, run))
+        if same != (shown.seq, shown.time, shown.kind, shown.fields.get("run")):
+            raise ValueError("a redacted entry keeps its number, time, kind and run")
+        if was.kind in _NAMING and _key(was) != _key(shown):
+            raise ValueError("an entry that names a key goes on to name it")
+        body = msgspec.json.encode(
+            {"seq": shown.seq, "time": shown.time, "kind": shown.kind, **shown.fields}
+        )
+        read(body)
+        return body
+
+    def _read(self, seq: int, body: bytes) -> Entry:
+        try:
+            return read(body)
+        except EntryError:
+            raise self._lacking(seq) from None
 
     def _note(self, entry: AnyEntry) -> None:
         self._named.update(entry.blobs)
@@ -392,16 +527,9 @@ class _Work:
         return bytes(proof) if grown.root() == tree.root else None
 
 
-def _rewritten(was: Entry, shown: Entry) -> bytes:
-    """The body of a redacted entry. Raises ValueError where it would pass for another one."""
-    same = (was.seq, was.time, was.kind, was.fields.get("run"))
-    if same != (shown.seq, shown.time, shown.kind, shown.fields.get("run")):
-        raise ValueError("a redacted entry keeps its number, time, kind and run")
-    body = msgspec.json.encode(
-        {"seq": shown.seq, "time": shown.time, "kind": shown.kind, **shown.fields}
-    )
-    read(body)
-    return body
+def _key(entry: Entry) -> dict[str, Any]:
+    """What an entry that names a key says of it, and not who has written that."""
+    return {name: each for name, each in entry.fields.items() if name not in SIGNERS}
 
 
 class _Nodes:

@@ -91,6 +91,7 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
     signed checkpoint states the root, and `signed` that somebody has signed the manifest. `by` is
     the key from outside that vouches for them, where one was given and does. `missing` are large
     values that an entry names and the file has not, and `sealed` those that nothing in it opens.
+    `reruns` says that nothing of its runs was redacted or left out.
     """
 
     manifest: Manifest
@@ -105,6 +106,7 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
     missing: int
     sealed: int
     policies: int
+    reruns: bool
 
     @property
     def proven(self) -> int:
@@ -125,7 +127,13 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
         """The state in one sentence."""
         many = f"{self.manifest.entries:,} entries of {self.manifest.origin}"
         if self.by is not None:
-            return f"Verified: {many}, which the key that was given vouches for."
+            redacted = len(self.manifest.redacted)
+            but = (
+                f" {redacted:,} of them are redacted: that they are there is proven, and for what "
+                "they say the signature of the file vouches."
+            )
+            said = f"Verified: {many}, which the key that was given vouches for."
+            return said + but * bool(redacted)
         if not self.covered and not self.signed:
             return f"Whole: {many}, and nobody has signed them."
         if not self.covered:
@@ -167,6 +175,7 @@ class _Reading:
         self._naming: list[bytes] = []
         self._keys: list[tuple[int, str]] = []
         self._sealed = self._redacted = 0
+        self._reruns = True
         self._times: list[int] = []
 
     def all(self, trusted: Sequence[Verifier]) -> tuple[Incident, Grown]:
@@ -195,6 +204,7 @@ class _Reading:
             missing=len(self._named) - values,
             sealed=self._sealed,
             policies=policies,
+            reruns=self._reruns and not said.left_out,
         )
         return found, Grown(grown.nodes, grown.frontier())
 
@@ -257,10 +267,11 @@ class _Reading:
         grown.skip(seq, hashes)
         other = seq in redacted
         leaf = next(hashes, b"") if other else leaf_hash(body)
-        if len(leaf) != HASH_BYTES or (other and isinstance(entry, NAMING)):
+        if len(leaf) != HASH_BYTES:
             raise IncidentError(f"The leaf of entry {seq}, which was redacted, is not there.")
         if other:
             self._redacted += 1
+            self._reruns = self._reruns and getattr(entry, "run", None) is None
             try:
                 read(body)
             except EntryError as problem:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from saferun.cli.options import CannotError, near
-from saferun.cli.run.incident_out import written
-from saferun.cli.run.told import history_of, named
+from saferun.cli.run import incident_out, preview
+from saferun.cli.run.told import history_of
+from saferun.cli.run.told import named as named_run
 
 if TYPE_CHECKING:
     from saferun.replay.rerun import Script
@@ -64,15 +65,33 @@ def tested(
     test: Path,
     agent: str | None,
     stops: Sequence[str],
+    *,
+    named: bool,
+    yes: bool,
     archive: Path | None,
     store: str | None,
-    *,
     as_json: bool,
 ) -> int:
-    """Write the test and its incident file, and say so. Raises CannotError."""
+    """Write the test and its incident file, and say so. Raises CannotError.
+
+    The file has all of the run, so somebody has `named` that, or agrees to it at a terminal.
+    """
     whose, output = agent_of(agent), incident_of(test)
     text = text_of(run, test, whose, stops, archive=archive, store=store)
-    done = written(run, output, archive=archive, store=store, as_json=as_json, test=test)
+    done = incident_out.export(
+        run,
+        output,
+        preview.wanted("full"),
+        named=named,
+        previews=False,
+        yes=yes,
+        archive=archive,
+        store=store,
+        as_json=as_json,
+        test=test,
+    )
+    if done:
+        return done
     try:
         test.write_text(text, encoding="utf-8")
     except OSError as problem:
@@ -93,7 +112,7 @@ def text_of(
     from saferun.replay.rerun import recorded, scripts
 
     with history_of(store, archive) as (_, index):
-        run_id = named(index, run)
+        run_id = named_run(index, run)
         record = recorded(index, run_id)
         if record.root != run_id:
             raise CannotError(
@@ -141,7 +160,7 @@ def _frame(given: str, run_id: str) -> str:
 def _lines(
     run_id: str, test: Path, agent: Agent | None, stops: Sequence[str], calls: "dict[str, Script]"
 ) -> Iterator[str]:
-    ran = f"saferun run export {run_id} --pytest {near(test)}"
+    ran = f"saferun run export {run_id} --pytest {near(test)} --for full"
     options = [] if agent is None else [f"--agent {agent}"]
     options += [f"--stops {each}" for each in stops]
     yield f'"""Run {_said(run_id)}: its code does what it did, and what went wrong is stopped now.'

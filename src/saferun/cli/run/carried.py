@@ -1,53 +1,23 @@
 """A run as one page, with a preview of what goes out in it: `saferun run export --html`."""
 
 import secrets
-import sys
 from pathlib import Path
 from time import time_ns
 from typing import TYPE_CHECKING
-
-import typer
 
 from saferun import files
 from saferun.approval.inert import inert
 from saferun.call import size
 from saferun.cli.options import CannotError, near
+from saferun.cli.run import preview
 from saferun.cli.run.told import history_of, named, vouching
-from saferun.cli.screen import (
-    ALLOWED,
-    beside,
-    counted,
-    document,
-    facts,
-    progress,
-    put,
-    screen,
-    shown,
-)
+from saferun.cli.screen import ALLOWED, counted, document, facts, progress, put, screen
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from saferun.audience import Audience, Showing
     from saferun.replay import Playback
-
-SAMPLE = 24
-"""Characters of a sample in the preview."""
-
-
-def wanted(
-    name: str,
-    *,
-    show: list[str] | None = None,
-    replace: list[str] | None = None,
-    hide: list[str] | None = None,
-) -> "Audience":
-    """An audience, but for some parts and paths. Raises AudienceError."""
-    from saferun.audience import AUDIENCES, Audience
-
-    chosen = Audience(name=name, parts=AUDIENCES[name])
-    # What is to be hidden is hidden, whatever else is said of it.
-    return chosen.but("keep", show or ()).but("replace", replace or ()).but("hide", hide or ())
 
 
 def export(
@@ -75,11 +45,14 @@ def export(
         if made is None:
             _looked_through(play, showing)
     if not as_json:
-        _preview(screen(), play, showing, opens=opens)
+        frames = counted(len(play.outline), "frame")
+        opened = [("!", "Sensitive values are opened, as far as their keys are here.")]
+        of = f"run {inert(play.run_id, 60)}, {frames}"
+        preview.preview(showing, of, opened if opens else ())
     if file is not None and made is not None:
-        asks = sys.stdin.isatty() and sys.stdout.isatty() and not (yes or as_json)
         over = f", in place of what is in {inert(near(file))}" if file.exists() else ""
-        if asks and not typer.confirm(f"Write {size(len(made))}{over}?", err=True):
+        asks = preview.asks(yes=yes, as_json=as_json)
+        if asks and not preview.agreed(f"Write {size(len(made))}{over}?"):
             return 1
         try:
             files.put(file, made)
@@ -115,45 +88,6 @@ def _looked_through(play: "Playback", showing: "Showing") -> None:
             done(number)
 
 
-def _preview(console: "Console", play: "Playback", showing: "Showing", *, opens: bool) -> None:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    frames = counted(len(play.outline), "frame")
-    said = f"For {showing.audience.name}: run {inert(play.run_id, 60)}, {frames}"
-    put(console, [Text(said, "bold")])
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column("field", no_wrap=True, max_width=28)
-    figures = ("kept", "altered", "replaced", "hidden")
-    for heading in figures:
-        table.add_column(heading, justify="right", min_width=len(heading))
-    table.add_column("such as", no_wrap=True)
-    for each in showing.counts:
-        many = (getattr(each, name) for name in figures)
-        table.add_row(
-            Text(inert(each.field, 60)),
-            *(Text(f"{count:,}" if count else "·") for count in many),
-            Text(sample(each.sample)),
-        )
-    console.print(table)
-    if opens:
-        said = "Sensitive values are opened, as far as their keys are here."
-        put(console, beside(console, Text("! ", "yellow"), Text(said, "yellow")))
-    said = (
-        "Tools, rules, verdicts, times and costs always go out. Words that are kept may name "
-        "people in other ways than the run does: read them."
-    )
-    put(console, beside(console, Text("  "), Text(said, "dim")))
-
-
-def sample(value: object) -> str:
-    """A value as a line that fits into the table."""
-    text = value if isinstance(value, str) else shown(value, None)
-    text = inert(text)
-    return text if len(text) <= SAMPLE else f"{text[: SAMPLE - 1]}…"
-
-
 def _written(console: "Console", file: Path, made: bytes) -> None:
     from rich.text import Text
 
@@ -176,14 +110,5 @@ def _told(
         "sealed": opens,
         "file": None if file is None else str(file),
         "bytes": None if made is None else len(made),
-        "fields": [
-            {
-                name: getattr(each, name)
-                for name in (
-                    *("field", "part", "values", "kept", "altered", "replaced", "hidden"),
-                    "sample",
-                )
-            }
-            for each in showing.counts
-        ],
+        "fields": preview.counted_fields(showing),
     }

@@ -8,9 +8,8 @@ import typer
 
 from saferun.cli.history import ArchiveOption
 from saferun.cli.options import CannotError, JsonOption, StoreOption
-from saferun.cli.run import carried
+from saferun.cli.run import carried, incident_out, preview
 from saferun.cli.run.as_test import tested
-from saferun.cli.run.incident_out import written
 
 
 class For(StrEnum):
@@ -50,8 +49,8 @@ def export(
         For | None,
         typer.Option(
             "--for",
-            help="Who gets to see the page, and so how much goes out.",
-            show_default="public",
+            help="Who gets it, and so how much goes out.",
+            show_default="public for a page, and to be said for an incident file",
         ),
     ] = None,
     hide: Annotated[
@@ -68,7 +67,7 @@ def export(
     sealed: Annotated[
         bool, typer.Option("--sealed", help="Open sensitive values too, as far as keys are here.")
     ] = False,
-    preview: Annotated[
+    previews: Annotated[
         bool, typer.Option("--preview", help="Say what would go out, and write nothing.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask once more.")] = False,
@@ -78,40 +77,64 @@ def export(
 ) -> int:
     """Write a run to one file.
 
-    That is a page for an audience, or an incident file. A page holds no more than who gets it may
-    see. At a terminal it shows what goes out, field by field, and asks. Nothing is written to the
-    ledger. Exits 0, and 1 where somebody says no.
+    That is a page or an incident file, and holds no more than who gets it may see. It says what
+    goes out, field by field, and asks at a terminal. Nothing is written to the ledger. Exits 0, and
+    1 where somebody says no.
 
-    An incident file has all of the run, and of what began within it: the ledger's own entries with
-    their proofs, the large values and the policies that decided, signed by the ledger's key where
-    that is here. What is sensitive stays sealed. `saferun open FILE` shows it, and
+    An incident file has the run and what began within it: the ledger's own entries with their
+    proofs, the large values and the policies that decided, signed by the ledger's key where that is
+    here. What is sensitive stays sealed. Only one for `full` can be rerun, and without --for it is
+    that, once somebody at a terminal has agreed. `saferun open FILE` shows it, and
     `saferun run verify FILE` says who vouches for it.
 
     With --pytest, a test is written, and an incident file beside it: it has the agent's code make
     the run again, and the policies as they are now decide on its calls.
     """
     if pytest is not None:
-        if output is not None or html is not None or preview:
+        if output is not None or html is not None or previews:
             raise CannotError("Write one at a time: --pytest writes its incident file itself.")
-        if audience is not None or hide or replace or show or sealed:
-            raise CannotError("An incident file has all of a run: what goes out is for --html.")
-        return tested(run, pytest, agent, stops or (), archive, store, as_json=as_json)
+        if audience not in (None, For.FULL) or hide or replace or show or sealed:
+            raise CannotError("A test needs all of a run: with --pytest goes --for full alone.")
+        return tested(
+            run,
+            pytest,
+            agent,
+            stops or (),
+            named=audience is not None,
+            yes=yes,
+            archive=archive,
+            store=store,
+            as_json=as_json,
+        )
     if agent is not None or stops:
         raise CannotError("--agent and --stops are for the test that --pytest writes.")
-    if output is not None:
-        if html is not None or preview:
-            raise CannotError("Write one at a time: -o FILE.saferun, or --html FILE.")
-        if audience is not None or hide or replace or show or sealed:
-            raise CannotError("An incident file has all of a run: what goes out is for --html.")
-        return written(run, output, archive=archive, store=store, as_json=as_json)
-    if html is None and not preview:
+    if output is not None and html is not None:
+        raise CannotError("Write one at a time: -o FILE.saferun, or --html FILE.")
+    if output is None and html is None and not previews:
         raise CannotError(
             "Say what to write: --html FILE or -o FILE.saferun, or --preview for what would go out."
         )
-    wanted = carried.wanted((audience or For.PUBLIC).value, show=show, replace=replace, hide=hide)
+    if output is not None and sealed:
+        raise CannotError(
+            "In an incident file, what is sealed stays sealed: --sealed is for --html."
+        )
+    default = For.PUBLIC if output is None else For.FULL
+    wanted = preview.wanted((audience or default).value, show=show, replace=replace, hide=hide)
+    if output is not None:
+        return incident_out.export(
+            run,
+            output,
+            wanted,
+            named=audience is not None,
+            previews=previews,
+            yes=yes,
+            archive=archive,
+            store=store,
+            as_json=as_json,
+        )
     return carried.export(
         run,
-        None if preview else html,
+        None if previews else html,
         wanted,
         opens=sealed,
         yes=yes,

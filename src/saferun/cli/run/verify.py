@@ -87,6 +87,7 @@ def told(found: "Incident") -> dict[str, Any]:
         "proven": found.proven,
         "redacted": len(said.redacted),
         "left_out": said.left_out,
+        "reruns": found.reruns,
         "covered": found.covered,
         "signed": found.signed,
         "key": found.by,
@@ -129,9 +130,12 @@ def _rows(found: "Incident") -> Iterator[tuple[str, str]]:
     yield "written", f"{moment(found.began)} to {moment(found.ended)}"
     yield "entries", f"{said.entries:,} of {said.size:,} in the ledger {inert(said.origin)}"
     if said.redacted:
-        yield "redacted", f"{len(said.redacted):,} of them, whose words nothing proves"
+        by = "the file's signature alone" if found.signed else "nobody"
+        yield "redacted", f"{len(said.redacted):,} of them, whose words {by} vouches for"
     if said.left_out:
         yield "left out", counted(said.left_out, "entry of the run", "entries of the run")
+    if not found.reruns:
+        yield "to rerun", "not with this file: run rerun takes a run as it was"
     if found.policies:
         yield "policies", counted(found.policies, "version that decided", "versions that decided")
     if found.values:
