@@ -73,7 +73,8 @@ class Admission(msgspec.Struct, frozen=True):
 
     `mode` is how it binds: a control holds also where no policy does. `nudge` is what the model
     is told beside the result. `frees_at` is when the call may be made again, as far as that is
-    known. `stops` says that the run goes no further after this.
+    known. `stops` says that the run goes no further after this. `shadow` is what limits in shadow
+    would have said: none of them has counted the call.
     """
 
     verdict: Verdict
@@ -83,6 +84,7 @@ class Admission(msgspec.Struct, frozen=True):
     nudge: str | None = None
     frees_at: int | None = None
     stops: bool = False
+    shadow: tuple[Reason, ...] = ()
 
 
 _NONE: frozenset[str] = frozenset()
@@ -107,7 +109,8 @@ def admit(
 
     Controls are tried for `ask` as well, before anybody is asked: a person's time is not
     spent on a call that a limit would stop anyway. States move for `allow` alone, all of
-    them or none, so neither a denial nor a question consumes anything.
+    them or none, so neither a denial nor a question consumes anything. A limit in shadow is tried
+    by itself: what it would stop goes on, and moves every count but its own.
     """
     if stopped is not None:
         # It binds whatever is only tried out or only watched.
@@ -115,6 +118,7 @@ def admit(
     if verdict == "deny" or not due.asks:
         return Admission(verdict, reasons, mode)
     spoken: list[Reason] = []
+    shadow: list[Reason] = []
     moves: list[Move] = []
     nudge: str | None = None
     if due.loop is not None:
@@ -129,30 +133,38 @@ def admit(
     for charge in due.charges:
         limit, key = charge.limit, charge.key
         if key is None:
-            spoken.append(_spoken(limits.Over(charge)))
+            (shadow if limit.shadow else spoken).append(_spoken(limits.Over(charge)))
             continue
         state = states(key).get(limit.name)
         over = limits.over(charge, state, now)
         if over is not None:
-            spoken.append(_spoken(over))
+            (shadow if limit.shadow else spoken).append(_spoken(over))
+            if limit.shadow:
+                continue
         if verdict == "allow":
             moved = limits.counted(charge, state, now)
             moves.append(Move(key, limit.name, moved, charge.about))
     stands = [each for each in spoken if each.effect != "ask" or each.id not in overridden]
     if stands:
-        return _stopped(stands, reasons, due, mode)
+        return _stopped(stands, reasons, due, mode, tuple(shadow))
     # What a person has answered is still said, as what a rule asks is: it ran in spite of that.
     reasons = (*spoken, *reasons)
     if verdict != "allow":
-        return Admission(verdict, reasons, mode, nudge=nudge)
-    return Admission(verdict, reasons, mode, tuple(moves), nudge)
+        return Admission(verdict, reasons, mode, nudge=nudge, shadow=tuple(shadow))
+    return Admission(verdict, reasons, mode, tuple(moves), nudge, shadow=tuple(shadow))
 
 
 _HARDEST: tuple[Verdict, ...] = ("deny", "defer", "ask")
 """What stops a call goes before what puts it off, and that before what a person may allow."""
 
 
-def _stopped(spoken: list[Reason], reasons: tuple[Reason, ...], due: Due, mode: Mode) -> Admission:
+def _stopped(
+    spoken: list[Reason],
+    reasons: tuple[Reason, ...],
+    due: Due,
+    mode: Mode,
+    shadow: tuple[Reason, ...],
+) -> Admission:
     """The answer where controls object: the hardest of them decides."""
     first = sorted(spoken, key=lambda reason: _HARDEST.index(reason.effect))
     effect = first[0].effect
@@ -169,6 +181,7 @@ def _stopped(spoken: list[Reason], reasons: tuple[Reason, ...], due: Due, mode: 
         and mode != "shadow"
         and due.loop is not None
         and due.loop.step == "stop",
+        shadow=shadow,
     )
 
 
@@ -238,11 +251,18 @@ def spent(group: Mapping[str, Any], now: int) -> bool:
     )
 
 
-def holds(due: Due) -> tuple[Hold, ...]:
-    """What is held of a call that was let through, for `settled`."""
+def holds(due: Due, shadow: tuple[Reason, ...] = ()) -> tuple[Hold, ...]:
+    """What is held of a call that was let through, for `settled`.
+
+    `shadow` is what limits in shadow have said of it, which have not counted it.
+    """
+    counted = due.charges
+    if shadow:
+        passed_by = {reason.id for reason in shadow}
+        counted = [charge for charge in counted if charge.limit.id not in passed_by]
     return tuple(
         Hold(charge.limit, charge.key, charge.amount, charge.about)
-        for charge in due.charges
+        for charge in counted
         if charge.key is not None and charge.limit.burst is None
     )
 
@@ -300,6 +320,7 @@ def _spoken(over: limits.Over) -> Reason:
         message=limit.sentence() if countable else limit.uncountable(charge.missing),
         error="Deferred" if effect == "defer" else error,
         line=limit.line,
+        failed=limit.shadow and not countable,
         measure=over.measure(),
     )
 

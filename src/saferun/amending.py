@@ -5,16 +5,19 @@ The command line and the console change policies by what stands here, and by not
 
 import difflib
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from saferun import files
+from saferun.control import Limit
 from saferun.errors import SafeRunError
 from saferun.policy import Policy, check, loads
 from saferun.policy.amend import replaced
-from saferun.policy.source import MAX_BYTES
+from saferun.policy.document import Rule
+from saferun.policy.source import MAX_BYTES, read
 from saferun.policy.source import Path as Steps
+from saferun.policy.suggest import Candidate
 from saferun.replay.suggest import Known, Place, Suggested
 from saferun.suites import incident
 from saferun.suites.file import ENDING
@@ -114,7 +117,7 @@ def in_shadow(
     after = place.amended(chosen.candidate, shadow=True)
     _sound([each.message for each in place.findings(after) if each.severity == "error"])
     changes = [Change(path, named(path), place.file.text, after)]
-    case, why = _case(path, named, after, chosen.candidate.id, known, hidden, frame)
+    case, why = _case(path, named, after, chosen.candidate, known, hidden, frame)
     if case is not None:
         changes.append(case)
     return Draft(changes, why)
@@ -124,7 +127,7 @@ def _case(
     path: Path,
     named: Named,
     after: bytes,
-    rule: str,
+    candidate: Candidate,
     known: Known,
     hidden: frozenset[str],
     frame: str,
@@ -140,8 +143,8 @@ def _case(
         return None, f"args.{kept[0]} is kept from sight, and a file would show it"
     tests = beside(path)
     before = _held(tests, named(tests))
-    name = incident.free_name(before, f"{call.tool} as in {frame} meets {rule}.")
-    case = incident.written(policy, call, known.facts, rule, name)
+    name = incident.free_name(before, f"{call.tool} as in {frame} meets {candidate.id}.")
+    case = incident.written(policy, call, known.facts, candidate.id, name, candidate.before)
     try:
         text = incident.with_case(before, case)
         failed = incident.failing(text, tests, policy, name)
@@ -153,15 +156,20 @@ def _case(
 
 
 def enforced(path: Path, named: Named, before: bytes, rule: str) -> Draft:
-    """A rule that is in shadow made to count, in the policy and in the tests that saw it there.
+    """What is in shadow made to count, in the policy and in the tests that saw it there.
 
     Raises CannotAmendError where there is no such rule, or the policy would not be sound with it,
     and AmendError, PolicyError and SuiteError.
     """
     policy = loads(before, str(path))
-    where = shadowed(policy).get(rule)
+    if not any(each.shadow for each in tried(policy) if each.id == rule):
+        what = f"No rule or limit {rule!r} is in shadow in {policy.name}"
+        raise CannotAmendError(f"{what}, or not any more.")
+    where = _where(read(before).value, rule)
     if where is None:
-        raise CannotAmendError(f"No rule {rule!r} is in shadow in {policy.name}, or not any more.")
+        raise CannotAmendError(
+            f"{rule!r} stands in a file that the policy includes; edit it there."
+        )
     after = replaced(before, (*where, "mode"), "enforce")
     _sound([each.message for each in check(after, str(path)) if each.severity == "error"])
     changes = [Change(path, named(path), before, after)]
@@ -174,14 +182,31 @@ def enforced(path: Path, named: Named, before: bytes, rule: str) -> Draft:
     return Draft(changes)
 
 
-def shadowed(policy: Policy) -> dict[str, Steps]:
-    """Where each rule that is in shadow stands in the file, by its id."""
-    return {
-        each.id: (*tool.path, "rules", position)
-        for tool in policy.document.tools
-        for position, each in enumerate(tool.rules)
-        if each.shadow
-    }
+def tried(policy: Policy) -> Iterator[Rule | Limit]:
+    """All rules and limits of a policy, in shadow or not."""
+    yield from policy.document.limits
+    for tool in policy.document.tools:
+        yield from tool.rules
+        yield from tool.limits
+
+
+def _where(value: Any, own: str) -> Steps | None:
+    """Where a rule or limit stands in a file, by what the file says itself.
+
+    What it includes counts with its lists and stands elsewhere, so a place in the policy is none in
+    the file.
+    """
+    holders: list[tuple[Steps, Any]] = [((), value)]
+    holders += [(("scopes", at), each) for at, each in enumerate(value.get("scopes") or ())]
+    parts: list[tuple[Steps, Any]] = [(("limits",), value.get("limits"))]
+    for path, holder in holders:
+        for name, tool in (holder.get("tools") or {}).items():
+            parts += [((*path, "tools", name, key), tool.get(key)) for key in ("rules", "limits")]
+    for path, some in parts:
+        for at, each in enumerate(some or ()):
+            if each.get("id") == own:
+                return (*path, at)
+    return None
 
 
 def beside(path: Path) -> Path:

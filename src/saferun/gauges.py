@@ -160,6 +160,8 @@ def _using(use: LimitUse, now: int, *, several: bool) -> Iterator[Row]:
         name += f" · {inert(use.policy, VALUE)}"
     if use.mode != "enforce":
         name += f" ({_MODES.get(use.mode, inert(use.mode, VALUE))})"
+    elif use.shadow:
+        name += f" ({_MODES['shadow']})"
     most = "?" if use.most is None else _amount(use, use.most)
     for used in use.groups:
         tone: Tone = "plain"

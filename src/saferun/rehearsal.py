@@ -16,6 +16,7 @@ from saferun.admission import (
     NOTHING,
     Admission,
     Due,
+    Hold,
     admit,
     counted,
     health,
@@ -38,7 +39,8 @@ class Rehearsed(msgspec.Struct, frozen=True, kw_only=True):
     `verdict` is `unknown` where conditions ask for something that is not known of the run, named
     in `missing`, and nothing else denies the call anyway. `control` is the id of the control that
     decided, None where none did. `ruling` is what policy alone says. `number` is the call's own
-    in its rehearsal, and `due` what it had to pass.
+    in its rehearsal, and `due` what it had to pass. `shadow` is what rules and limits in shadow
+    would have said.
     """
 
     verdict: Told
@@ -51,6 +53,7 @@ class Rehearsed(msgspec.Struct, frozen=True, kw_only=True):
     number: int = 0
     due: Due = NOTHING
     sign: Sign | None = None
+    shadow: tuple[Reason, ...] = ()
 
     @property
     def policy(self) -> PolicyRef | None:
@@ -77,7 +80,7 @@ class Rehearsal:
         self._groups: dict[Any, dict[str, Any]] = {}
         self._pasts: dict[str, Past] = {}
         self._trails: dict[str, Trail] = {}
-        self._started: dict[int, tuple[int, bool]] = {}
+        self._started: dict[int, tuple[int, tuple[Hold, ...]]] = {}
         self._stopped: dict[str, Switch] = {}
         self._calls = 0
 
@@ -109,6 +112,7 @@ class Rehearsal:
             number=self._calls,
             due=due,
             sign=compared,
+            shadow=(*ruling.shadow, *tried.shadow),
         )
         if verdict == "allow" or ruling.mode != "enforce":
             self._start(call, told, tried, now, answered=False)
@@ -132,22 +136,26 @@ class Rehearsal:
         if tried.verdict == "allow":
             self._start(call, told, tried, now, answered="loops" in asked)
         control = tried.reasons[0].id if tried.verdict != "allow" else None
-        return replace(told, verdict=tried.verdict, reasons=tried.reasons, control=control)
+        return replace(
+            told,
+            verdict=tried.verdict,
+            reasons=tried.reasons,
+            control=control,
+            shadow=(*told.ruling.shadow, *tried.shadow),
+        )
 
     def end(self, call: Call, told: Rehearsed, outcome: Outcome, now: int) -> None:
         """Say what came of a call that was let start. Does nothing for one that was not."""
         started = self._started.pop(told.number, None)
         if started is None:
             return
-        began, counted = started
+        began, held_of = started
         due, tool = told.due, told.ruling.tool
         data = canonical.encode(outcome.result) if outcome.status == "ok" else None
         cost = None
         if tool.cost is not None and data is not None:
             held = told.ruling.cost(call, self.facts(call, now)) or 0
             cost = tool.cost.true(data, held)
-        # Where it started in spite of a denial, nothing was counted that could be corrected.
-        held_of = holds(due) if counted else ()
         for hold, by in settled(held_of, outcome.status, cost, releasable=tool.releasable):
             group = self._groups.setdefault(hold.key, {})
             name = hold.limit.name
@@ -238,7 +246,9 @@ class Rehearsal:
         self, call: Call, told: Rehearsed, tried: Admission, now: int, *, answered: bool
     ) -> None:
         self._move(tried.moves)
-        self._started[told.number] = (now, tried.verdict == "allow")
+        # Where it started in spite of a denial, nothing was counted that could be corrected.
+        held_of = holds(told.due, tried.shadow) if tried.verdict == "allow" else ()
+        self._started[told.number] = (now, held_of)
         if told.sign is not None:
             trail = self._trail(call)
             if answered:

@@ -218,3 +218,16 @@ def test_what_an_id_should_not_hold_is_replaced_and_ids_stay_apart() -> None:
     assert run_id(digest, "a/b", 2, taken) == "import/01234567/a/b~2"
     assert run_id(digest, "a\x1b[2J", 3, taken) == "import/01234567/a__2J~3"
     assert len(run_id(digest, "x" * 5_000, 4, taken)) <= 200
+
+
+def test_what_is_in_shadow_is_counted_and_changes_nothing(saferun, trace) -> None:
+    tried = STRICT.replace(
+        "    rules:\n", "    limits: [{id: one, max: 1, per: all, mode: shadow}]\n    rules:\n"
+    )
+    tried = tried.replace("id: small-only, deny: true", "id: small-only, mode: shadow, deny: true")
+    Path("policies/tried.yaml").write_text(tried, encoding="utf-8")
+    *calls, last = lines(saferun("policy", "backtest", "tried", "--trace", str(trace), "--json"))
+    assert {rule for call in calls for rule in call["rules"]}.isdisjoint(("one", "small-only"))
+    assert last["summary"]["shadow"].keys() == {"one", "small-only"}
+    page = saferun("policy", "backtest", "tried", "--trace", str(trace)).stdout
+    assert "In shadow, and would have spoken on" in page

@@ -934,3 +934,16 @@ def test_a_run_shows_nudges_and_that_it_was_stopped_and_resumed(alice: Run) -> N
     assert re.search(r"▶ the run  resumed by alice +#\d+\n +because  it may", page)
     assert lines(alice("run", "list", "--json"))[0]["stopped"] is False
     assert json.dumps("control") in alice("run", "show", "w-1", "--json").stdout
+
+
+def test_a_limit_in_shadow_is_told_apart(saferun: Run, shop: Path) -> None:
+    tried = POLICY.replace("id: per-order,", "id: per-order, mode: shadow,")
+    assert tried != POLICY
+    shop.write_text(tried)
+    agent = Agent()
+    with agent.run("r-1"):
+        agent.refund("A", 1)
+    found = status(saferun)
+    assert use(found, "per-order")["shadow"] is True
+    assert [each["limit"] for each in found["limits"] if each["shadow"]] == ["per-order"]
+    assert "per-order (in shadow)" in saferun("control", "status").stdout

@@ -213,7 +213,7 @@ def test_what_was_labelled_is_to_be_stopped(saferun, shop, tmp_path, monkeypatch
         (("--stops", "3", "--agent", "agent:main()\nimport os"), "MODULE:FUNCTION"),
         (("--stops", "3", "--agent", "a.class:main"), "MODULE:FUNCTION"),
         (("--stops", "3", "-o", "it.saferun"), "one at a time"),
-        (("--stops", "3", "--for", "team"), "has all of a run"),
+        (("--stops", "3", "--for", "team"), "needs all of a run"),
     ],
 )
 def test_what_cannot_be_written_is_a_mistake(saferun, shop, args, why) -> None:

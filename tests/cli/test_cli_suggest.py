@@ -192,10 +192,66 @@ def test_a_rule_in_shadow_is_reviewed_and_then_enforced(saferun, shop) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "said"), [("gold", "enforced already"), ("glod", "No rule 'glod' is in shadow")]
+    ("rule", "said"),
+    [("gold", "enforced already"), ("glod", "No rule or limit 'glod' is in shadow")],
 )
 def test_what_is_not_in_shadow_is_not_enforced(saferun, shop, rule, said) -> None:
     result = saferun("policy", "enforce", "shop", rule)
     assert result.exit_code == 64
     assert said in result.stderr
     assert shop.read_text(encoding="utf-8") == POLICY
+
+
+def test_a_limit_in_shadow_is_reviewed_and_then_enforced(saferun, shop) -> None:
+    Path("policies/common.yaml").write_text("limits: [{id: wide, max: 9, per: run}]\n")
+    limits = "limits:\n  - {id: calls, max: 1, per: run, mode: shadow}  # tried out\n"
+    shop.write_text(POLICY.replace("tools:\n", f"include: [common.yaml]\n{limits}tools:\n", 1))
+    gate = Gate(policy="shop")
+    refund = guard(paid, gate=gate, name="refund")
+    with gate.run(run_id="r-again", user={"id": "u-2", "tier": "basic"}):
+        refund("A-2", 10)
+        refund("A-3", 10)
+    gate.close()
+    [found] = lines(saferun("policy", "review", "shop", "--json"))
+    assert [(each["id"], each["hits"]) for each in found["rules"]] == [("calls", 1)]
+    [near] = lines(saferun("run", "near", "--json"))
+    assert (near["run_id"], near["near"]) == ("r-again", ["shadow", "limit"])
+    page = saferun("run", "show", "r-again", "--frame", "2").stdout
+    assert "calls would deny: at most 1 call in one run" in page
+    assert "1 of 1, wants 1" in page
+    # What is included counts with the policy's own, and its place in the file is its own.
+    assert saferun("policy", "enforce", "shop", "calls").exit_code == 0
+    assert "{id: calls, max: 1, per: run, mode: enforce}  # tried out" in shop.read_text("utf-8")
+    assert "calls would" not in saferun("policy", "review", "shop").stdout
+
+
+def test_what_an_included_file_tries_out_is_enforced_there(saferun, shop) -> None:
+    Path("policies/common.yaml").write_text("limits: [{id: w, max: 9, per: run, mode: shadow}]\n")
+    shop.write_text(POLICY.replace("tools:\n", "include: [common.yaml]\ntools:\n", 1))
+    result = saferun("policy", "enforce", "shop", "w")
+    assert result.exit_code == 64
+    assert "'w' stands in a file that the policy includes" in result.stderr
+
+
+def test_a_limit_is_suggested_written_tried_and_enforced(saferun, shop) -> None:
+    gate = Gate(policy="shop")
+    refund = guard(paid, gate=gate, name="refund")
+    with gate.run(run_id="r-many", user={"id": "u-7", "tier": "basic"}):
+        for _ in range(5):
+            refund("A-1", 10)
+    gate.close()
+    [found] = lines(saferun("policy", "suggest", "r-many#5", "--limit", "20", "--json"))
+    [limit] = [each for each in found["suggestions"] if each["part"] == "limits"][:1]
+    assert (limit["kind"], limit["effect"]) == ("rate", "deny")
+    own = limit["id"]
+    assert saferun("policy", "suggest", "r-many#5", "--write", own, "-n", "20").exit_code == 0
+    text = shop.read_text(encoding="utf-8")
+    assert f"    limits:\n      - id: {own}\n" in text
+    assert "# never" in text
+    assert own in beside(shop).read_text(encoding="utf-8")
+    assert saferun("policy", "test", "shop").exit_code == 0
+    result = saferun("policy", "enforce", "shop", own)
+    assert result.exit_code == 0, result.stderr
+    assert "mode: enforce" in shop.read_text(encoding="utf-8")
+    assert f"expect: {{verdict: deny, rules: [{own}]}}" in beside(shop).read_text(encoding="utf-8")
+    assert saferun("policy", "test", "shop").exit_code == 0

@@ -335,3 +335,17 @@ def test_whoever_is_not_logged_in_sees_nothing(console: Console, files: Path) ->
         assert stranger.get(path).status_code == 303
     assert stranger.get("/policies").headers["location"] == "/login?next=/policies"
     assert stranger.post("/policy", {"name": "money"}).status_code == 303
+
+
+def test_a_limit_in_shadow_says_so_and_its_hits_stand_apart(gate: Gate, files: Path) -> None:
+    gate.close()
+    text = f"{POLICY}limits: [{{id: twice, max: 1, per: run, mode: shadow}}]\n"
+    (files / "money.yaml").write_text(text, encoding="utf-8")
+    trying = Gate(policy=loads(text), settings=config.load())
+    for _ in range(2):
+        assert ran(trying).verdict == "allow"
+    vera = Browser(asking.console(trying), enrolled(trying, "vera"))
+    row = rule(page(vera, "/policy?name=money"), "twice")
+    assert "in shadow" in row
+    assert row.split()[-6:-2] == ["0", "0", "0", "1"]
+    trying.close()

@@ -97,3 +97,14 @@ def test_an_idle_limit_is_never_reached_first(bounds, scopes, calls):
     # Both stand on one line, and the message names the one that is reached first.
     idle = "b" if "`a`" in message else "a"
     assert idle not in first_over(made, calls)
+
+
+def test_what_a_limit_in_shadow_would_stop_keeps_no_other_from_speaking():
+    both = "limits: [{id: a, max: 2, per: run MODE}, {id: b, max: 3, per: run}]\n"
+    idle = [
+        [each.code for each in check(text(f"{TOOL}{both.replace('MODE', mode)}"))].count(
+            "idle-limit"
+        )
+        for mode in ("", ", mode: shadow")
+    ]
+    assert idle == [1, 0]

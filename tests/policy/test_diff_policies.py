@@ -173,6 +173,7 @@ def test_other_people_who_may_answer_are_a_difference():
     [
         ("max: 5, per: run", "max: 9, per: run"),
         ("max: 5, per: run", "max: 5, per: run, on_limit: ask"),
+        ("max: 5, per: run, mode: shadow", "max: 5, per: run"),
         ("max: 5, per: user, window: 1h", "max: 9, per: user, window: 60min"),
         ("sum: cost_usd, max: 5, per: run", "sum: cost_usd, max: 0.5, per: run"),
     ],
@@ -201,6 +202,16 @@ def test_a_limit_whose_count_is_another_begins_again_and_is_named(old, new):
     told = change(diff(was, now))
     assert told.resets == "l"
     assert told.message.endswith("its counters begin again")
+
+
+def test_a_limit_that_is_enforced_after_it_was_tried_is_told():
+    was, now = (
+        policy(f"{REFUND}limits: [{{id: l, max: 5, per: run{mode}}}]\n")
+        for mode in (", mode: shadow", "")
+    )
+    assert change(diff(was, now)).message == (
+        "the limit `l`: at most 5 per run, in shadow before, at most 5 per run now"
+    )
 
 
 def test_a_limit_in_other_words_is_no_difference():

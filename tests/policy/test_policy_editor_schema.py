@@ -36,7 +36,7 @@ definitions:
   order_id: {type: string, maxLength: 40, default: A-1}
 limits:
   - {id: calls, max: 50, per: run, message: Enough., disclose: false, sum: cost_usd, window: 1h}
-  - {id: pace, rate: 10/5min, burst: 3, per: [tenant, tool], on_limit: defer}
+  - {id: pace, rate: 10/5min, burst: 3, per: [tenant, tool], on_limit: defer, mode: enforce}
 loops: {same_result: 4, spaced_result: off, same_error: 3, transient_error: 6, masked: 10, cycle: 3,
   barren: 12, lifetime: 40, changing: 50, poll_burst: 10, poll_for: 1h, retries: 0, denials: 3,
   asks: 2}
@@ -66,7 +66,7 @@ tools:
       - {id: vip, allow: true, for: {tenant: [acme], agent: ops, environment: test}}
       - {id: less, set: {note: low}, clamp: {amount: {minimum: 1, maximum: 50 USD}}}
     limits:
-      - {id: per-order, max: 1, per: [run, args.order_id]}
+      - {id: per-order, max: 1, per: [run, args.order_id], mode: shadow}
       - {id: refunded, sum: args.amount, max: 2000 USD, per: user, window: 1d}
     loops: off
     breaker: {slow_after: off, spike: 3}

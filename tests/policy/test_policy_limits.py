@@ -321,3 +321,24 @@ scopes:
     assert [each.id for each in made.decide(call({}, tool="mcp.a")).tool.limits] == ["each"]
     [scoped] = made.tools["refund"]
     assert [each.sum for each in scoped.limits] == ["cost_usd"]
+
+
+# Trying a limit out.
+
+
+def test_a_limit_may_be_in_shadow_and_counts_under_the_same_name():
+    tried, enforced = limit("max: 1, per: run, mode: shadow"), limit("max: 1, per: run")
+    assert (tried.shadow, enforced.shadow) == (True, False)
+    assert tried.name == enforced.name
+    assert wide("rate: 5/min, per: run, mode: shadow").shadow
+    assert not wide("sum: cost_usd, max: 5, per: run, mode: enforce").shadow
+
+
+def test_a_mode_that_is_misspelt_says_what_was_meant():
+    assert "did you mean `shadow`?" in fault("max: 1, per: run, mode: shadwo")
+
+
+def test_nothing_in_a_policy_in_shadow_says_enforce():
+    assert "nothing in it can enforce" in error(
+        "version: 1\nmode: shadow\nlimits: [{id: l, max: 5, per: run, mode: enforce}]\n"
+    )

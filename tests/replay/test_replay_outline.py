@@ -103,6 +103,7 @@ def test_a_call_is_a_near_miss_for_each_of_many_reasons() -> None:
     assert near_misses({"verdict": "allow"}) == ()
     assert near_misses({"verdict": "allow", "approval": "a"}) == ("approved",)
     assert near_misses({"verdict": "allow", "shadow": ({"effect": "deny"},)}) == ("shadow",)
+    assert near_misses({"verdict": "allow", "shadow": ({"effect": "defer"},)}) == ("shadow",)
     assert near_misses({"verdict": "deny", "mode": "shadow"}) == ("shadow",)
     assert near_misses({"verdict": "allow", "other": {"verdict": "deny"}}) == ("shadow",)
     assert near(Measure(control="budget", used="1.6", max="2")) == ("limit",)

@@ -68,7 +68,7 @@ def test_each_rule_denies_in_a_backtest_what_it_is_said_to_deny(file, store, see
         if "run." in each.candidate.body.get("when", ""):
             # What ran before is another thing once calls are stopped.
             continue
-        enforced = found.place.joined([each.candidate.rule(shadow=False)])
+        enforced = found.place.holding([each.candidate], shadow=False)
         with indexed(file) as index:
             entries = (read(body) for _, body, _ in index.reader.rows())
             told = [
@@ -78,6 +78,79 @@ def test_each_rule_denies_in_a_backtest_what_it_is_said_to_deny(file, store, see
             ]
         assert len(told) == each.effect.hits == each.effect.newly_denied
         assert ("bad", seq) in {(again.run_id, seq) for again in told}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_each_limit_denies_in_a_backtest_what_it_is_said_to_deny(file, store, seed) -> None:
+    draw = random.Random(seed)
+    # What it denied, it denies still; so neither there nor here does that count.
+    rule = "args: any, rules: [{id: no, deny: true, when: args.to == 't'}]}\n  read"
+    text = POLICY.replace("args: any}\n  read", rule)
+    for number in range(30):
+        run = Script(store, f"r-{number}", user=f"u-{number}")
+        for _ in range(draw.choice((1, 1, 1, 2, 3))):
+            run.call(args={"amount": 10, "to": f"t-{draw.randrange(40)}"})
+            run.denied(args={"amount": 10, "to": "t"})
+    run = Script(store, "bad", user="u-bad")
+    for _ in range(draw.randrange(4, 8)):
+        seq = run.call(args={"amount": 10, "to": draw.choice(("T-1", "t-1"))})
+    found = suggested(file, seq, text, most=40)
+    assert found.place is not None
+    limits = [each for each in found.found if each.candidate.part == "limits"]
+    assert limits
+    for each in limits:
+        enforced = found.place.holding([each.candidate], shadow=False)
+        with indexed(file) as index:
+            entries = (read(body) for _, body, _ in index.reader.rows())
+            told = [
+                again
+                for again in Backtest(enforced).history(entries, index.reader.blob)
+                if each.candidate.id in again.rules
+            ]
+        assert len(told) == each.effect.newly_denied > 0
+        assert "bad" in {again.run_id for again in told}
+
+
+def test_a_limit_is_ranked_with_the_rules_and_stands_in_its_own_list(file, store) -> None:
+    for number in range(12):
+        run = Script(store, f"r-{number}", user=f"u-{number}")
+        for _ in range(1 + number % 2):
+            run.call(args={"amount": 10, "to": "a"})
+    run = Script(store, "bad", user="v")
+    for _ in range(9):
+        seq = run.call(args={"amount": 10, "to": "a"})
+    found = suggested(file, seq)
+    best = found.named("refund-per-run")
+    assert best is not None
+    assert found.found.index(best) < found.found.index(found.named("refund-all"))
+    assert best.text == "- id: refund-per-run\n  max: 2\n  per: run\n  mode: shadow\n"
+    effect = best.effect
+    assert (effect.newly_denied, effect.touched, effect.fine) == (7, 0, 18)
+    assert found.place is not None
+    [limit] = (
+        policy.loads(found.place.amended(best.candidate, shadow=True)).tools["refund"][0].limits
+    )
+    assert (limit.id, limit.max, limit.shadow) == ("refund-per-run", 2, True)
+
+
+def test_what_its_own_run_did_before_is_labelled_like_any_other(file, store) -> None:
+    for number in range(12):
+        Script(store, f"r-{number}", user=f"u-{number}").call(args={"amount": 10, "to": "a"})
+    run = Script(store, "bad", user="v")
+    seqs = [run.call(args={"amount": 10, "to": "a"}) for _ in range(4)]
+    write(store, LabelEntry(run="bad", of=seqs[-2], mark="right", by="dana"))
+    limits = [each for each in suggested(file, seqs[-1]).found if each.candidate.part == "limits"]
+    assert limits
+    assert all((each.effect.right, each.effect.precision) == (1, 1.0) for each in limits)
+
+
+def test_where_people_are_to_be_asked_there_is_no_limit(file, store) -> None:
+    for number in range(12):
+        Script(store, f"r-{number}", user=f"u-{number}").call(args={"amount": 10, "to": "a"})
+    run = Script(store, "bad", user="v")
+    seqs = [run.call(args={"amount": 10, "to": "a"}) for _ in range(4)]
+    found = suggested(file, seqs[-1], effect="ask", ask=("finance",), most=40)
+    assert {each.candidate.part for each in found.found} == {"rules"}
 
 
 def test_precision_is_told_of_labelled_hits_alone(file, store, run) -> None:

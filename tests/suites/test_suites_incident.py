@@ -92,3 +92,38 @@ def test_what_expects_more_is_left_to_people() -> None:
         incident.enforced(text, PATH, policy.loads(ENFORCED), "big")
     with pytest.raises(AmendError):
         incident.with_case(b"cases: 3", case())
+
+
+LIMITED = (
+    POLICY.rstrip("\n")
+    + """
+    limits: [{id: two, max: 2, per: user, window: 1h, mode: shadow}]
+"""
+)
+AS_USUAL = Call(tool="refund", args={"amount": 5}, run=RUN)
+
+
+def test_a_case_for_a_limit_makes_the_calls_before_it_and_then_expects_it() -> None:
+    tried = policy.loads(LIMITED)
+    made = incident.written(tried, AS_USUAL, FACTS, "two", "one", before=2)
+    text = incident.with_case(None, made)
+    assert incident.failing(text, PATH, tried, "one") is None
+    fewer = incident.with_case(None, {**made, "calls": made["calls"][1:]})
+    assert incident.failing(fewer, PATH, tried, "one") == "shadow: expected two, found late"
+
+
+def test_an_enforced_limit_is_expected_to_deny_the_last_call() -> None:
+    made = incident.written(policy.loads(LIMITED), AS_USUAL, FACTS, "two", "one", before=2)
+    enforced = policy.loads(LIMITED.replace("window: 1h, mode: shadow", "window: 1h"))
+    text = incident.enforced(incident.with_case(None, made), PATH, enforced, "two")
+    [case_] = loads(text, PATH).cases
+    assert [step.times for step in case_.steps] == [2, 1]
+    assert (case_.steps[1].expect.verdict, case_.steps[1].expect.rules) == ("deny", ("two",))
+    assert attempt(enforced, case_) is None
+
+
+def test_calls_that_people_are_asked_about_are_approved_before_the_limit() -> None:
+    asking = policy.loads(LIMITED.replace('region != "eu"', 'region == "eu"'))
+    made = incident.written(asking, AS_USUAL, FACTS, "two", "one", before=2)
+    assert made["calls"][0]["approve"] is True
+    assert incident.failing(incident.with_case(None, made), PATH, asking, "one") is None

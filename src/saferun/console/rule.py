@@ -507,7 +507,12 @@ def _speaks(rule: str, argument: str) -> bool:
 def _offer(meant: Meant, each: Suggested, chosen: Suggested) -> tuple[str, str, str, str, bool]:
     """A rule in the list: its id, its condition, what it hits, where it is, whether chosen."""
     own = each.candidate.id
-    when = str(each.candidate.body.get("when") or "every call of it")
+    body = each.candidate.body
+    when = str(body.get("when") or "every call of it")
+    if each.candidate.part == "limits":
+        per = body["per"] if isinstance(body["per"], str) else " and ".join(body["per"])
+        when = f"more than {body['max']} per {per} in {body.get('window', 'all')}"
+        when = when.removesuffix(" in all")
     hits, fine = each.effect.hits, each.effect.touched
     told = f"{hits:,} {'hit' if hits == 1 else 'hits'}, {fine:,} of them fine"
     return inert(own, 120), inert(when, 300), told, meant.link(rule=own), each is chosen

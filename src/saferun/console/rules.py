@@ -138,7 +138,15 @@ def _rule(rule: RulePolicy, tool: str) -> Line:
 
 def _limit(limit: Limit, tool: str) -> Line:
     said = inert(limit.sentence(), 600)
-    return Line(inert(limit.id, 120), tool, "limit", EFFECTS[limit.on_limit], said, limit.line)
+    return Line(
+        id=inert(limit.id, 120),
+        tool=tool,
+        kind="limit",
+        mark=EFFECTS[limit.on_limit],
+        message=said,
+        line=limit.line,
+        shadow=limit.shadow,
+    )
 
 
 def _conditions(rule: RulePolicy) -> Iterator[str]:

@@ -46,9 +46,11 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     for good. With `burst` it is a rate: `max` in a `window`, and `burst` of them at once.
 
     `tool` is None for a limit over all the tools of the policy.
-    `disclose=False` keeps the threshold out of what the model is told.
+    `disclose=False` keeps the threshold out of what the model is told. With `shadow` it counts
+    what it would let through, as ever, and stops nothing: only what it would say is kept.
     `name` is what its state is kept under, within a group: whatever would make it another count
-    is part of it, so that a new version of a policy never reads one count as another.
+    is part of it, so that a new version of a policy never reads one count as another. In shadow it
+    is the same count: what was tried out goes on from there once it is enforced.
     """
 
     id: str
@@ -61,6 +63,7 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     tool: str | None = None
     message: str | None = None
     disclose: bool = True
+    shadow: bool = False
     line: int | None = None
     name: str = ""
 

@@ -200,10 +200,10 @@ class DecisionEntry(_OfRun, frozen=True, kw_only=True, tag="decision"):
     `opaque` names those that were passed on unread, with their types. `digest` is keyed:
     it compares arguments and does not give them away. `approval` is the request that this
     decision makes (`ask`) or uses up, and `grant` what lets it run without one. `key` is the call
-    among repetitions of itself. `shadow` is what rules said that are only tried out, and `other`
-    what the version said that the deciding one is compared with. `sign` are keyed digests of the
-    call as the control of loops compares it, and `repeats` counts how often the same call was
-    refused since the last such entry without one of its own.
+    among repetitions of itself. `shadow` is what rules and limits said that are only tried out, and
+    `other` what the version said that the deciding one is compared with. `sign` are keyed digests
+    of the call as the control of loops compares it, and `repeats` counts how often the same call
+    was refused since the last such entry without one of its own.
     """
 
     call: str | None = None

@@ -38,7 +38,8 @@ class Redecided(msgspec.Struct, frozen=True, kw_only=True):
     `index` counts the calls of its run from 0. `recorded` is the verdict that it had, `ask`
     whatever the person then said, and None where nobody decided on it. `missing` names the
     inputs for want of which the verdict is `unknown`. `spoke` and `before` are the rules that
-    speak now, by their effect, and those that spoke then. `malicious` is what the trace's labels
+    speak now, by their effect, and those that spoke then; `shadow` are rules and limits in shadow
+    that would have spoken. `malicious` is what the trace's labels
     say of the call, and `attacked` of its run; None where they do not.
     """
 
@@ -52,6 +53,7 @@ class Redecided(msgspec.Struct, frozen=True, kw_only=True):
     missing: tuple[str, ...]
     spoke: tuple[tuple[str, Verdict], ...]
     before: tuple[str, ...] = ()
+    shadow: tuple[str, ...] = ()
     malicious: bool | None = None
     attacked: bool | None = None
 
@@ -212,6 +214,7 @@ def _redecided(
         missing=told.missing,
         spoke=tuple((reason.id, reason.effect) for reason in told.reasons),
         before=before,
+        shadow=tuple(reason.id for reason in told.shadow if not reason.failed),
         malicious=malicious,
         attacked=attacked,
     )

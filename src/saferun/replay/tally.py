@@ -83,8 +83,9 @@ class LabelTally(msgspec.Struct, kw_only=True):
 class Summary(msgspec.Struct, kw_only=True):
     """All of a backtest. `recorded` counts the calls that had a verdict to compare with.
 
-    `rules` come with the most telling first, `missing` says on how many calls each input was
-    wanted, `look` has the runs to look at first, and `labels` is None where there were none.
+    `rules` come with the most telling first, `shadow` says on how many calls each rule or limit in
+    shadow would have spoken, and `missing` on how many each input was wanted. `look` has the runs
+    to look at first, and `labels` is None where there were none.
     """
 
     policy: PolicyRef
@@ -94,6 +95,7 @@ class Summary(msgspec.Struct, kw_only=True):
     verdicts: dict[str, int]
     newly: dict[str, int]
     rules: list[RuleTally]
+    shadow: dict[str, int]
     missing: dict[str, int]
     look: list[RunTally]
     labels: LabelTally | None
@@ -108,6 +110,7 @@ class Tally:
         self._verdicts: Counter[str] = Counter()
         self._newly: Counter[str] = Counter()
         self._missing: Counter[str] = Counter()
+        self._shadow: Counter[str] = Counter()
         self._rules: dict[str, RuleTally] = {}
         self._runs: dict[str | None, RunTally] = {}
         self._labels = LabelTally()
@@ -120,6 +123,7 @@ class Tally:
         self._recorded += told.recorded is not None
         self._verdicts[told.verdict] += 1
         self._missing.update(told.missing)
+        self._shadow.update(told.shadow)
         run = self._runs.setdefault(told.run_id, RunTally(run_id=told.run_id))
         run.denied += told.verdict in ("deny", "defer")
         run.asked += told.verdict == "ask"
@@ -141,6 +145,7 @@ class Tally:
             verdicts={name: self._verdicts[name] for name in ("allow", "ask", "deny", "unknown")},
             newly={name: self._newly[name] for name in ("allowed", "asked", "denied")},
             rules=sorted(self._rules.values(), key=_telling),
+            shadow=dict(self._shadow.most_common()),
             missing=dict(self._missing.most_common()),
             look=look[:LOOK],
             labels=self._labels_told() if self._labelled else None,

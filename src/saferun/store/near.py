@@ -58,7 +58,7 @@ def near_misses(
         found.append("approved")
     other = fields.get("other") or {}
     tried = [each.get("effect") for each in fields.get("shadow", ())]
-    if not enforced or "deny" in tried or other.get("verdict") == "deny":
+    if not enforced or "deny" in tried or "defer" in tried or other.get("verdict") == "deny":
         found.append("shadow")
     spoken = (*fields.get("reasons", ()), *fields.get("shadow", ()))
     if any(_full(each.get("measure") or {}) for each in spoken):

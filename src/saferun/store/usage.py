@@ -48,7 +48,7 @@ class LimitUse(msgspec.Struct, kw_only=True):
     `mode` is that of the policy, or `trial` for what a version on trial counts by itself. `max`
     is in calls, or in millionths where the limit sums up `sum`; None where no version that the
     store has kept knows the limit any more. A rate has `burst`, which is what uses are of, and
-    lets `max` through in a `window` of microseconds.
+    lets `max` through in a `window` of microseconds. One in `shadow` stops nothing, full or not.
 
     `all` says of how many it counts anything, and `full` for how many it is used up; `groups`
     has those that are nearest to it first, and is no longer than was asked for.
@@ -61,6 +61,7 @@ class LimitUse(msgspec.Struct, kw_only=True):
     max: int | None = None
     window: int | None = None
     burst: int | None = None
+    shadow: bool = False
     all: int = 0
     full: int = 0
     groups: list[Used] = []
@@ -293,7 +294,7 @@ class _Tally:
             use = LimitUse(policy=of.policy, mode=of.mode, limit=name.partition(" ")[0])
             if limit is not None:
                 use.sum, use.max = limit.sum, limit.max
-                use.window, use.burst = limit.window, limit.burst
+                use.window, use.burst, use.shadow = limit.window, limit.burst, limit.shadow
             self._uses[space, name] = (use, limit, _Top(self._most))
         use, limit, top = self._uses[space, name]
         if limit is None:

@@ -46,10 +46,10 @@ class Expectation(msgspec.Struct, frozen=True, kw_only=True):
 
     `rules` are the ids of all that spoke, in any order; `args` are some of the final arguments;
     `message` is a part of what one of the reasons says; `missing` names what conditions asked
-    of the run and were not told. `shadow` are rules in shadow that would have spoken, beside
-    others perhaps. `ask` are the people and groups who are asked at first, none of
-    them where anybody may answer; `approvals` is the most that one rule takes, `expires` how long
-    the question stands, in microseconds, and `edits` are the arguments that may be changed.
+    of the run and were not told. `shadow` are rules and limits in shadow that would have spoken,
+    beside others perhaps. `ask` are the people and groups who are asked at first, none of them
+    where anybody may answer; `approvals` is the most that one rule takes, `expires` how long the
+    question stands, in microseconds, and `edits` are the arguments that may be changed.
     """
 
     verdict: Expected | None = None

@@ -40,7 +40,8 @@ class Coverage:
     def observe(self, call: Call, facts: Facts, told: Rehearsed) -> None:
         said = told.ruling.tool.said
         self._called.add((said.name, said.line))
-        self._reached.update(reason.id for reason in told.reasons if reason.source == "limit")
+        spoke = (*told.reasons, *told.shadow)
+        self._reached.update(reason.id for reason in spoke if reason.source == "limit")
         for each in heard(self._policy, call, facts):
             self._applied.setdefault(each.id, set()).add(each.applies)
             clauses = self._held.setdefault(each.id, {})

@@ -7,6 +7,7 @@ from typing import Any
 from saferun.call import Call, Facts
 from saferun.policy import Policy
 from saferun.policy.amend import AmendError, appended, begun, replaced
+from saferun.policy.source import Path as Steps
 from saferun.policy.source import read
 from saferun.rehearsal import Rehearsed
 from saferun.suites.case import Case
@@ -14,10 +15,13 @@ from saferun.suites.file import loads
 from saferun.suites.trial import attempt
 
 
-def written(policy: Policy, call: Call, facts: Facts, rule: str, name: str) -> dict[str, Any]:
-    """A case that makes the call again, and expects a rule in shadow to speak of it.
+def written(
+    policy: Policy, call: Call, facts: Facts, rule: str, name: str, before: int = 0
+) -> dict[str, Any]:
+    """A case that makes the call again, and expects a rule or limit in shadow to speak of it.
 
-    It has what the policy may ask of the run, and nothing else that the run has said.
+    It has what the policy may ask of the run, and nothing else that the run has said. For a limit,
+    the call is made so often `before`, and let through.
     """
     given: dict[str, Any] = {}
     run = call.run
@@ -40,12 +44,14 @@ def written(policy: Policy, call: Call, facts: Facts, rule: str, name: str) -> d
     past = facts.past
     if past is not None and past.calls and policy.asks_past:
         given["past"] = {"calls": past.calls, "tools": [*past.tools]}
-    return {
-        "name": name,
-        "call": {"tool": call.tool, "args": call.args},
-        **({"set": given} if given else {}),
-        "expect": {"shadow": [rule]},
-    }
+    made = {"tool": call.tool, "args": call.args}
+    about = {"name": name, **({"set": given} if given else {})}
+    expect = {"expect": {"shadow": [rule]}}
+    if not before:
+        return {**about, "call": made, **expect}
+    asked = policy.decide(call, facts).verdict == "ask"
+    led = {**made, "times": before, **({"approve": True} if asked else {})}
+    return {**about, "calls": [led, {**made, **expect}]}
 
 
 def with_case(text: bytes | None, case: Mapping[str, Any]) -> bytes:
@@ -84,27 +90,41 @@ def enforced(text: bytes, path: Path, policy: Policy, rule: str) -> bytes:
     said = {each.name: each for each in loads(text, path).cases}
     for at, body in enumerate(cases):
         case = said.get(str(body.get("name"))) if isinstance(body, dict) else None
-        if case is None or not isinstance(body.get("expect"), dict):
+        if case is None:
             continue
-        shadow = body["expect"].get("shadow") or []
-        if rule not in shadow:
-            continue
-        if body["expect"].keys() != {"shadow"} or len(case.steps) != 1:
-            raise AmendError(
-                f"The case {case.name!r} expects more than this rule in shadow; edit it by hand."
-            )
-        left = [each for each in shadow if each != rule]
-        told = _decided(policy, case)
-        expect: dict[str, Any] = {"verdict": told.verdict, "rules": list(told.rules)}
-        if told.verdict == "unknown":
-            expect = {"verdict": told.ruling.verdict, "missing": list(told.missing)}
-        whole = {**expect, **({"shadow": left} if left else {})}
-        text = replaced(text, ("cases", at, "expect"), whole)
+        for step, (steps, expected) in enumerate(_expected(body)):
+            shadow = expected.get("shadow") or []
+            if rule not in shadow:
+                continue
+            told = _decided(policy, case, step)
+            if expected.keys() != {"shadow"} or told is None:
+                raise AmendError(
+                    f"The case {case.name!r} expects more than this in shadow; edit it by hand."
+                )
+            left = [each for each in shadow if each != rule]
+            expect: dict[str, Any] = {"verdict": told.verdict, "rules": list(told.rules)}
+            if told.verdict == "unknown":
+                expect = {"verdict": told.ruling.verdict, "missing": list(told.missing)}
+            whole = {**expect, **({"shadow": left} if left else {})}
+            text = replaced(text, ("cases", at, *steps), whole)
     return text
 
 
-def _decided(policy: Policy, case: Case) -> Rehearsed:
-    """What is decided on the one call of a case."""
+def _expected(body: Mapping[str, Any]) -> list[tuple[Steps, Mapping[str, Any]]]:
+    """What a case expects of each of its calls, and where that stands."""
+    calls = body.get("calls") or [body]
+    held = (each.get("expect") for each in calls)
+    found = (each if isinstance(each, dict) else {} for each in held)
+    if "calls" not in body:
+        return [(("expect",), each) for each in found]
+    return [(("calls", at, "expect"), each) for at, each in enumerate(found)]
+
+
+def _decided(policy: Policy, case: Case, step: int) -> Rehearsed | None:
+    """What is decided on the first call of a step; None where the case fails before it."""
+    if len(case.steps) <= step:
+        return None
     found: list[Rehearsed] = []
     attempt(policy, case, lambda _call, _facts, told: found.append(told))
-    return found[0]
+    number = sum(each.times for each in case.steps[:step])
+    return found[number] if number < len(found) else None

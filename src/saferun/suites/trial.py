@@ -97,7 +97,7 @@ def compare(expect: Expectation, told: Rehearsed) -> Iterator[Difference]:
         if not any(expect.message in message for message in said):
             yield Difference("message", f"… {expect.message} …", "; ".join(said) or "none")
     if expect.shadow is not None:
-        shadow = {reason.id for reason in told.ruling.shadow if not reason.failed}
+        shadow = {reason.id for reason in told.shadow if not reason.failed}
         if not shadow.issuperset(expect.shadow):
             yield Difference("shadow", _names(expect.shadow), _names(tuple(shadow)))
     if expect.missing is not None and set(expect.missing) != set(told.missing):

@@ -261,15 +261,14 @@ class _Page:
             self._print_labels(summary.labels)
         if summary.rules:
             self._print_rules(summary.rules)
-        if summary.missing:
-            self._title("Cannot decide, for want of")
-            facts(
-                self._console,
-                *(
-                    (inert(name, 40), counted(many, "call"))
-                    for name, many in summary.missing.items()
-                ),
-            )
+        for title, calls in (
+            ("In shadow, and would have spoken on", summary.shadow),
+            ("Cannot decide, for want of", summary.missing),
+        ):
+            if calls:
+                self._title(title)
+                rows = ((inert(name, 40), counted(many, "call")) for name, many in calls.items())
+                facts(self._console, *rows)
         if summary.look:
             self._title("Runs to look at")
             for run in summary.look[:RUNS]:

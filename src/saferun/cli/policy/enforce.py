@@ -1,4 +1,4 @@
-"""`saferun policy enforce`: a rule that was tried in shadow counts from now on.
+"""`saferun policy enforce`: a rule or a limit that was tried in shadow counts from now on.
 
 In the file, that is: where versions are published, it counts once this one is.
 """
@@ -18,14 +18,16 @@ if TYPE_CHECKING:
 
 def enforce(
     policy: PolicyArgument,
-    rule: Annotated[str, typer.Argument(metavar="RULE", help="The id of a rule in shadow.")],
+    rule: Annotated[
+        str, typer.Argument(metavar="RULE", help="The id of a rule or limit in shadow.")
+    ],
     patch: Annotated[
         bool, typer.Option("--patch", help="Print the change as a diff, and write nothing.")
     ] = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Have a rule that is in shadow be enforced.
+    """Have a rule or a limit that is in shadow be enforced.
 
     In the policy's file, and in its tests.
     """
@@ -54,12 +56,14 @@ def enforce(
 
 
 def _there(policy: "Policy", rule: str) -> None:
-    """Whether the rule is in shadow in the file. Raises CannotError where it is not."""
-    from saferun.amending import shadowed
+    """Whether the rule or limit is in shadow. Raises CannotError where it is not."""
+    from saferun.amending import tried
 
-    shadow = shadowed(policy)
-    if rule in shadow:
+    shadow = {each.id: each.shadow for each in tried(policy)}
+    if shadow.get(rule):
         return
-    if any(rule == each.id for tool in policy.document.tools for each in tool.rules):
-        raise CannotError(f"The rule {rule!r} is enforced already.")
-    raise CannotError(f"No rule {rule!r} is in shadow in {policy.name}{meant(rule, [*shadow])}")
+    if rule in shadow:
+        raise CannotError(f"{rule!r} is enforced already.")
+    known = [each for each, apart in shadow.items() if apart]
+    what = f"No rule or limit {rule!r} is in shadow in {policy.name}"
+    raise CannotError(f"{what}{meant(rule, known)}")

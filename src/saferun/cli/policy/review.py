@@ -1,4 +1,4 @@
-"""`saferun policy review`: what rules in shadow would have stopped so far, and whether rightly.
+"""`saferun policy review`: what is in shadow, what it would have stopped, and whether rightly.
 
 From what was recorded when calls were decided, and not by deciding them anew: this is what the
 rules said at the time, of what was known at the time.
@@ -27,7 +27,7 @@ def review(
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Say what the rules in shadow would have stopped.
+    """Say what the rules and limits in shadow would have stopped.
 
     Since they are there, and what people say of it.
     """
@@ -51,14 +51,14 @@ def _print(console: "Console", name: str, found: "list[Review]") -> None:
     from rich.text import Text
 
     if not found:
-        put(console, [Text(f"No rule of {inert(name)} is in shadow.")])
+        put(console, [Text(f"Nothing of {inert(name)} is in shadow.")])
         return
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(overflow="fold", max_width=40)
     heads = ("would stop", "runs", "right", "false", "unlabelled", "failed")
     for _ in heads:
         table.add_column(no_wrap=True, justify="right")
-    table.add_row(Text("rule in shadow", "bold"), *(Text(head, "dim") for head in heads))
+    table.add_row(Text("in shadow", "bold"), *(Text(head, "dim") for head in heads))
     for each in found:
         cells = (each.hits, each.runs, each.right, each.false, each.unlabelled, each.failed)
         table.add_row(Text(f"  {inert(each.id)}"), *(Text(f"{many:,}") for many in cells))

@@ -211,7 +211,8 @@ def _one(each: "Suggested", found: "Suggestions", frames: "Frames") -> dict[str,
     return {
         "id": each.candidate.id,
         "kind": each.candidate.kind,
-        "effect": "deny" if "deny" in each.candidate.body else "ask",
+        "effect": each.candidate.answer,
+        "part": each.candidate.part,
         "rule": each.candidate.rule(shadow=True),
         "text": each.text,
         "newly": {
@@ -277,9 +278,11 @@ def _print(console: "Console", about: _About, found: "Suggestions") -> None:
         put(console, beside(console, Text("  "), said))
         return
     effect = found.found[0].effect
+    # Of limits, what the call's own run did before it is none.
+    fine = max(each.effect.fine for each in found.found)
     many = f"{counted(effect.calls, 'recorded call')} of {inert(about.known.tool, 80)}"
     bad = f", {effect.known_bad:,} known to be bad" if effect.known_bad else ""
-    put(console, [Text(f"{many}: {effect.fine:,} fine so far as is known{bad}", "dim")])
+    put(console, [Text(f"{many}: {fine:,} fine so far as is known{bad}", "dim")])
     frames = Frames(about.history)
     for number, each in enumerate(found.found, 1):
         console.print()

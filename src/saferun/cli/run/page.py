@@ -212,6 +212,7 @@ class Page:
         for reason in decision.get("shadow", ()):
             said = f"{inert(reason['id'])} would {reason['effect']}: {inert(reason['message'])}"
             yield from self.row("shadow", said)
+            yield from self.row("", self._figures(reason, frame.seq))
         if decision.get("nudge"):
             yield from self.row("nudge", inert(str(decision["nudge"]), SPEECH))
         if decision.get("repeats"):

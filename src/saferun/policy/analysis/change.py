@@ -228,4 +228,6 @@ def _bound(limit: Limit) -> str:
     bound += f" per {' and '.join(limit.per)}"
     if limit.window is not None and limit.burst is None:
         bound += f" in {duration(limit.window)}"
-    return bound if limit.on_limit == "deny" else f"{bound} (on_limit {limit.on_limit})"
+    if limit.on_limit != "deny":
+        bound += f" (on_limit {limit.on_limit})"
+    return f"{bound}, in shadow" if limit.shadow else bound

@@ -48,7 +48,8 @@ def _first(
     Of two that are always reached together, only the later one is in vain.
     """
     for other in (*earlier, *later):
-        if not _no_later(tool, other, limit):
+        # One that is tried out stops nothing, and none that is keeps it from speaking.
+        if other.shadow or not _no_later(tool, other, limit):
             continue
         if other not in later or not _no_later(tool, limit, other):
             return other

@@ -92,4 +92,5 @@ def _stricter(wide: Tool, narrow: Tool) -> bool:
     stops = [rule for rule in wide.rules if rule.answer in ("ask", "deny")]
     own = [rule for rule in narrow.rules if rule.answer in ("ask", "deny")]
     guarded = bool(own) or narrow.default != "allow"
-    return (bool(stops) and not guarded) or (bool(wide.limits) and not narrow.limits and not own)
+    limited, also = ([each for each in tool.limits if not each.shadow] for tool in (wide, narrow))
+    return (bool(stops) and not guarded) or (bool(limited) and not also and not own)

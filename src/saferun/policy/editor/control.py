@@ -19,6 +19,7 @@ from saferun.policy.editor.shape import (
 from saferun.policy.expression.parse import MAX_TEXT
 from saferun.policy.parse.limit import FOREVER, MAX_RATE, ON_LIMIT, SCOPES
 from saferun.policy.parse.setting import MAX_COUNT, OFF
+from saferun.policy.parse.whole import MODES
 
 _DURATION = r"^\s*([0-9]+(\.[0-9]+)?\s*[A-Za-z]+\s*)+$"
 _RATE = r"^\s*[0-9]{1,9}\s*/\s*([0-9]+(\.[0-9]+)?)?\s*[A-Za-z]+\s*$"
@@ -89,6 +90,12 @@ def _limit(who: str, scopes: Schema, sums: Schema, *per: Any) -> Schema:
                 "Whether the threshold may be told to the model. A limit of a tool is as open "
                 "about it as the tool, unless it says so itself.",
                 default=True,
+            ),
+            "mode": one_of(
+                "With `shadow`, the limit counts, and what it would have stopped is recorded and "
+                "stops nothing.",
+                MODES,
+                "enforce",
             ),
         },
         required=("id", "per"),

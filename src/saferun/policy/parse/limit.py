@@ -26,6 +26,7 @@ _LIMIT = (
     "on_limit",
     "message",
     "disclose",
+    "mode",
 )
 SCOPES = ("run", "agent", "user", "tenant", "tool", "all")
 """What a limit counts by, beside the values of arguments."""
@@ -80,6 +81,7 @@ def _limit(whole: Whole, path: Path, body: Any, owner: Owner | None) -> Limit:
         tool=owner and owner.name,
         message=part.sentence("message"),
         disclose=part.flag("disclose", default=owner is None or owner.disclose),
+        shadow=whole.tried(part),
         line=part.line,
     )
 

@@ -8,7 +8,7 @@ from saferun.policy.document import Answer, Argument, Clamp, Rule, Scope
 from saferun.policy.expression import Expression, ExpressionError, Type, compile_expression
 from saferun.policy.parse.demand import DEMAND, demand
 from saferun.policy.parse.schema import Schemas, fits
-from saferun.policy.parse.whole import MODES, Whole, speakable, unknown, words
+from saferun.policy.parse.whole import Whole, speakable, unknown, words
 from saferun.policy.part import Part
 from saferun.policy.schema import examine, types
 from saferun.policy.source import Path
@@ -53,9 +53,6 @@ def rule(whole: Whole, schemas: Schemas, path: Path, body: Any, owner: Owner) ->
     if len(said) != (0 if changes else 1):
         one = "a rule says exactly one of `allow`, `ask` and `deny`, or it changes arguments"
         part.fault((), "value", f"{one} with `set` and `clamp`")
-    if whole.mode == "shadow" and part["mode"] == "enforce":
-        what = "the policy's `mode` is shadow, so nothing in it can enforce; "
-        part.fault(("mode",), "value", what + "turn that round and mark the other rules")
     for both in part.mapping("set").keys() & part.mapping("clamp").keys():
         what = "what is set to a value needs no range; leave one of the two out"
         part.fault(("clamp", both), "value", what)
@@ -73,7 +70,7 @@ def rule(whole: Whole, schemas: Schemas, path: Path, body: Any, owner: Owner) ->
         sets=_sets(part, owner),
         clamps=_clamps(part, owner),
         message=part.sentence("message"),
-        shadow=part.choice("mode", MODES, "enforce") == "shadow",
+        shadow=whole.tried(part),
         line=part.line,
     )
 

@@ -45,6 +45,13 @@ class Whole:
             self._ids.add(said)
         return str(said)
 
+    def tried(self, part: Part) -> bool:
+        """Whether a rule or a limit is only tried out, by its own `mode`."""
+        if self.mode == "shadow" and part["mode"] == "enforce":
+            what = "the policy's `mode` is shadow, so nothing in it can enforce; "
+            part.fault(("mode",), "value", what + "turn that round and mark what is to be tried")
+        return part.choice("mode", MODES, "enforce") == "shadow"
+
     def name(self, path: Path, *, many: bool = False) -> str:
         """The key at the end of a path, as a name; with `many`, it may end in `*`."""
         name = str(path[-1])

@@ -10,9 +10,9 @@ Answer: TypeAlias = Literal["deny", "ask"]
 Kind: TypeAlias = Literal[
     "range", "domain", "among", "prefix", "suffix", "given", "order", "rate", "exact", "every"
 ]
-"""What a rule goes by, from what says most of calls to come to what says least: a bound, the
-domain of an address, a set of values that were seen, how a text begins or ends, that an argument is
-there at all, what ran before it, how much ran before it, this one value, or nothing."""
+"""What a rule or limit goes by, from what says most of calls to come to what says least: a bound,
+the domain of an address, a set of values that were seen, how a text begins or ends, that an
+argument is there at all, what ran before it, how much or how often, this one value, or nothing."""
 
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -31,16 +31,28 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """A rule that would stop a call: `body` is what the policy file would say, without a `mode`.
+    """A rule or limit that would stop a call: `body` is what the policy file would say of it.
 
-    With `single`, it is made for one value, and says little of any other call.
+    It has no `mode` there. `part` is where in the tool's entry it stands. With `single`, it is made
+    for one value, and says little of any other call.
     """
 
     id: str
     kind: Kind
     body: Mapping[str, Any]
+    part: Literal["rules", "limits"] = "rules"
     single: bool = False
 
+    @property
+    def answer(self) -> Answer:
+        """What it says of a call: a limit denies."""
+        return "deny" if "deny" in self.body or self.part == "limits" else "ask"
+
+    @property
+    def before(self) -> int:
+        """How many such calls have to come before the one that a limit stops; none for a rule."""
+        return int(self.body["max"]) if self.part == "limits" else 0
+
     def rule(self, *, shadow: bool) -> dict[str, Any]:
-        """The rule as it goes into the file."""
+        """The rule or limit as it goes into the file."""
         return {**self.body, **({"mode": "shadow"} if shadow else {})}

@@ -87,7 +87,7 @@ class _Field(NamedTuple):
     @property
     def names_one(self) -> bool:
         """Whether it is an identifier: whatever is said of it is said of few calls to come."""
-        return _IDENTIFIER.fullmatch(self.steps[-1]) is not None
+        return names_one(self.steps[-1])
 
 
 class _Proposing:
@@ -152,7 +152,7 @@ class _Proposing:
         single: bool = False,
     ) -> Candidate:
         own = slug(self._name, *words) if words else slug(self._name, "all")
-        own = _free(own, self._taken)
+        own = free(own, self._taken)
         answer = {"deny": True} if self._effect == "deny" else {"ask": True}
         # What a model has made up as a name may be anything.
         said = "".join(each for each in " ".join(message.split()) if each.isprintable())
@@ -374,6 +374,11 @@ def _values(calls: Sequence[Seen], steps: Steps) -> Iterator[Any]:
             yield value
 
 
+def names_one(name: str) -> bool:
+    """Whether an argument is called as one that says which it is."""
+    return _IDENTIFIER.fullmatch(name) is not None
+
+
 def _number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
@@ -383,7 +388,7 @@ def _listable(few: Sequence[str]) -> bool:
     return 0 < len(few) <= MAX_AMONG and whole
 
 
-def _free(own: str, taken: set[str]) -> str:
+def free(own: str, taken: set[str]) -> str:
     """The id, or one that is made from it and that nothing else has."""
     found, number = own, 2
     while found in taken:

@@ -57,34 +57,43 @@ class Place(NamedTuple):
             )
         return cls(file, policy, entry, entry.path, listed=True)
 
-    def joined(self, rules: Sequence[Mapping[str, Any]]) -> Policy:
-        """The policy with rules in it. Raises PolicyError where it would not load with them."""
+    def joined(
+        self, rules: Sequence[Mapping[str, Any]], limits: Sequence[Mapping[str, Any]] = ()
+    ) -> Policy:
+        """The policy with rules and limits in it. Raises PolicyError where it would not load."""
         whole = dict(self.policy.document.value)
-        _add(whole, self.path, [dict(each) for each in rules])
+        _add(whole, self.path, {"rules": rules, "limits": limits})
         return restore(whole)
+
+    def holding(self, candidates: Iterable[Candidate], *, shadow: bool) -> Policy:
+        """The policy with candidates in it, each in its part. Raises PolicyError as `joined`."""
+        said: dict[str, list[Mapping[str, Any]]] = {"rules": [], "limits": []}
+        for each in candidates:
+            said[each.part].append(each.rule(shadow=shadow))
+        return self.joined(**said)
 
     def sound(self, candidates: Iterable[Candidate]) -> list[Candidate]:
         """Those with which the policy loads, each by itself."""
         found = list(candidates)
         try:
-            self.joined([each.rule(shadow=True) for each in found])
+            self.holding(found, shadow=True)
         except SafeRunError:
             return [each for each in found if self._loads(each)]
         return found
 
     def _loads(self, candidate: Candidate) -> bool:
         try:
-            self.joined([candidate.rule(shadow=True)])
+            self.holding([candidate], shadow=True)
         except SafeRunError:
             return False
         return True
 
     def amended(self, candidate: Candidate, *, shadow: bool) -> bytes:
-        """The file with a rule in it, and all else as it was. Raises AmendError."""
+        """The file with a candidate in it, and all else as it was. Raises AmendError."""
         rule = candidate.rule(shadow=shadow)
         if self.listed:
-            return appended(self.file.text, (*self.path, "rules"), rule)
-        body = {"args": "any", "rules": [rule]}
+            return appended(self.file.text, (*self.path, candidate.part), rule)
+        body = {"args": "any", candidate.part: [rule]}
         if "tools" not in (read(self.file.text).value or {}):
             return put(self.file.text, ("tools",), {self.path[-1]: body})
         return put(self.file.text, self.path, body)
@@ -111,8 +120,13 @@ def _held(value: Any, path: Path) -> Any:
     return value
 
 
-def _add(holder: dict[str, Any], path: Path, rules: list[dict[str, Any]]) -> None:
-    """Put rules at the end of those of an entry. What is shared with other policies is copied."""
+def _add(
+    holder: dict[str, Any], path: Path, said: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> None:
+    """Put rules and limits at the end of those of an entry.
+
+    What is shared with other policies is copied.
+    """
     at: Any = holder
     for step in path:
         if isinstance(at, list):
@@ -123,4 +137,6 @@ def _add(holder: dict[str, Any], path: Path, rules: list[dict[str, Any]]) -> Non
             at[step] = list(held) if isinstance(held, list) else dict(held or {})
         at = at[step]
     at.setdefault("args", "any")
-    at["rules"] = [*(at.get("rules") or ()), *rules]
+    for part, some in said.items():
+        if some:
+            at[part] = [*(at.get(part) or ()), *map(dict, some)]

@@ -1,4 +1,4 @@
-"""What rules in shadow have said of real calls, as recorded, and what people say of these."""
+"""What rules and limits in shadow have said of real calls, and what people say of these."""
 
 import msgspec
 
@@ -10,10 +10,11 @@ from saferun.store.labels import Labelled, labels
 
 
 class Review(msgspec.Struct, kw_only=True):
-    """One rule in shadow: the calls of `runs` runs that it would have stopped.
+    """One rule or limit in shadow: the calls of `runs` runs that it would have stopped.
 
     People have called `right` of these hits right to stop and `false` of them false alarms.
-    `failed` counts the calls of which it could not tell. `newest` are hits to look at.
+    `failed` counts the calls of which it could not tell, or which a limit cannot count. `newest`
+    are hits to look at.
     """
 
     id: str
@@ -36,9 +37,13 @@ class Review(msgspec.Struct, kw_only=True):
 
 
 def reviews(index: Index, policy: Policy) -> list[Review]:
-    """The rules of a policy that are in shadow, in its order. The index has to be built."""
+    """What is in shadow in a policy, in its order. The index has to be built."""
     said = labels(index)
-    found = [rule.id for tool in policy.document.tools for rule in tool.rules if rule.shadow]
+    document = policy.document
+    found = [limit.id for limit in document.limits if limit.shadow]
+    for tool in document.tools:
+        found += [rule.id for rule in tool.rules if rule.shadow]
+        found += [limit.id for limit in tool.limits if limit.shadow]
     return [_review(index, rule, said) for rule in found]
 
 

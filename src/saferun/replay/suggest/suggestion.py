@@ -1,4 +1,4 @@
-"""Rules for one call, each loaded with the policy, tried over history, and put in order.
+"""Rules and limits for one call, each loaded with the policy, tried over history, and put in order.
 
 The order is by what a rule costs: the share of fine calls that it would have touched, and the
 share of the newer half that it would have touched had it been made from the older half, which is
@@ -7,7 +7,7 @@ as dear as `OVERFIT` of the calls. Of rules that cost alike, the one that stops 
 known to be bad goes first, then the one of the more telling kind.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -18,8 +18,9 @@ from saferun.policy.suggest import KINDS, Answer, Candidate, Seen, propose
 from saferun.replay.suggest.collecting import not_collecting
 from saferun.replay.suggest.effect import Effect
 from saferun.replay.suggest.history import History, Known, fine
+from saferun.replay.suggest.pacing import Paced, paced
 from saferun.replay.suggest.place import CannotSuggestError, File, Place, written
-from saferun.replay.suggest.sweep import sweep
+from saferun.replay.suggest.sweep import Tried, sweep
 
 OVERFIT = 0.02
 """What a rule for one value is held to cost, as a share of calls."""
@@ -45,7 +46,7 @@ class Drift(NamedTuple):
 
 
 class Suggested(msgspec.Struct, frozen=True, kw_only=True):
-    """A rule that stops the call, and what it would have done to all others.
+    """A rule or limit that stops the call, and what it would have done to all others.
 
     `text` is what goes into the policy file.
     """
@@ -71,7 +72,7 @@ class Suggested(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Suggestions(NamedTuple):
-    """What there is to suggest: rules in their order.
+    """What there is to suggest: rules and limits in their order.
 
     `stopped` has the rules of the policy that deny the call as it is; then there are no others.
     """
@@ -96,12 +97,12 @@ def suggestions(
     most: int = MOST,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Suggestions:
-    """Rules that would have stopped a call, the best first.
+    """Rules and limits that would have stopped a call, the best first.
 
-    `ask` are the groups and people that a rule which asks names, and `most` is how many rules are
-    wanted. Raises CannotSuggestError where
-    the arguments are not known or the policy has no place for a rule, and PolicyError where the
-    policy does not load.
+    `ask` are the groups and people that a rule which asks names, and `most` is how many are wanted.
+    A limit names nobody, so there is none where people are to be asked. Raises CannotSuggestError
+    where the arguments are not known or the policy has no place for a rule, and PolicyError where
+    the policy does not load.
     """
     if incident.call is None:
         raise CannotSuggestError(
@@ -126,7 +127,7 @@ def suggestions(
     some = history.calls[:: len(history.calls) // SAMPLE + 1]
     for calls in (some, history.calls):
         joined = place.joined([each.rule(shadow=True) for each in found])
-        effects = _effects(joined, found, calls, seqs, progress)
+        effects = _effects(sweep(joined, calls), found, calls, seqs, progress)
         made = [
             Suggested(
                 candidate=each,
@@ -138,7 +139,29 @@ def suggestions(
         ]
         made.sort(key=lambda each: each.order)
         found = [each.candidate for each in made[:most]]
-    return Suggestions(place, made)
+    if effect == "deny":
+        taken = _ids(policy) | {each.candidate.id for each in made}
+        dearest = made[most - 1].cost if len(made) >= most else 1.0
+        made += _limited(paced(place, incident, history, good, taken, dearest), history)
+        made.sort(key=lambda each: each.order)
+    return Suggestions(place, made[:most])
+
+
+def _limited(limits: Paced, history: History) -> list[Suggested]:
+    """Limits with what each would have done, in one pass over all calls of their own."""
+    if not limits.found:
+        return []
+    candidates = [each.candidate for each in limits.found]
+    effects = _effects(limits.tried, candidates, history.calls, limits.fine, lambda _: None)
+    return [
+        Suggested(
+            candidate=each.candidate,
+            text=written(each.candidate.rule(shadow=True)),
+            effect=effects[each.candidate.id],
+            drift=Drift(each.drifted, each.newer),
+        )
+        for each in limits.found
+    ]
 
 
 def _examples(good: Sequence[Known], incident: Known) -> list[Known]:
@@ -156,16 +179,16 @@ def _examples(good: Sequence[Known], incident: Known) -> list[Known]:
 
 
 def _effects(
-    joined: Policy,
+    swept: Iterable[Tried],
     found: Sequence[Candidate],
     calls: Sequence[Known],
     good: set[int],
     progress: Callable[[int], None],
 ) -> dict[str, Effect]:
-    """What each rule would have done, in one pass over all calls."""
-    answer = "deny" if "deny" in found[0].body else "ask"
+    """What each rule or limit would have done, in one pass over all calls."""
+    answer = found[0].answer
     effects = {each.id: Effect() for each in found}
-    for number, tried in enumerate(sweep(joined, calls)):
+    for number, tried in enumerate(swept):
         if number % STEP == 0:
             progress(number)
         known, spoken = tried

@@ -303,7 +303,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
             grant = self._grant(tx, self.request, tried.reasons)
             if grant is not None:
                 return self._granted(tx, grant)
-            return self._request(tx, self.request, tried.reasons)
+            return self._request(tx, self.request, tried)
         if standing.now == "approved" and tried.verdict == "ask":
             # A control has come to object since: that is new, and nobody has answered it.
             move(tx, standing.id, "stale", self.request.entry)
@@ -330,7 +330,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
             move(tx, standing.id, standing.now, self.request.entry)
             free(tx, standing.id)
         why = approval.refusal(standing.now, standing.reason)
-        refused = Admission("deny", (why, *tried.reasons))
+        refused = Admission("deny", (why, *tried.reasons), shadow=tried.shadow)
         return self._decide(tx, refused, request=standing.id)
 
     def _wait(self, tx: Transaction, request: str, asked: Ask) -> None:
@@ -361,13 +361,15 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
         tried = self._tried(tx, "allow", frozenset(grant.answers))
         return self._decide(tx, tried, grant=grant.id)
 
-    def _request(self, tx: Transaction, asked: Ask, reasons: tuple[Reason, ...]) -> Admitted:
+    def _request(self, tx: Transaction, asked: Ask, tried: Admission) -> Admitted:
+        reasons, shadow = tried.reasons, tried.shadow
         if asked.refused_before(tx):
-            return self._decide(tx, Admission("deny", (approval.REFUSED_BEFORE, *reasons)))
+            refused = (approval.REFUSED_BEFORE, *reasons)
+            return self._decide(tx, Admission("deny", refused, shadow=shadow))
         paced = admission.asking(asked.pace, tx.group, tx.now)
         if isinstance(paced, Admission):
             reasons = (*paced.reasons, *reasons)
-            return self._decide(tx, msgspec.structs.replace(paced, reasons=reasons))
+            return self._decide(tx, msgspec.structs.replace(paced, reasons=reasons, shadow=shadow))
         self._pay(tx)
         tx.put(*paced)
         other, _ = self._other(tx)
@@ -376,6 +378,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
             verdict="ask",
             mode="enforce",
             reasons=reasons,
+            shadow=(*self.entry.shadow, *shadow),
             approval=asked.id,
             other=other,
         )
@@ -424,7 +427,8 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
         starts = verdict == "allow" or mode != "enforce"
         holds: tuple[Hold, ...] = ()
         if starts:
-            holds = admission.holds(self.due) if verdict == "allow" and self.due.charges else ()
+            if verdict == "allow" and self.due.charges:
+                holds = admission.holds(self.due, tried.shadow)
             tx.open(Intent(seq, self.boot, self.key, request, kept(holds)))
         # What has started is on record, whatever would have been denied for now.
         if self.key is not None and (starts or not _passes(tried)):
@@ -458,6 +462,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
             and tried.reasons == entry.reasons
             and tried.mode == entry.mode
             and tried.nudge is None
+            and not tried.shadow
             and request is None
             and grant is None
             and other is entry.other
@@ -469,6 +474,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
                 verdict=tried.verdict,
                 reasons=tried.reasons,
                 mode=tried.mode,
+                shadow=(*entry.shadow, *tried.shadow),
                 approval=request,
                 grant=grant,
                 nudge=tried.nudge,
