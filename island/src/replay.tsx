@@ -63,6 +63,7 @@ function Replay(props: { source: Source; index: Index; at: number; first: Node[]
   const [dialog, show] = useState<Dialog>(null);
   const [said, setSaid] = useState("");
   const [live, setLive] = useState(true);
+  const [heard, setHeard] = useState(true);
   const alive = useRef(live);
   alive.current = live;
   const [rows, setRows] = useState(new Map<number, Row[]>());
@@ -159,7 +160,7 @@ function Replay(props: { source: Source; index: Index; at: number; first: Node[]
         setAt(whole.frames);
       }
       return whole.over;
-    }, () => {
+    }, setHeard, () => {
       setMode((before) => (before === "live" ? "still" : before));
       setLive(false);
       setSaid("This page is not live: too many are. Press f to look for what is new.");
@@ -344,7 +345,7 @@ function Replay(props: { source: Source; index: Index; at: number; first: Node[]
         )}
         {source.live && !index.over && live && (
           <button class="quiet" aria-pressed={mode === "live"} onClick={() => act("f")}>
-            {mode === "live" ? "● Live" : fresh > 0 ? `Live, +${fresh} new` : "Live"}
+            {!heard ? "○ Cut off, trying again" : mode === "live" ? "● Live" : fresh > 0 ? `Live, +${fresh} new` : "Live"}
           </button>
         )}
         <span class="said" role="status">{said || `Frame ${at} of ${index.frames}`}</span>

@@ -16,17 +16,20 @@ export interface Source {
   rows(page: number): Promise<Row[]>;
   /** Some frames, each with its number; those that there are not are left out. */
   frames(numbers: number[], signal: AbortSignal): Promise<[number: number, text: string][]>;
-  /** The next frame after one that has some words. */
+  /** The next frame after one that has some words. Throws what is wrong with them. */
   find(text: string, after: number): Promise<number | null>;
   /** Where a frame is, for the address of the page and for links. */
   address(frame: number): string;
   /** What is said once a link is copied. */
   copied: string;
   /**
-   * What grows, until `grown` says that it is over; undefined where nothing does. `refused` is
-   * called once nothing is told any more. Returns what ends it.
+   * What grows, until `grown` says that it is over; undefined where nothing does. `heard` is told
+   * whether it is being told just now, and `refused` is called once nothing is told any more.
+   * Returns what ends it.
    */
-  live?(size: number, grown: (part: Index) => boolean, refused: () => void): () => void;
+  live?(
+    size: number, grown: (part: Index) => boolean, heard: (now: boolean) => void, refused: () => void,
+  ): () => void;
   /** Say of a call what stopping it is, as its form would; what is said of it then. */
   say?(form: HTMLFormElement, mark: string): Promise<Said>;
   /** Where the run is compared with another; undefined where that cannot be. */
@@ -34,6 +37,9 @@ export interface Source {
   /** Where a run that began at a frame is; undefined where no other run is at hand. */
   into?(frame: number): string;
 }
+
+/** A frame that no run has. */
+const NONE = 999_999_999;
 
 async function asked(address: string, signal?: AbortSignal): Promise<Response> {
   const answer = await fetch(address, signal ? { signal } : {});
@@ -57,18 +63,23 @@ export function served(run: string): Source {
       (await asked(piece("/frames", { numbers: numbers.join(" ") }), signal)).json(),
     find: async (text, after) => {
       const answer = await asked(piece("/find", { text, after }));
-      return ((await answer.json()) as { frame: number | null }).frame;
+      const found = (await answer.json()) as { frame: number | null; why?: string };
+      if (found.why) throw new Error(found.why);
+      return found.frame;
     },
     address: (frame) => piece("", { frame }),
     copied: "The link to this frame is copied. Whoever opens it has to log in.",
-    live: (size, grown, refused) => {
+    live: (size, grown, heard, refused) => {
       const live = new EventSource(piece("/live", { size }));
       live.addEventListener("grown", (event) => {
         if (grown(JSON.parse(event.data) as Index)) live.close();
       });
+      live.addEventListener("open", () => heard(true));
       live.addEventListener("error", () => {
-        // Otherwise it comes back by itself.
-        if (live.readyState === EventSource.CLOSED) refused();
+        heard(false);
+        // Otherwise it comes back by itself. Why it does not is told to no page: whoever is logged
+        // out finds that out by asking for anything else.
+        if (live.readyState === EventSource.CLOSED) asked(piece("/rows", { from: NONE })).then(refused, refused);
       });
       return () => live.close();
     },

@@ -44,6 +44,10 @@ class StoreError(SafeRunError):
     """The store cannot be opened, read or written. Inside the gate this becomes a denial."""
 
 
+class SearchError(StoreError):
+    """What is looked for cannot be: it has no word, or too many. It is to be said otherwise."""
+
+
 class ApprovalPending(SafeRunError):
     """The call waits for a person and the caller chose not to wait with it."""
 

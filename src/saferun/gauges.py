@@ -26,6 +26,10 @@ from saferun.store.versions import kept_policies, kept_version, versions_of
 NEAR = 0.8
 """The share of a limit from which on it is worth a look."""
 
+NEWEST = 20_000
+"""Users, runs and the like that a limit counts by, those that moved last, which are looked at
+where somebody waits for a page or a screen: two tenths of a second."""
+
 VALUE = 60
 """Characters of a value that a limit counts by."""
 
@@ -42,10 +46,25 @@ FIGURES = frozenset(("used", "failed", "slow", "held"))
 _NAME = re.compile(r"[A-Za-z0-9][\w-]*", re.ASCII)
 
 
-def looking(reader: Reader, chosen: Config) -> Callable[[int, str], Usage]:
-    """What to call for how it stands now, as `usage` takes it. Bounds are looked up once."""
+def looking(
+    reader: Reader, chosen: Config, newest: int | None = None
+) -> Callable[[int, str], Usage]:
+    """What to call for how it stands now, as `usage` takes it. Bounds are looked up once.
+
+    Whoever looks for a name waits for all of it to be looked through, also with `newest`.
+    """
     bounds = Bounds(reader, lambda name: _in_force(name, chosen))
-    return lambda most, about: usage(reader, bounds, most, about)
+    return lambda most, about: usage(reader, bounds, most, about, None if about else newest)
+
+
+def unlooked(usage: Usage) -> str:
+    """How much was not looked at, as a sentence; nothing where all of it was."""
+    if not usage.unseen:
+        return ""
+    return (
+        f"Of limits and budgets, the {NEWEST:,} users, runs and the like that moved last were"
+        f" looked at; {usage.unseen:,} that moved before were not."
+    )
 
 
 def _in_force(name: str, chosen: Config) -> Policy | None:

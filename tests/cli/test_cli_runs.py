@@ -202,3 +202,15 @@ def test_every_line_of_a_difference_fits(saferun, history, monkeypatch, width) -
     monkeypatch.setenv("COLUMNS", str(width))
     pairs = saferun("run", "diff", history, "r-other").stdout.split("\n\n")[-1]
     assert max(map(len, pairs.splitlines())) <= width
+
+
+def test_long_ids_leave_room_for_who_it_was(saferun, policy, monkeypatch) -> None:
+    gate = Gate(policy="production")
+    for number in range(2):
+        with gate.run(run_id=f"{'of-a-long-name/' * 6}{number}", agent="banking") as run:
+            run.model("I will look.")
+    gate.close()
+    monkeypatch.setenv("COLUMNS", "80")
+    listed = saferun("run", "list").stdout
+    assert listed.count("banking") == 2
+    assert max(map(len, listed.splitlines())) <= 80

@@ -439,3 +439,28 @@ def test_more_than_anybody_reads_is_cut(gate: Gate, vera: Browser) -> None:
     text = page(vera)
     assert "n" * 61 not in text
     assert "r" * 201 not in text
+
+
+def test_however_many_are_counted_those_that_moved_last_are_looked_at_and_it_says_so(
+    gate: Gate, shop: Gate, vera: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(n: int) -> None:
+        raise RuntimeError("down")
+
+    charge = guard(fails, name="charge", gate=shop)
+    with shop.run(run_id="r-fails", agent="support"):
+        for number in range(5):
+            with pytest.raises(RuntimeError):
+                charge(n=number)
+    shop.store.flush()
+    for number in range(6):
+        calls(shop, run=f"r-{number}", user=f"u-{number}")
+    assert "were looked at" not in page(vera)
+    monkeypatch.setattr("saferun.gauges.NEWEST", 3)
+    text = page(vera)
+    assert "user u-5" in text
+    assert "user u-0" not in text
+    assert "that moved before were not" in text
+    # Whatever has moved since, a breaker that is open is told of.
+    assert ">charge</th>" in text
+    assert "user u-0" in page(vera, "/controls?about=u-0")

@@ -139,3 +139,28 @@ def test_a_stop_is_pressed_by_thumb(
     button.tap()
     expect(page.get_by_role("status")).to_contain_text("Stopped: agent support")
     assert held(gate) == ["support"]
+
+
+def test_figures_move_by_themselves_and_never_under_whoever_is_at_them(
+    opened: Callable[..., Page], gate: Gate, server: Server
+) -> None:
+    page = opened()
+    page.clock.install()
+    page.goto(f"{server.url}/overview?last=hour")
+    calls = page.locator("#calls b")
+    expect(calls).to_have_text("0")
+    page.get_by_text("The same as a table").click()
+    page.get_by_role("link", name="Hour").focus()
+    Script(gate.store, "r-9").call("refund", {"amount": 4})
+    page.clock.run_for(10_000)
+    expect(calls).to_have_text("1")
+    assert page.locator("details.same").evaluate("each => each.open")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.locator(".figures a").first.focus()
+    Script(gate.store, "r-10").call("refund", {"amount": 4})
+    page.clock.run_for(30_000)
+    assert asked == []
+    page.get_by_role("link", name="Hour").focus()
+    page.clock.run_for(10_000)
+    expect(calls).to_have_text("2")

@@ -9,10 +9,14 @@ import pytest
 
 from console.asking import Browser, enrolled
 from recording import Script, tamper
-from saferun import Gate
+from saferun import Gate, config
+from saferun.anchor import go_round
+from saferun.anchor.folder import FolderPlace
+from saferun.anchor.place import slug_of
 from saferun.console import Console, verification
-from saferun.ledger import Verifier, open_checkpoint
+from saferun.ledger import Checkpoint, Verifier, open_checkpoint, sign_checkpoint
 from saferun.ledger.receipt import open_receipt
+from saferun.store import Reader
 from saferun.store.anchors import Anchored, keep_anchored
 
 HOSTILE = "<script>alert(1)</script>\u202egnp.exe\x1b[31m"
@@ -115,11 +119,11 @@ def test_no_page_waits_for_a_verification(
     begun, go_on = threading.Event(), threading.Event()
     real = verification.examine
 
-    def slow(reader: Any, *, own: Any, progress: Any) -> Any:
+    def slow(reader: Any, *, own: Any, external: Any, progress: Any) -> Any:
         progress(3)
         begun.set()
         assert go_on.wait(30)
-        return real(reader, own=own, progress=progress)
+        return real(reader, own=own, external=external, progress=progress)
 
     monkeypatch.setattr(verification, "examine", slow)
     told(gate)
@@ -157,7 +161,7 @@ def test_a_console_that_ends_lets_go_of_its_verification(
 
     begun = threading.Event()
 
-    def endless(reader: Any, *, own: Any, progress: Any) -> Any:
+    def endless(reader: Any, *, own: Any, external: Any, progress: Any) -> Any:
         begun.set()
         while True:
             progress(1)
@@ -201,17 +205,48 @@ def test_it_says_what_places_have_it_and_what_none_of_them_has(gate: Gate, vera:
     assert "<script>alert" not in text
 
 
+def anchoring(console: Console, vera: Browser, folder: Path) -> Browser:
+    """The console of a configuration that has a folder elsewhere for checkpoints."""
+    Path("saferun.toml").write_text(
+        Path("saferun.toml").read_text() + f'\n[anchors.folder.vault]\npath = "{folder}"\n'
+    )
+    other = Browser(Console(console.store, config.load(), sessions=console.sessions))
+    other.client.cookies = vera.client.cookies
+    return other
+
+
+def test_a_ledger_is_verified_against_what_lies_in_a_folder_elsewhere(
+    gate: Gate, console: Console, vera: Browser, tmp_path: Path
+) -> None:
+    told(gate)
+    go_round(gate.store.path, [FolderPlace("vault", tmp_path)])
+    other = anchoring(console, vera, tmp_path)
+    text = verified(other)
+    assert "✓ Verified" in text
+    assert f"{gate.store.size():,} verified against that" in page(other, "/runs")
+
+
+def test_what_its_own_key_has_written_anew_is_found_by_what_lies_in_a_folder_elsewhere(
+    gate: Gate, console: Console, vera: Browser, tmp_path: Path
+) -> None:
+    told(gate)
+    gate.store.checkpoint()
+    with Reader(gate.store.path) as reader:
+        signer, origin = reader.signer(), reader.origin
+    assert signer is not None
+    # What was taken there before: entries that this ledger has no more.
+    before = sign_checkpoint(Checkpoint(origin, 3, b"o" * 32), signer)
+    (tmp_path / f"{slug_of(origin)}.{3:018}.checkpoint").write_bytes(before)
+    assert "Consistent but not anchored" in verified(vera)
+    other = anchoring(console, vera, tmp_path)
+    assert "✕ Tampered" in verified(other)
+    assert "tampered with" in page(other, "/runs")
+
+
 def test_a_place_that_was_never_reached_is_said(
     gate: Gate, console: Console, vera: Browser, tmp_path: Path
 ) -> None:
-    from saferun import config
-
-    Path("saferun.toml").write_text(
-        Path("saferun.toml").read_text() + f'\n[anchors.folder.vault]\npath = "{tmp_path}"\n'
-    )
-    other = Browser(Console(gate.store, config.load(), sessions=console.sessions))
-    other.client.cookies = vera.client.cookies
-    text = page(other, "/ledger")
+    text = page(anchoring(console, vera, tmp_path), "/ledger")
     assert "folder vault" in text
     assert "! never reached" in text
 

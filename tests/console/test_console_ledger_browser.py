@@ -47,10 +47,10 @@ def test_it_is_verified_while_one_looks_on(
     go_on = threading.Event()
     real = verification.examine
 
-    def slow(reader: Any, *, own: Any, progress: Any) -> Any:
+    def slow(reader: Any, *, own: Any, external: Any, progress: Any) -> Any:
         progress(2)
         assert go_on.wait(30)
-        return real(reader, own=own, progress=progress)
+        return real(reader, own=own, external=external, progress=progress)
 
     monkeypatch.setattr(verification, "examine", slow)
     page = opened("vera")

@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 from console.browsing import PHONE, WIDE, needs_browser
 from recording import Script, tamper
 from saferun import Gate
-from saferun.console import Server
+from saferun.console import Console, Server
 
 pytestmark = needs_browser
 
@@ -178,6 +178,20 @@ def test_a_page_too_many_is_not_live_and_looks_when_it_is_told_to(
     shows(page, 9)
 
 
+def test_whoever_is_cut_off_is_told_so_and_whoever_is_logged_out_is_led_to_the_login(
+    at: Callable[..., Page], told: Script, server: Server, made: Console
+) -> None:
+    page = at(3)
+    page.keyboard.press("f")
+    expect(page.get_by_role("button", name="● Live")).to_be_visible()
+    # As with a server that is started anew: streams end, and nobody is known any more.
+    page.context.clear_cookies()
+    made.closed = True
+    expect(page.get_by_role("button", name="Cut off, trying again")).to_be_visible()
+    made.closed = False
+    page.wait_for_url(re.compile(r"/login\?next=/run"))
+
+
 def test_steps_that_follow_each_other_ask_for_frames_in_bulk(
     at: Callable[..., Page], gate: Gate
 ) -> None:
@@ -238,6 +252,50 @@ def test_a_long_run_stands_in_few_elements(at: Callable[..., Page], gate: Gate) 
     page.keyboard.press("k")
     expect(page.locator(".frame")).to_contain_text("Turn 2999.")
     assert page.locator("*").count() < 1_500
+
+
+def test_its_buttons_are_in_sight_however_many_lines_the_heads_take(
+    at: Callable[..., Page], told: Script
+) -> None:
+    page = at(4)
+    for width, height in ((1280, 900), (1000, 700), (800, 900), (1600, 1000)):
+        page.set_viewport_size({"width": width, "height": height})
+        box = page.get_by_role("toolbar").bounding_box()
+        assert box is not None
+        assert box["y"] + box["height"] == pytest.approx(height, abs=1), width
+
+
+def test_one_line_of_a_wide_screen_has_all_pages_and_who_is_here(
+    at: Callable[..., Page], told: Script
+) -> None:
+    page = at(1)
+    for width in (1260, 1280, 1600):
+        page.set_viewport_size({"width": width, "height": 900})
+        header = page.locator("body > header").bounding_box()
+        assert header is not None
+        assert header["height"] < 60, width
+
+
+def test_what_cannot_be_looked_for_is_said(at: Callable[..., Page], told: Script) -> None:
+    page = at(1)
+    page.keyboard.press("/")
+    page.keyboard.type("$")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("toolbar")).to_contain_text("There is no word in '$'")
+
+
+def test_on_a_phone_a_run_in_the_list_is_folded_and_nothing_of_it_is_out_of_sight(
+    at: Callable[..., Page], told: Script, server: Server
+) -> None:
+    Script(told.store, "r-" + "2" * 150, agent="a" * 150, user="u" * 150).denied("refund", {})
+    page = at(1, viewport={"width": 320, "height": 740})
+    page.goto(f"{server.url}/runs")
+    for cell in page.locator("table tr:not(thead tr) > *").all():
+        box = cell.bounding_box()
+        assert box is None or box["x"] + box["width"] <= 320
+    page.set_viewport_size({"width": 1280, "height": 900})
+    region = page.get_by_role("region", name="Runs")
+    assert region.evaluate("each => each.scrollWidth <= each.clientWidth")
 
 
 def test_it_is_whole_without_javascript(

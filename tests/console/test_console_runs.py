@@ -291,3 +291,30 @@ def test_a_run_that_somebody_looks_at_stays_open_however_many_are_looked_at(
     assert len(playbacks._open) == 8
     console.close()
     assert len(playbacks._open) == 0
+
+
+@pytest.mark.parametrize("text", ['"', "*", "\0", "?!"])
+def test_what_cannot_be_searched_for_is_refused_with_a_sentence(
+    gate: Gate, vera: Browser, text: str
+) -> None:
+    told(gate)
+    said = page(vera, f"/runs?text={quote(text)}", 422)
+    assert "There is no word in" in said
+    assert "No run is like that" not in said
+    found = vera.get(f"/run/find?id=r-1&text={quote(text)}")
+    assert found.status_code == 200
+    assert found.json()["frame"] is None
+    assert "There is no word in" in found.json()["why"]
+
+
+def test_where_the_entry_of_an_end_was_changed_nothing_is_said_to_be_outstanding(
+    gate: Gate, vera: Browser
+) -> None:
+    script = told(gate)
+    seq = script.call("refund", {"amount": 7}, result="paid out")
+    tamper(gate.store.path, seq + 1, b"paid out", b"paid in!")
+    text = page(vera, "/run/frame?id=r-1&number=4")
+    assert "Nothing has come back yet" not in text
+    assert "What came of it cannot be told" in text
+    assert f"entry {seq} changed" not in text
+    assert f"Entry {seq + 1} was changed" in text

@@ -13,6 +13,7 @@ is told apart from one that has seen something else than this ledger: the one is
 other is evidence.
 """
 
+from saferun.anchor.evidence import Evidence, evidence
 from saferun.anchor.place import AnchorError, Offered, Patience, Place, RefusedError
 from saferun.anchor.places import places
 from saferun.anchor.rounds import BusyError, Round, go_round
@@ -21,12 +22,14 @@ from saferun.anchor.schedule import Schedule, follow
 __all__ = [
     "AnchorError",
     "BusyError",
+    "Evidence",
     "Offered",
     "Patience",
     "Place",
     "RefusedError",
     "Round",
     "Schedule",
+    "evidence",
     "follow",
     "go_round",
     "places",

@@ -9,12 +9,12 @@ import errno
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from saferun.anchor.place import AnchorError, Kind, Offered, Patience, RefusedError, slug_of
 from saferun.files import beginning, sync
-from saferun.ledger import Checkpoint, NoteError, open_checkpoint
+from saferun.ledger import Checkpoint, NoteError, Verifier, open_checkpoint
 from saferun.ledger.note import MAX_NOTE
 
 SUFFIX = ".checkpoint"
@@ -44,10 +44,10 @@ class FolderPlace:
                 raise AnchorError(f"There is no folder {self.path}; make it, or mount it.")
             for name in offered.former:
                 # What is longer was lost, and the ledger itself says so.
-                last = self._newest(offered, name.origin, name.size)
+                last = self.newest(offered.verifiers, name.origin, name.size)
                 if last is not None:
                     _held_against(last, offered)
-            newest = self._newest(offered, checkpoint.origin)
+            newest = self.newest(offered.verifiers, checkpoint.origin)
             if newest is not None:
                 _held_against(newest, offered)
             if newest is None or newest.size < checkpoint.size:
@@ -56,14 +56,17 @@ class FolderPlace:
             raise AnchorError(f"{self.path} cannot be written: {problem.strerror}.") from None
         return offered.note
 
-    def _newest(self, offered: Offered, origin: str, most: int | None = None) -> Checkpoint | None:
-        """The longest checkpoint in the folder that this ledger has signed under a name.
+    def newest(
+        self, verifiers: Sequence[Verifier], origin: str, most: int | None = None
+    ) -> Checkpoint | None:
+        """The longest checkpoint in the folder that a ledger's keys have signed under a name.
 
-        Of those over at most so many entries, where that is said.
+        Of those over at most so many entries, where that is said. Raises OSError where the folder
+        cannot be read.
         """
         for path in self._files(origin, most)[:_LOOKED_AT]:
             with contextlib.suppress(NoteError, OSError):
-                found = open_checkpoint(beginning(path, MAX_NOTE), offered.verifiers, origin)
+                found = open_checkpoint(beginning(path, MAX_NOTE), verifiers, origin)
                 if most is None or found.size <= most:
                     return found
         return None

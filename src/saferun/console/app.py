@@ -99,7 +99,7 @@ class Console(Threshold):
         }
         self._inbox = Inbox(store, self.desk, self.history, self)
         self._runs = Runs(self.history, self, labels=True)
-        self.verification = Verification(store.path, settings.signing)
+        self.verification = Verification(store.path, settings)
         self._ledger = Ledger(self.history, settings, self.verification, self._runs.playbacks, self)
         self._policies = Policies(self.history, settings, self)
         catalogue = self._policies.catalogue

@@ -123,6 +123,7 @@ class View(NamedTuple):
     begun: int
     near: tuple[str, ...]
     standing: Mark
+    doubted: bool
     vouched: tuple[tuple[Mark, str], ...]
 
 
@@ -177,6 +178,7 @@ def view(
         begun=close.begun,
         near=tuple(marks.NEAR[each] for each in close.near),
         standing=marks.of_standing(close.standing),
+        doubted=any(each.standing in ("changed", "doubtful") for each in close.vouched),
         vouched=tuple(
             (marks.of_standing(each.standing), inert(each.says, 200)) for each in close.vouched
         ),
@@ -217,11 +219,15 @@ def line(frame: Frame) -> Line:
     )
     reasons = made.get("reasons") or ()
     if made.get("verdict") in ("deny", "defer") and reasons:
-        brief = f"{inert(str(reasons[0].get('id')), 60)} · {brief}"
+        brief = _joined(inert(str(reasons[0].get("id")), 60), brief)
     answered = [each for each in frame.approvals if each.get("event") in ("approved", "rejected")]
     if answered and answered[-1].get("by"):
-        brief = f"{answered[-1]['event']} by {inert(str(answered[-1]['by']), 40)} · {brief}"
+        brief = _joined(f"{answered[-1]['event']} by {inert(str(answered[-1]['by']), 40)}", brief)
     return Line(inert(str(about.get("tool") or ""), 60), brief[:LINE])
+
+
+def _joined(*some: str) -> str:
+    return " · ".join(each for each in some if each)
 
 
 def came(frame: Frame) -> str:

@@ -141,7 +141,7 @@ class Controls:
                 # Whoever has to stop something waits for no count of limits.
                 found = stops(reader, about)
             else:
-                found = gauges.looking(reader, self._settings)(MOST, about)
+                found = gauges.looking(reader, self._settings, gauges.NEWEST)(MOST, about)
         tables = list(gauges.tables(found, MOST, at))[: 1 if show == "stopped" else None]
         may = _may(session.who)
         scope = entered.get("scope", "")
@@ -151,6 +151,7 @@ class Controls:
             status=status,
             parts=[_part(each, show, may=may) for each in tables],
             now=at(found.at),
+            unlooked=gauges.unlooked(found),
             show=show,
             shown=SHOWN,
             about=about,

@@ -16,6 +16,7 @@ from saferun.console.face import Face
 from saferun.console.listed import listed, run_link
 from saferun.console.sent import one
 from saferun.console.session import Session
+from saferun.errors import SearchError
 from saferun.store import Reader
 from saferun.store.index import Index
 from saferun.store.synopsis import Choice, Trait, Within, together
@@ -70,14 +71,18 @@ class Lists:
         narrow = {name: said.get(name, "").strip()[:MAX_RULE] for name in _NARROW}
         narrow = {name: value for name, value in narrow.items() if value}
         during = stretches.during(narrow.get("since", ""), narrow.get("until", ""))
+        found, refused = [], ""
         with Reader(self._history.path) as reader, Index(reader) as index:
             self._history.hold(reader)
             index.build()
-            found = index.runs(
-                choice(view, during, narrow.get("rule")),
-                before=int(before) if _NUMBER.fullmatch(before) else 1 << 62,
-                limit=LISTED + 1,
-            )
+            try:
+                found = index.runs(
+                    choice(view, during, narrow.get("rule")),
+                    before=int(before) if _NUMBER.fullmatch(before) else 1 << 62,
+                    limit=LISTED + 1,
+                )
+            except SearchError as problem:
+                refused = inert(str(problem), 400)
             runs = [listed(each, _below(index, each.run)) for each in found[:LISTED]]
         further = None
         if len(found) > LISTED:
@@ -87,6 +92,8 @@ class Lists:
         return self._face.shown(
             "runs.html",
             session,
+            status=422 if refused else 200,
+            refused=refused,
             runs=runs,
             views=[
                 (label, _link(_of_trait(view, trait), **narrow), trait == view.trait)

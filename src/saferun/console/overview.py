@@ -90,9 +90,20 @@ class Overview:
         self._face = face
 
     def routes(self) -> list[Route]:
-        return [Route("/overview", self._face.page(self._overview))]
+        page = self._face.page
+        return [
+            Route("/overview", page(self._overview)),
+            Route("/overview/now", page(self._now)),
+        ]
 
     def _overview(self, asked: Asked, session: Session) -> Response:
+        return self._face.shown("overview.html", session, **self._figures(asked))
+
+    def _now(self, asked: Asked, _: Session) -> Response:
+        """The figures alone, for a page of them that stays open."""
+        return self._face.part("activity.html", **self._figures(asked))
+
+    def _figures(self, asked: Asked) -> dict[str, Any]:
         chosen = asked.query_params.get("last", "")
         chosen = chosen if chosen in STRETCHES else "day"
         label, bar, minutes, bars = STRETCHES[chosen]
@@ -107,29 +118,28 @@ class Overview:
         figures = [_figure(found, *each) for each in FIGURES]
         stretch = found.stretch
         edges = [stretch.bar(number)[0] for number in (0, stretch.bars // 2)]
-        return self._face.shown(
-            "overview.html",
-            session,
-            choices=[(name, each[0], name == chosen) for name, each in STRETCHES.items()],
-            label=label.lower(),
-            bar=bar,
-            now=at(now),
-            axis=[*map(spoken, edges), spoken(stretch.during[1])],
-            width=10 * bars,
-            height=HEIGHT,
-            figures=figures,
-            times=[spoken(stretch.bar(number)[0]) for number in range(bars)],
-            any=any(each.many not in ("0", "$0.00") for each in figures),
-            tops=[
+        return {
+            "last": chosen,
+            "choices": [(name, each[0], name == chosen) for name, each in STRETCHES.items()],
+            "label": label.lower(),
+            "bar": bar,
+            "now": at(now),
+            "axis": [*map(spoken, edges), spoken(stretch.during[1])],
+            "width": 10 * bars,
+            "height": HEIGHT,
+            "figures": figures,
+            "times": [spoken(stretch.bar(number)[0]) for number in range(bars)],
+            "any": any(each.many not in ("0", "$0.00") for each in figures),
+            "tops": [
                 ("Rules that denied most", "Rule", _named(found.rules, found, "denied", "rule")),
                 ("Tools denied most", "Tool", _named(found.denied, found, "denied", "tool")),
                 ("Tools that failed most", "Tool", _named(found.failing, found, "failed", "tool")),
             ],
-            cut=found.cut,
-            counted=None if counted >= size else (counted, size),
-            standing=ledger,
+            "cut": found.cut,
+            "counted": None if counted >= size else (counted, size),
+            "standing": ledger,
             **about,
-        )
+        }
 
     def _brought_up(self, index: Index, size: int) -> None:
         """Have the index know all that it can know without anybody waiting for it."""

@@ -27,6 +27,7 @@ from saferun.console.playbacks import Playbacks
 from saferun.console.session import Session
 from saferun.console.watching import Watching, told
 from saferun.control.amount import dollars
+from saferun.errors import SearchError
 from saferun.marks import Mark
 from saferun.replay import Closeup, Playback, difference, mark
 from saferun.store.synopsis import Within
@@ -189,7 +190,10 @@ class Runs:
             if play is None:
                 return _nothing()
             text, after = asked.query_params.get("text", "")[:200], _number(asked, "after", 0)
-            return _json({"frame": play.find(text, after)})
+            try:
+                return _json({"frame": play.find(text, after)})
+            except SearchError as problem:
+                return _json({"frame": None, "why": inert(str(problem), 400)})
 
     def _value(self, asked: Asked, session: Session) -> Response:
         number, field = _number(asked, "number", 0), asked.query_params.get("field", "")[:20]

@@ -1,8 +1,8 @@
 """Whether the ledger is the one that was written: found out in the background, and remembered.
 
 No page waits for it, and one runs at a time. What it finds is what `saferun ledger verify` finds
-without anything from outside; it is remembered until the console ends, and every page's head says
-it, with how long ago that was.
+against what the witnesses and folders of the configuration have. It is remembered until the console
+ends, and every page's head says it, with how long ago that was.
 """
 
 import logging
@@ -11,15 +11,16 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from saferun.anchor import evidence, places
 from saferun.approval import inert
 from saferun.call import span
-from saferun.config import SigningTable
+from saferun.config import Config
 from saferun.errors import SafeRunError
 from saferun.ledger import Report
 from saferun.ledger.report import counted
 from saferun.store import Reader
 from saferun.store.anchors import anchored
-from saferun.store.examining import changed, examine, own_verifier
+from saferun.store.examining import changed, doubted, examine, own_verifier
 from saferun.store.sqlite import ChangedError
 from saferun.store.verifying import LONG
 
@@ -55,9 +56,9 @@ class _LeftError(Exception):
 class Verification:
     """That of one store. Thread-safe."""
 
-    def __init__(self, path: Path, signing: SigningTable) -> None:
+    def __init__(self, path: Path, settings: Config) -> None:
         self._path = path
-        self._signing = signing
+        self._settings = settings
         self._lock = threading.Lock()
         self._left = threading.Event()
         self._thread: threading.Thread | None = None
@@ -140,8 +141,10 @@ class Verification:
                     self._going = Going(done, total)
 
                 tell(0)
-                own = own_verifier(reader, self._signing)
-                return examine(reader, own=own, progress=tell)
+                own = own_verifier(reader, self._settings.signing)
+                outside = evidence(reader, places(self._settings))
+                found = examine(reader, external=outside.checkpoints, own=own, progress=tell)
+                return doubted(found, outside.doubt)
         except ChangedError as problem:
             return changed(problem)
 
@@ -166,4 +169,6 @@ class Verification:
             checked = f"{found.report.entries:,} found consistent {when}"
         outside = max((each.size for each in anchors), default=0)
         held = f"{outside:,} held outside" if outside else "none held outside"
+        if found is not None and found.report.anchored:
+            held += f", {found.report.anchored:,} verified against that"
         return Head(f"{counted(size)}, {checked}, {held}")

@@ -276,7 +276,8 @@ class Playback:
     def find(self, text: str, number: int, *, forward: bool = True) -> int | None:
         """The nearest frame after `number`, or before it, that has some words.
 
-        They are found as `ledger search` finds them. Raises StoreError where there are too many.
+        They are found as `ledger search` finds them. Raises SearchError where there are too many,
+        or none.
         """
         seqs = self.index.saying(self.run_id, text)
         found = {each for each in map(self.outline.number, seqs) if each is not None}

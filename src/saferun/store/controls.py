@@ -41,15 +41,20 @@ def switches(reader: Reader) -> list[Switch]:
         return [msgspec.convert({**row, "value": row["value"] or None}, Switch) for row in rows]
 
 
-def groups(reader: Reader) -> Iterator[Group]:
+def groups(reader: Reader, since: int = 0, kept: str = "") -> Iterator[Group]:
     """What the controls keep, group by group, in no order that means anything.
 
-    Raises StoreError where it was changed.
+    Of those that have not moved `since`, only such as have something `kept` under a name that has
+    that in it. Raises StoreError where it was changed.
     """
     last = -(1 << 63)
     while True:
-        found = "SELECT key, time, about, data FROM control WHERE key > ? ORDER BY key LIMIT ?"
-        page = reader.every(found, last, _PAGE, schema=_SCHEMA)
+        found = (
+            "SELECT key, time, about, data FROM control WHERE key > ?"
+            " AND (time >= ? OR (? AND instr(data, ?))) ORDER BY key LIMIT ?"
+        )
+        named = kept.encode()
+        page = reader.every(found, last, since, bool(named), named, _PAGE, schema=_SCHEMA)
         for key, moved, about, data in page:
             with undamaged(reader.path):
                 at = msgspec.convert((key, moved), tuple[int, int])
@@ -58,6 +63,20 @@ def groups(reader: Reader) -> Iterator[Group]:
         if len(page) < _PAGE:
             return
         last = page[-1][0]
+
+
+def newest_groups(reader: Reader, most: int) -> tuple[int, int]:
+    """Since when the `most` groups that moved last have moved, and how many moved before that.
+
+    What they hold is not read. 0 and 0 where there are no more than `most`.
+    """
+    found = (
+        "WITH last AS (SELECT time FROM control ORDER BY time DESC LIMIT 1 OFFSET ?) SELECT time,"
+        " (SELECT count(*) FROM control WHERE control.time < last.time) FROM last"
+    )
+    rows = reader.every(found, most - 1, schema=_SCHEMA)
+    with undamaged(reader.path):
+        return msgspec.convert(rows[0], tuple[int, int]) if rows else (0, 0)
 
 
 def held_amounts(reader: Reader) -> dict[tuple[int, str], int]:

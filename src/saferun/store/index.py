@@ -32,7 +32,7 @@ from typing import Any, NamedTuple, Self, TypeGuard
 
 import msgspec
 
-from saferun.errors import StoreError
+from saferun.errors import SearchError, StoreError
 from saferun.ledger import Entry, EntryError, Frontier, TreeError, leaf_hash, read
 from saferun.store import postings, sqlite
 from saferun.store.facets import DENIES, DID, TURN, Facet, exact, facets, plain, words
@@ -374,7 +374,7 @@ class Index:
 
         Those alone that stand before number `before`, where that is said.
 
-        Raises StoreError where the query has more words than one may have, at once.
+        Raises SearchError where the query has more words than one may have, at once.
         """
         phrases = _expression(query.text)
         terms = [
@@ -400,7 +400,7 @@ class Index:
     def saying(self, run_id: str, text: str) -> list[int]:
         """The numbers of a run's entries that have some words, as `find` takes them.
 
-        Raises StoreError where those are too many, or none.
+        Raises SearchError where those are too many, or none.
         """
         terms = [[("run", exact(run_id))]]
         return list(self._named(terms, (0, self.size), _expression(text), newest=False))
@@ -445,7 +445,7 @@ class Index:
 
         Words are looked for in `HITS` entries at most, the newest that have them: a word that is
         everywhere finds the newest runs, and not the only one of long ago that fits the rest too.
-        Raises StoreError where there are too many words.
+        Raises SearchError where there are too many words.
         """
         where, values = self._condition(choice)
         if not choice.text:
@@ -829,17 +829,17 @@ def _number(given: int | None, otherwise: int) -> int:
 def _expression(text: str) -> str:
     """Words as FTS5 takes them: each in quotes, so that nothing in them is taken for an operator.
 
-    Raises StoreError where there are too many.
+    Raises SearchError where there are too many, or none.
     """
     found = [phrase or word for phrase, word in _PHRASE.findall(plain(text))]
     # Without a letter or a digit in it, a phrase has nothing to be found by.
     phrases = [each for each in found if any(char.isalnum() for char in each)]
     if len(text) > MAX_TEXT or len(phrases) > MAX_PHRASES:
-        raise StoreError(
+        raise SearchError(
             f"A search has at most {MAX_PHRASES} words of {MAX_TEXT:,} characters; look for fewer."
         )
     if text.strip() and not phrases:
-        raise StoreError(f"There is no word in {text!r} that an entry could be found by.")
+        raise SearchError(f"There is no word in {text!r} that an entry could be found by.")
     return " ".join(f'"{each}"' for each in phrases)
 
 

@@ -19,7 +19,7 @@ from saferun.control import breaker as breakers
 from saferun.control import limit as limits
 from saferun.errors import SafeRunError
 from saferun.policy import Policy
-from saferun.store.controls import Group, groups, held_amounts, switches
+from saferun.store.controls import Group, groups, held_amounts, newest_groups, switches
 from saferun.store.reading import Reader
 from saferun.store.runs import agent_of
 from saferun.store.versions import kept_version, versions_of
@@ -102,6 +102,7 @@ class Usage(msgspec.Struct, kw_only=True):
 
     Of what is `stopped`, there is first what persons have stopped, and in both parts what was
     stopped last. `agents` has the agents of the runs among it, where they have said one.
+    `unseen` counts the groups that were not looked at, since enough others have moved after them.
     Of tools there are those whose breaker is not closed, or of which something has failed or
     was slow in the last minute; `all_breakers` counts those that did not fit.
     """
@@ -113,6 +114,7 @@ class Usage(msgspec.Struct, kw_only=True):
     budgets: list[LimitUse] = []
     all_breakers: int = 0
     agents: dict[str, str] = {}
+    unseen: int = 0
 
     @property
     def by_itself(self) -> list[Switch]:
@@ -207,19 +209,24 @@ MOST_TOOLS = 50
 """Tools that are told of at once."""
 
 
-def usage(reader: Reader, bounds: Bounds, most: int, about: str = "") -> Usage:
+def usage(
+    reader: Reader, bounds: Bounds, most: int, about: str = "", newest: int | None = None
+) -> Usage:
     """How the controls stand now, with `most` groups of each limit at most.
 
-    With `about`, what has that in a name alone: of a tool, a user, a run, a limit, an agent.
+    With `about`, what has that in a name alone: of a tool, a user, a run, a limit, an agent. With
+    `newest`, of so many groups that moved last, and of all whose tool has a breaker.
 
     Raises StoreError where the store cannot be read.
     """
     tally = _Tally(bounds, held_amounts(reader), reader.now(), most, about)
-    for group in groups(reader):
+    since, unseen = (0, 0) if newest is None else newest_groups(reader, newest)
+    # A breaker may have been open for long, and is told of whatever has moved since.
+    for group in groups(reader, since, HEALTH):
         tally.add(group)
     uses = sorted(tally.uses(), key=_nearest)
     found = stops(reader, about)
-    found.at = tally.now
+    found.at, found.unseen = tally.now, unseen
     found.breakers, found.all_breakers = tally.tools.first(), tally.tools.seen
     found.limits = [use for use in uses if use.sum is None]
     found.budgets = [use for use in uses if use.sum is not None]

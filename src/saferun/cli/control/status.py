@@ -52,20 +52,22 @@ def status(
 
     What is nearest to its bound comes first.
     """
-    from saferun.gauges import looking
+    from saferun.gauges import NEWEST, looking
     from saferun.store import Reader
 
     chosen = settings(store)
     console = screen()
     with Reader(sqlite_path(chosen.store)) as reader:
-        looked = looking(reader, chosen)
+        watched = watch and console.is_terminal and not as_json
+        # All of it is counted once; what is drawn anew every second has to keep up with that.
+        looked = looking(reader, chosen, NEWEST if watched else None)
 
         def look() -> "Usage":
             return looked(most, "")
 
         if as_json:
             document(_document(look()))
-        elif watch and console.is_terminal:
+        elif watched:
             _keep_looking(console, look, most)
         else:
             console.print(drawn(look(), most))
@@ -120,12 +122,14 @@ def drawn(usage: "Usage", most: int) -> "RenderableType":
     from rich.console import Group
     from rich.text import Text
 
-    from saferun.gauges import tables
+    from saferun.gauges import tables, unlooked
 
     parts: list[RenderableType] = []
     for table in tables(usage, most, moment):
         if table.rows:
             parts += [Text(), _table(table)]
+    if usage.unseen:
+        parts += [Text(), Text(f"! {unlooked(usage)}", "yellow")]
     if not parts:
         nothing = "Nothing is stopped or failing, and nothing counts towards any limit."
         return Text.assemble((f"{ALLOWED.icon} ", ALLOWED.style), nothing)

@@ -283,10 +283,12 @@ def drawn(console: "Console", listed: list[Short]) -> "RenderableType":
         if head in columns and _least(columns) > console.width:
             del columns[head]
     table = Table.grid(padding=(0, 2, 0, 0), expand=True)
+    # What the others leave, so that who it was is never all that is cut.
+    spare = max(console.width - _least(columns), 0)
     for head in columns:
         if head == "run":
             # An imported run's id is long, and it has to be whole to be named.
-            table.add_column(overflow="fold", max_width=36)
+            table.add_column(overflow="fold", max_width=min(ID + spare, 36))
         elif head in ("when", "who"):
             ratio = 1 if head == "who" else None
             table.add_column(no_wrap=True, ratio=ratio, overflow="ellipsis")

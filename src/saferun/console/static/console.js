@@ -90,19 +90,31 @@ addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
-// What goes on in the background is looked at again until it is over.
+// What goes on in the background is looked at again until it is over, and figures every so often:
+// but never under whoever is at them, and not where nobody sees them.
 for (const part of document.querySelectorAll("[data-again]")) {
+  const every = Number(part.dataset.every) * 1000;
+  const isBusy = () =>
+    document.hidden || part.contains(document.activeElement) || !getSelection().isCollapsed;
   const look = async () => {
+    if (!every || !isBusy()) await renew().catch(() => {});
+    next(1000);
+  };
+  const renew = async () => {
     const answer = await fetch(part.dataset.again, { headers: { accept: "text/html" } });
     if (answer.redirected || answer.status === 401) return location.reload();
-    if (answer.ok) {
-      const page = await answer.text();
-      const parsed = new DOMParser().parseFromString(policy?.createHTML(page) ?? page, "text/html");
-      part.replaceChildren(...parsed.body.childNodes);
-    }
-    if (part.querySelector("[data-going]")) setTimeout(look, 1000);
+    if (!answer.ok || (every && isBusy())) return;
+    const page = await answer.text();
+    const parsed = new DOMParser().parseFromString(policy?.createHTML(page) ?? page, "text/html");
+    const open = [...part.querySelectorAll("details")].map((each) => each.open);
+    part.replaceChildren(...parsed.body.childNodes);
+    part.querySelectorAll("details").forEach((each, at) => (each.open = open[at] ?? false));
   };
-  if (part.querySelector("[data-going]")) setTimeout(look, 500);
+  const next = (soon) => {
+    if (part.querySelector("[data-going]")) setTimeout(look, soon);
+    else if (every) setTimeout(look, every);
+  };
+  next(500);
 }
 
 // Calls that wait for a word: a form says it in place, and the keys go from one to the next.
