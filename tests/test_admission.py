@@ -619,3 +619,42 @@ class Request(RuleBasedStateMachine):
 
 
 TestRequest = Request.TestCase
+
+
+# Calls that come close to a limit.
+
+
+@pytest.mark.parametrize(
+    ("limit", "amount", "close"),
+    [
+        (calls(10), 1, [9, 10]),
+        (calls(20, window=MINUTE), 1, [18, 19, 20]),
+        # What is less than ten calls is close with the last one, unless that is the first.
+        (calls(2), 1, [2]),
+        (calls(1), 1, []),
+        (calls(1_000_000, sum=COST), 450_000, [2]),
+        (calls(1_000_000, sum=COST), 900_000, [1]),
+        # A rate is there to be kept up with.
+        (calls(60, window=MINUTE, burst=3), 1, []),
+    ],
+)
+def test_a_call_that_leaves_a_tenth_of_a_limit_is_close_to_it(limit, amount, close) -> None:
+    states, found = Kept(), []
+    due = Due(charges=[Charge(limit, "group", amount)])
+    for number in range(1, 100):
+        tried = admit("allow", (), due, states, NOON)
+        if tried.verdict != "allow":
+            # Who comes too late comes close to nothing.
+            assert not tried.close
+            break
+        states.move(tried)
+        if tried.close:
+            assert list(tried.close) == [limit.id]
+            found.append(number)
+    assert found == close
+
+
+def test_what_is_only_asked_about_has_come_close_to_nothing_yet() -> None:
+    due = Due(charges=[Charge(calls(1_000_000, sum=COST), "group", 950_000)])
+    assert not admit("ask", SPOKEN, due, Kept(), NOON).close
+    assert list(admit("allow", SPOKEN, due, Kept(), NOON).close) == ["cap"]

@@ -55,6 +55,19 @@ def _stop(gate: Gate, scope: str, value: str | None, *, on: bool = True) -> None
 # Limits.
 
 
+def test_a_call_that_nearly_uses_up_a_limit_is_on_record_with_how_it_stands() -> None:
+    gate = enforcing(LIMITED % "")
+    tool = guard(mail, gate=gate)
+    with saferun.run(user="maria"):
+        tool("a")
+        tool("b")
+    first, second = (each for each in entries(gate) if each["kind"] == "decision")
+    assert "close" not in first
+    measure = second["close"]["few"]
+    assert measure == {"control": "limit", "max": "2", "used": "2"}
+    assert "reasons" not in second
+
+
 def test_a_denial_tells_people_the_figures_and_the_model_none_of_them(caplog) -> None:
     caplog.set_level(logging.INFO, "saferun")
     gate = enforcing(LIMITED % "")

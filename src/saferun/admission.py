@@ -74,7 +74,8 @@ class Admission(msgspec.Struct, frozen=True):
     `mode` is how it binds: a control holds also where no policy does. `nudge` is what the model
     is told beside the result. `frees_at` is when the call may be made again, as far as that is
     known. `stops` says that the run goes no further after this. `shadow` is what limits in shadow
-    would have said: none of them has counted the call.
+    would have said: none of them has counted the call. `close` has the limits that a call came
+    close to which is let through, by their ids.
     """
 
     verdict: Verdict
@@ -85,6 +86,7 @@ class Admission(msgspec.Struct, frozen=True):
     frees_at: int | None = None
     stops: bool = False
     shadow: tuple[Reason, ...] = ()
+    close: Mapping[str, Measure] = {}
 
 
 _NONE: frozenset[str] = frozenset()
@@ -120,6 +122,7 @@ def admit(
     spoken: list[Reason] = []
     shadow: list[Reason] = []
     moves: list[Move] = []
+    close: dict[str, Measure] = {}
     nudge: str | None = None
     if due.loop is not None:
         if due.loop.step == "nudge":
@@ -136,12 +139,15 @@ def admit(
             (shadow if limit.shadow else spoken).append(_spoken(limits.Over(charge)))
             continue
         state = states(key).get(limit.name)
-        over = limits.over(charge, state, now)
+        level, over = limits.tried(charge, state, now)
         if over is not None:
             (shadow if limit.shadow else spoken).append(_spoken(over))
             if limit.shadow:
                 continue
         if verdict == "allow":
+            near = None if over or limit.shadow else limits.close(charge, level)
+            if near is not None:
+                close[limit.id] = near
             moved = limits.counted(charge, state, now)
             moves.append(Move(key, limit.name, moved, charge.about))
     stands = [each for each in spoken if each.effect != "ask" or each.id not in overridden]
@@ -151,7 +157,7 @@ def admit(
     reasons = (*spoken, *reasons)
     if verdict != "allow":
         return Admission(verdict, reasons, mode, nudge=nudge, shadow=tuple(shadow))
-    return Admission(verdict, reasons, mode, tuple(moves), nudge, shadow=tuple(shadow))
+    return Admission(verdict, reasons, mode, tuple(moves), nudge, shadow=tuple(shadow), close=close)
 
 
 _HARDEST: tuple[Verdict, ...] = ("deny", "defer", "ask")

@@ -6,7 +6,7 @@ whatever the code tries after that is stopped the same way, should it have swall
 
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -34,6 +34,7 @@ from saferun.replay.rerun import (
     key,
     restored,
     shown,
+    streams,
     without_words,
 )
 from saferun.run import ModelTurn, Run, current
@@ -233,6 +234,8 @@ class Answering:
         document: dict[str, Any] = {"kind": "model"}
         if given is not None:
             document["messages"] = shown(given.new)
+            if given.asked is not None:
+                document["asked"] = given.asked
         if turn is not None:
             document |= {"model": turn.model, "output": shown(turn.output)}
 
@@ -282,17 +285,20 @@ class _Recollected:
 
     def result(self, raw: Callable[..., Any]) -> Any:
         try:
-            if self._status != "ok":
+            if self._status != "ok" and not streams(self._step):
                 raise failure(self._step, raw)
-            return restored(self._step, raw, self._of._restore)  # noqa: SLF001 - of one room
+            return restored(
+                self._step,
+                raw,
+                self._of._restore,  # noqa: SLF001 - of one room
+                lambda: self.items(raw),
+            )
         except RerunStopped as stop:
             raise self._of._stop(stop) from None  # noqa: SLF001
 
-    def items(self) -> list[Any]:
+    def items(self, raw: Callable[..., Any]) -> Iterator[Any]:
         try:
-            if self._status != "ok":
-                raise failure(self._step, None)
-            return items(self._step)
+            yield from items(self._step, raw)
         except RerunStopped as stop:
             raise self._of._stop(stop) from None  # noqa: SLF001
 

@@ -95,7 +95,12 @@ class Attempt:
             status = "unknown"
         # A call that it made itself and that was denied says nothing of the tool.
         return Outcome(
-            status=status, error=said, latency=latency, blameless=isinstance(error, Denied)
+            status=status,
+            # Of a stream, what it has given until then.
+            result=None if self.busy is None else self.result,
+            error=said,
+            latency=latency,
+            blameless=isinstance(error, Denied),
         )
 
     def __enter__(self) -> Self:
@@ -258,7 +263,11 @@ class _Held:
         if inspect.iscoroutine(self._source):
             self._source.close()
         # From a finalizer nothing may be waited for, and a cancelled outcome never is.
-        self._attempt.settle(GeneratorExit("forgotten before its end"))
+        self._over().settle(GeneratorExit("forgotten before its end"))
+
+    def _over(self) -> Attempt:
+        """The call, which has its end now."""
+        return self._attempt
 
 
 class _Awaitable(_Held, Awaitable[Any]):
@@ -314,14 +323,17 @@ class _Steps(_Held):
     def __init__(self, source: Any, attempt: Attempt) -> None:
         super().__init__(source, attempt)
         self._kept = _Kept()
+        self._told: dict[str, Any] | None = None
         attempt.busy = time.perf_counter_ns() - attempt.began
 
     def _worked(self, began: int) -> None:
         assert self._attempt.busy is not None
         self._attempt.busy += time.perf_counter_ns() - began
 
-    def _exhausted(self) -> Attempt:
-        self._attempt.result = self._kept.record()
+    def _over(self) -> Attempt:
+        if self._told is None:
+            # Once: whoever has read it to its end forgets it later.
+            self._told = self._attempt.result = self._kept.record()
         return self._attempt
 
 
@@ -334,9 +346,9 @@ class _Stream(_Steps, Iterator[Any]):
             if hasattr(self._source, "close"):
                 self._source.close()
         except BaseException as problem:
-            self._attempt.settle(problem)
+            self._over().settle(problem)
             raise
-        self._attempt.settle(GeneratorExit("closed before its end"))
+        self._over().settle(GeneratorExit("closed before its end"))
 
     def _step(self, advance: Callable[..., Any], *values: Any) -> Any:
         began = time.perf_counter_ns()
@@ -344,11 +356,11 @@ class _Stream(_Steps, Iterator[Any]):
             item = advance(*values)
         except StopIteration:
             self._worked(began)
-            self._exhausted().settle()
+            self._over().settle()
             raise
         except BaseException as problem:
             self._worked(began)
-            self._attempt.settle(problem)
+            self._over().settle(problem)
             raise
         self._worked(began)
         self._kept.add(item)
@@ -372,9 +384,9 @@ class _AsyncStream(_Steps, AsyncIterator[Any]):
             if hasattr(self._source, "aclose"):
                 await self._source.aclose()
         except BaseException as problem:
-            await self._attempt.asettle(problem)
+            await self._over().asettle(problem)
             raise
-        await self._attempt.asettle(GeneratorExit("closed before its end"))
+        await self._over().asettle(GeneratorExit("closed before its end"))
 
     async def _step(self, advance: Callable[..., Awaitable[Any]], *values: Any) -> Any:
         began = time.perf_counter_ns()
@@ -382,11 +394,11 @@ class _AsyncStream(_Steps, AsyncIterator[Any]):
             item = await advance(*values)
         except StopAsyncIteration:
             self._worked(began)
-            await self._exhausted().asettle()
+            await self._over().asettle()
             raise
         except BaseException as problem:
             self._worked(began)
-            await self._attempt.asettle(problem)
+            await self._over().asettle(problem)
             raise
         self._worked(began)
         self._kept.add(item)

@@ -84,10 +84,10 @@ FIELDS: Mapping[str, Part | None] = {
             *("event", "tool", "verdict", "mode", "modified", "status", "latency", "of", "kept"),
             *("cost", "cost_usd", "input_tokens", "output_tokens", "model", "policy", "other"),
             *("revision", "approved", "glass", "channel", "deadline", "until", "over", "scope"),
-            *("repeats", "mark"),
+            *("repeats", "mark", "close"),
         )
     ),
-    **dict.fromkeys(("prompt", "plan", "context", "messages", "text"), "prompts"),
+    **dict.fromkeys(("prompt", "plan", "context", "messages", "asked", "text"), "prompts"),
     **dict.fromkeys(("output", "answer"), "output"),
     **dict.fromkeys(("args", "given"), "arguments"),
     # Keyed digests of arguments: whoever has the key could try values against them.

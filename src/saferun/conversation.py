@@ -21,13 +21,15 @@ class Given(NamedTuple):
     """What a model is given, as it was at that moment.
 
     `new` are the messages behind the first `kept` of those that the turn `after` was given;
-    without an `after` they are all. `whole` is None for what is no list of messages.
+    without an `after` they are all. `whole` is None for what is no list of messages. `asked` is
+    what the model was asked with beside them, None where nobody has said.
     """
 
     new: Any
     after: str | None = None
     kept: int = 0
     whole: list[Any] | None = None
+    asked: dict[str, Any] | None = None
 
 
 _numbers = itertools.count(1)

@@ -67,7 +67,7 @@ VOUCHED: Mapping[str, str] = {
 NEAR: Mapping[str, str] = {
     "approved": "a person was asked, and said yes",
     "shadow": "something that is only tried out would have denied it",
-    "limit": "a limit was used by four fifths or more",
+    "limit": "it came close to a limit, or ran in spite of one",
     "retried": "it was denied just before, with other arguments",
     "edited": "a person has changed it, and then said yes",
     "rejected": "a person was asked, and said no",

@@ -187,6 +187,7 @@ def model_turn(
         after=given.after if given is not None and follows else None,
         kept=given.kept if given is not None and follows else 0,
         messages=messages,
+        asked=given.asked if given is not None and keeping.given != "off" else None,
         plan=plan,
         context=context,
         output=output,

@@ -5,7 +5,7 @@ watched clients look here before they do anything. It holds for the whole proces
 context, since a thread that a tool is called from need not have the context of whoever began.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from saferun.call import Call, Decision, Outcome, RunRef
@@ -25,8 +25,8 @@ class Recollection(Protocol):
         """What the tool gave, or raises as it did. `raw` is read for its types alone."""
         ...
 
-    def items(self) -> list[Any]:
-        """What the tool gave one by one, or raises as it did."""
+    def items(self, raw: Callable[..., Any]) -> Iterator[Any]:
+        """What the tool gave one by one, and raises as it did."""
         ...
 
 

@@ -6,7 +6,7 @@ result. The tool itself is looked at for the types that it says, and never calle
 """
 
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from saferun.call import Call, Decision
@@ -64,9 +64,9 @@ class Recalled:
         if inspect.iscoroutinefunction(raw):
             return _awaited(found, raw)
         if inspect.isasyncgenfunction(raw):
-            return _streamed_async(found)
+            return _streamed_async(found, raw)
         if inspect.isgeneratorfunction(raw):
-            return _streamed(found)
+            return found.items(raw)
         return found.result(raw)
 
 
@@ -74,10 +74,6 @@ async def _awaited(found: Recollection, raw: Callable[..., Any]) -> Any:
     return found.result(raw)
 
 
-def _streamed(found: Recollection) -> Iterator[Any]:
-    yield from found.items()
-
-
-async def _streamed_async(found: Recollection) -> AsyncIterator[Any]:
-    for item in found.items():
+async def _streamed_async(found: Recollection, raw: Callable[..., Any]) -> AsyncIterator[Any]:
+    for item in found.items(raw):
         yield item

@@ -429,11 +429,13 @@ def _outcome(
     result: msgspec.Raw | None = None
     blobs: tuple[Blob, ...] = ()
     compared: Echo | None = None
-    if outcome.status == "ok":
-        data = plain.encode_result(outcome.result)
-        kept = data
-        if len(data) > plain.MAX_BYTES:
-            kept = omitted(len(data), store.keys.digest(data).hex())
+    ended = outcome.status == "ok"
+    if ended or outcome.result is not None:
+        kept = plain.encode_result(outcome.result)
+        # Of what has not come to its end nothing follows, however much of it there is.
+        data = kept if ended else None
+        if len(kept) > plain.MAX_BYTES:
+            kept = omitted(len(kept), store.keys.digest(kept).hex())
         if tool is not None:
             kept = redact.encoded(kept, under(tool.redact, "result"))
             kept = sealing.part("result", kept, under(tool.sensitive, "result"))

@@ -339,3 +339,56 @@ def test_the_answer_is_kept_as_the_provider_sent_it_and_without_secrets(served):
     (entry,) = entries(observing(), "model")
     assert entry["answer"]["choices"][0]["message"]["content"] == "The key is [redacted: API key]."
     assert entry["answer"]["id"] == "c-1"
+
+
+@pytest.mark.parametrize(
+    ("ask", "changed", "said"),
+    [
+        (chat, {"model": "gpt-4o-mini"}, 'asked.model  "gpt-4o" → "gpt-4o-mini"'),
+        (chat, {"temperature": 0.7}, "asked.temperature  nothing → 0.7"),
+        (chat, {"response_format": {"type": "json_object"}}, "asked.digests"),
+        (messaged, {"max_tokens": 200}, "asked.max_tokens  100 → 200"),
+        (
+            messaged,
+            {"tools": [{"name": "refund", "input_schema": {"type": "object"}}]},
+            'asked.tools  nothing → ["refund"]',
+        ),
+    ],
+)
+def test_a_model_that_is_asked_otherwise_is_a_divergence(served, ask, changed, said, monkeypatch):
+    run_id, _ = recorded(served, ask, completion("Hi.") if ask is chat else message([TEXT]))
+    for name, value in changed.items():
+        monkeypatch.setitem(CHAT if ask is chat else MESSAGE, name, value)
+    with pytest.raises(Diverged) as caught, rerun(run_id), saferun.run(agent="support"):
+        ask(served)
+    assert caught.value.frame == 1
+    assert said in str(caught.value)
+    assert served.requests == []
+
+
+def test_how_a_request_is_sent_and_for_whom_is_no_part_of_what_is_asked(served, monkeypatch):
+    run_id, found = recorded(served, chat, completion("Hi."))
+    for name, value in (("timeout", 5.0), ("user", "u-2"), ("extra_headers", {"x-trace": "2"})):
+        monkeypatch.setitem(CHAT, name, value)
+    with rerun(run_id), saferun.run(agent="support"):
+        assert chat(served) == found
+
+
+def test_a_record_that_does_not_say_what_was_asked_is_made_again_all_the_same(served, monkeypatch):
+    with monkeypatch.context() as older:
+        older.setattr("saferun.adapters.turn.parameters", lambda _: None)
+        run_id, found = recorded(served, chat, completion("Hi."))
+    assert all("asked" not in entry for entry in entries(observing(), "model"))
+    with rerun(run_id), saferun.run(agent="support"):
+        assert chat(served) == found
+
+
+def test_parameters_are_small_and_give_no_secret_away(served, monkeypatch):
+    monkeypatch.setitem(CHAT, "stop", "sk-proj-abcdefghijklmnopqrstuvwxyz0123456789")
+    monkeypatch.setitem(CHAT, "tools", [{"type": "function", "function": {"name": "refund"}}] * 99)
+    recorded(served, chat, completion("Hi."))
+    [entry] = entries(observing(), "model")
+    assert entry["asked"]["model"] == "gpt-4o"
+    assert entry["asked"]["tools"] == ["refund"] * 40
+    assert {len(each) for each in entry["asked"]["digests"].values()} == {8}
+    assert "sk-proj" not in json.dumps(entry)

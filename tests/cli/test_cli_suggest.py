@@ -255,3 +255,19 @@ def test_a_limit_is_suggested_written_tried_and_enforced(saferun, shop) -> None:
     assert "mode: enforce" in shop.read_text(encoding="utf-8")
     assert f"expect: {{verdict: deny, rules: [{own}]}}" in beside(shop).read_text(encoding="utf-8")
     assert saferun("policy", "test", "shop").exit_code == 0
+
+
+def test_in_a_file_that_is_included_a_rule_is_tried_and_not_written(saferun, shop) -> None:
+    head, tools = POLICY.split("tools:\n")
+    shared = shop.with_name("shared.yaml")
+    shared.write_text("tools:\n" + tools, encoding="utf-8")
+    shop.write_text(head + "include: [shared.yaml]\n", encoding="utf-8")
+    found = saferun("policy", "suggest", "r-bad#1")
+    assert (found.exit_code, RULE in found.stdout) == (0, True)
+    assert "policies/shared.yaml has the entry of the tool" in found.stdout
+    for way in (f"--write={RULE}", "--patch"):
+        result = saferun("policy", "suggest", "r-bad#1", way)
+        assert result.exit_code >= 64
+        said = " ".join(result.stderr.split())
+        assert "stands in policies/shared.yaml: a rule there holds in every policy" in said
+    assert shared.read_text(encoding="utf-8") == "tools:\n" + tools

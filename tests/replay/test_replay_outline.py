@@ -106,8 +106,9 @@ def test_a_call_is_a_near_miss_for_each_of_many_reasons() -> None:
     assert near_misses({"verdict": "allow", "shadow": ({"effect": "defer"},)}) == ("shadow",)
     assert near_misses({"verdict": "deny", "mode": "shadow"}) == ("shadow",)
     assert near_misses({"verdict": "allow", "other": {"verdict": "deny"}}) == ("shadow",)
-    assert near(Measure(control="budget", used="1.6", max="2")) == ("limit",)
-    assert near(Measure(control="budget", used="1.5", max="2")) == ()
+    assert near(Measure(control="budget", used="1.8", max="2")) == ("limit",)
+    assert near(Measure(control="budget", used="1.7", max="2")) == ()
+    assert near_misses({"verdict": "allow", "close": {"per-day": {"used": "9"}}}) == ("limit",)
     assert near_misses({"verdict": "allow", "digest": "aa"}, "bb") == ("retried",)
     assert near_misses({"verdict": "allow", "digest": "bb"}, "bb") == ()
     asked = {"verdict": "allow", "approval": "a"}

@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -323,19 +323,63 @@ def test_of_a_stream_that_was_not_kept_whole_it_says_so(gate):
         list(safe())
 
 
-def test_of_a_stream_that_was_left_early_nothing_is_known(gate):
-    safe = guard(lambda: iter(range(9)), gate=gate, name="counts")
+class Broken(Exception):
+    """Known where the tools are defined."""
 
-    def main() -> str:
-        with gate.run() as run:
-            found = safe()
-            next(found)
-            found.close()
+
+def counts(many: int) -> Iterator[int]:
+    yield from range(many)
+    raise Broken("no more")
+
+
+async def acounts(many: int) -> AsyncIterator[int]:
+    for each in range(many):
+        yield each
+    raise Broken("no more")
+
+
+def handed(many: int) -> Iterator[int]:
+    return counts(many)
+
+
+async def _taken(stream: Any, most: int) -> list[Any]:
+    """At most so many of what a stream gives, and how it ends."""
+    found: list[Any] = []
+    try:
+        while len(found) < most:
+            found.append(await anext(stream) if hasattr(stream, "__anext__") else next(stream))
+    except (Broken, StopIteration, StopAsyncIteration) as problem:
+        found.append(repr(problem))
+    await stream.aclose() if hasattr(stream, "aclose") else stream.close()
+    return found
+
+
+@pytest.mark.parametrize("most", [1, 2, 9])
+@pytest.mark.parametrize("tool", [counts, acounts, handed])
+def test_a_stream_that_fails_or_is_left_gives_what_it_gave_until_then(gate, tool, most):
+    safe = guard(tool, gate=gate)
+
+    async def main() -> tuple[str, list[Any]]:
+        async with gate.run() as run:
+            return run.run_id, await _taken(safe(4), most)
+
+    first = asyncio.run(main())
+    with rerun(flushed(gate, first[0])):
+        assert asyncio.run(main()) == first
+    assert first[1] == [*range(min(most, 4)), *(["Broken('no more')"] if most > 4 else [])]
+
+
+def test_who_wants_more_of_a_stream_than_was_once_taken_is_stopped_there(gate):
+    safe = guard(counts, gate=gate)
+
+    async def main(most: int) -> str:
+        async with gate.run() as run:
+            await _taken(safe(4), most)
         return run.run_id
 
-    flushed(gate, run_id := main())
-    with pytest.raises(Unanswered, match="left before its end"), rerun(run_id):
-        main()
+    flushed(gate, run_id := asyncio.run(main(2)))
+    with pytest.raises(Unanswered, match="left after 2 of what it gave"), rerun(run_id):
+        asyncio.run(main(3))
 
 
 def test_a_tool_that_was_cancelled_is_cancelled_again(gate):

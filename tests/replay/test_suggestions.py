@@ -6,9 +6,9 @@ import pytest
 
 from recording import Script, indexed, tamper, write
 from saferun import policy
-from saferun.call import Reason
-from saferun.ledger import CallEntry, LabelEntry, read
-from saferun.replay import Backtest
+from saferun.call import Measure, Reason
+from saferun.ledger import ApprovalEntry, CallEntry, LabelEntry, RecoveryEntry, read
+from saferun.replay import Backtest, Playback
 from saferun.replay.suggest import (
     CannotSuggestError,
     File,
@@ -325,3 +325,46 @@ def test_rules_in_shadow_are_reviewed_by_what_was_recorded(file, store, run) -> 
         [found] = reviews(index, policy.loads(text))
     assert (found.hits, found.runs, found.failed) == (4, 2, 1)
     assert (found.right, found.false, found.unlabelled, found.precision) == (1, 1, 2, 0.5)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_near_misses_are_those_that_the_replay_shows(file, store, seed) -> None:
+    draw = random.Random(seed)
+    runs = [Script(store, f"r-{number}") for number in range(3)]
+    for number in range(60):
+        run, tool = draw.choice(runs), draw.choice(("refund", "refund", "mail"))
+        args = {"amount": draw.randrange(3)}
+        match draw.randrange(6):
+            case 0:
+                run.denied(tool, args)
+            case 1:
+                _asked(store, run, draw, tool, args, f"a-{number}")
+            case 2:
+                run.decided(tool, args, close={"few": Measure(control="limit", used="9", max="9")})
+            case 3:
+                seq = run.decided(tool, args, nudge=draw.choice((None, "You have asked before.")))
+                run.ended(seq, draw.choice(("ok", "error", "timeout", "cancelled")))
+            case 4:
+                seq = run.decided(tool, args)
+                write(store, RecoveryEntry(run=run.run, of=seq, status="unknown"))
+                if draw.random() < 0.5:
+                    run.ended(seq, draw.choice(("ok", "error")), by="dana")
+            case _:
+                run.call(tool, args)
+    with indexed(file) as index:
+        known = {each.seq: each.near for each in history(index, "refund").calls}
+        rows = [row for run in runs for row in Playback(index, run.run).outline.rows]
+    assert known == {row.seq: row.near for row in rows if row.tool == "refund"}
+    assert len({why for near in known.values() for why in near}) >= 4
+
+
+def _asked(store, run: Script, draw: random.Random, tool: str, args, own: str) -> None:
+    run.decided(tool, args, verdict="ask", approval=own)
+    about = {"run": run.run, "id": own, "tool": tool}
+    if draw.random() < 0.5:
+        write(store, ApprovalEntry(event="edited", by="dana", revision=1, **about))
+    if draw.random() < 0.5:
+        run.ended(run.decided(tool, args, approval=own), draw.choice(("ok", "error")))
+    else:
+        no = Reason(id="no", effect="deny", source="approval", message="m", error="Rejected")
+        run.decided(tool, args, verdict="deny", approval=own, reasons=(no,))

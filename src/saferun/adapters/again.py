@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from saferun.adapters.turn import Asked, Talk
+from saferun.adapters.turn import Asked, Talk, given_by
 from saferun.recall import Answers, Spoken
 from saferun.run import current
 
@@ -54,8 +54,7 @@ def answered(answers: Answers, talk: Talk, ask: Callable[..., Any], asked: Asked
 
 def _asking(answers: Answers, talk: Talk, asked: Asked) -> _Asking:
     run = current()
-    messages = talk.given(asked)
-    given = None if messages is None or run is None else run.given(messages)
+    given = None if run is None else given_by(talk, run, asked)
     return _Asking(talk, asked.get("stream") is True, lambda: answers.spoken(run, given))
 
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
+from saferun.adapters.asked import parameters
 from saferun.conversation import Given
 from saferun.recall import Spoken
 from saferun.run import Run, current
@@ -158,13 +159,18 @@ def begin(talk: Talk, asked: Asked) -> Turn | None:
     if run is None:
         return None
     try:
-        messages = talk.given(asked)
-        given = None if messages is None else run.given(messages)
+        given = given_by(talk, run, asked)
         model = asked.get("model")
         return Turn(talk, run, given, model if isinstance(model, str) else None)
     except Exception as problem:  # noqa: BLE001 - see above
         log.error("saferun could not take a request to a model down: %s", type(problem).__name__)
         return None
+
+
+def given_by(talk: Talk, run: Run, asked: Asked) -> Given | None:
+    """What a request gives a model, None where it has no messages."""
+    messages = talk.given(asked)
+    return None if messages is None else run.given(messages)._replace(asked=parameters(asked))
 
 
 def _why(problem: BaseException) -> str:

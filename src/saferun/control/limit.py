@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
 from saferun.call import Call, Measure, canonical
 from saferun.control import rate, window
@@ -32,6 +33,9 @@ COST = "cost_usd"
 """What a limit sums that is about money; everything else that is summed is an argument."""
 
 OnLimit: TypeAlias = Literal["deny", "defer", "ask"]
+
+CLOSE = 10
+"""A call comes close to a limit where it leaves a tenth of it at most."""
 
 State: TypeAlias = Any
 """What is kept of a limit in a group: a total, the slices of a window, or the state of a rate."""
@@ -126,16 +130,10 @@ class Over(NamedTuple):
     frees_at: int | None = None
 
     def measure(self) -> Measure:
-        limit = self.charge.limit
-        shown = dollars if limit.sum == COST else said if limit.sum is not None else str
-        return Measure(
-            control="rate" if limit.burst is not None else "budget" if limit.sum else "limit",
-            scope=", ".join(f"{name} {value}" for name, value in self.charge.about[1:]),
-            max=shown(limit.max if limit.burst is None else limit.burst),
-            used=shown(self.used),
-            wants=shown(self.charge.amount),
+        return replace(
+            measured(self.charge, self.used),
+            wants=_shown(self.charge.limit, self.charge.amount),
             frees_at=self.frees_at,
-            hidden=not limit.disclose,
         )
 
 
@@ -235,26 +233,63 @@ def charges(
     return due
 
 
+def measured(charge: Charge, used: int) -> Measure:
+    """How a limit stands at `used`, for people."""
+    limit = charge.limit
+    return Measure(
+        control="rate" if limit.burst is not None else "budget" if limit.sum else "limit",
+        scope=", ".join(f"{name} {value}" for name, value in charge.about[1:]),
+        max=_shown(limit, limit.max if limit.burst is None else limit.burst),
+        used=_shown(limit, used),
+        hidden=not limit.disclose,
+    )
+
+
+def _shown(limit: Limit, amount: int) -> str:
+    return dollars(amount) if limit.sum == COST else said(amount) if limit.sum else str(amount)
+
+
 def over(charge: Charge, state: State, now: int) -> Over | None:
     """Why a charge does not fit on top of `state`, None where it does."""
+    return tried(charge, state, now)[1]
+
+
+def tried(charge: Charge, state: State, now: int) -> tuple[int, Over | None]:
+    """What a limit stands at with a charge that fits, and `over`.
+
+    Of a rate it is 0: it is there to be kept up with, and nobody comes close to it.
+    """
     limit = charge.limit
     if charge.key is None:
-        return Over(charge)
+        return 0, Over(charge)
     if limit.burst is not None:
         burst, span = limit.burst, limit.window or 1
         at = state or 0
         frees = rate.free_at(at, most=limit.max, window=span, burst=burst, now=now)
         if frees <= now:
-            return None
-        return Over(charge, rate.used(at, most=limit.max, window=span, now=now), frees)
+            return 0, None
+        return 0, Over(charge, rate.used(at, most=limit.max, window=span, now=now), frees)
     if limit.window is None:
         used = state or 0
-        return None if _fits(charge, used) else Over(charge, used)
+        return used + charge.amount, None if _fits(charge, used) else Over(charge, used)
     used = window.held(state or (), limit.window, now)
     if _fits(charge, used):
-        return None
+        return used + charge.amount, None
     room = limit.max - max(1, charge.amount)
-    return Over(charge, used, window.free_at(state or (), limit.window, room, now))
+    return 0, Over(charge, used, window.free_at(state or (), limit.window, room, now))
+
+
+def close(charge: Charge, stands: int) -> Measure | None:
+    """How near a charge that fits came to its limit, which then `stands` at so much.
+
+    None from a distance. A call that is the first of only one has come to no edge.
+    """
+    limit = charge.limit
+    if (limit.max - stands) * CLOSE > limit.max:
+        return None
+    first = limit.sum is None and stands == charge.amount
+    # For whom it counts, the entry of the call says.
+    return None if first else replace(measured(charge, stands), scope="")
 
 
 def _fits(charge: Charge, used: int) -> bool:

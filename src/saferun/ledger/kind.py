@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from saferun.call import Demand, Mode, PolicyRef, Reason, Status, Verdict
+from saferun.call import Demand, Measure, Mode, PolicyRef, Reason, Status, Verdict
 
 FORMAT = 5
 """The format that the first entry of a ledger names. Fields may be added within a format;
@@ -167,12 +167,15 @@ class ModelEntry(_OfRun, frozen=True, kw_only=True, tag="model"):
     first `kept` messages of the turn `after`, if that is named, and then `messages`. `context` is
     what was looked up for it, `plan` what the agent meant to do, and `error` says why there is no
     answer, or no whole one. `answer` is the provider's own, of which `output` says the meaning.
+    `asked` are the parameters of the request beside its messages: numbers and names as they are,
+    and short `digests` of all else, by their names.
     """
 
     turn: str | None = None
     after: str | None = None
     kept: int = 0
     messages: Any = None
+    asked: Any = None
     plan: Any = None
     context: Any = None
     output: Any = None
@@ -203,7 +206,8 @@ class DecisionEntry(_OfRun, frozen=True, kw_only=True, tag="decision"):
     among repetitions of itself. `shadow` is what rules and limits said that are only tried out, and
     `other` what the version said that the deciding one is compared with. `sign` are keyed digests
     of the call as the control of loops compares it, and `repeats` counts how often the same call
-    was refused since the last such entry without one of its own.
+    was refused since the last such entry without one of its own. `close` has the limits that the
+    call was let through by and came close to, by their ids, as they stand with it.
     """
 
     call: str | None = None
@@ -225,6 +229,7 @@ class DecisionEntry(_OfRun, frozen=True, kw_only=True, tag="decision"):
     key: str | None = None
     sign: str | None = None
     repeats: int = 0
+    close: Mapping[str, Measure] = {}
 
 
 class ApprovalEntry(_OfRun, frozen=True, kw_only=True, tag="approval"):

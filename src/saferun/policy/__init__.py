@@ -2,9 +2,10 @@
 
 from saferun.policy.check import Finding, check
 from saferun.policy.explain import Explanation, Heard, because, explain, heard
-from saferun.policy.load import load, loads, restore
+from saferun.policy.load import included, load, loads, restore
 from saferun.policy.observe import observed
 from saferun.policy.policy import Policy, Ruling
+from saferun.policy.shadows import Shadows
 from saferun.policy.tool import ToolPolicy
 
 __all__ = [
@@ -13,11 +14,13 @@ __all__ = [
     "Heard",
     "Policy",
     "Ruling",
+    "Shadows",
     "ToolPolicy",
     "because",
     "check",
     "explain",
     "heard",
+    "included",
     "load",
     "loads",
     "observed",

@@ -44,6 +44,18 @@ def loads(text: str | bytes, path: str | None = None, beside: "Beside | None" = 
     return _policy(gather(text, path, beside), path)
 
 
+def included(text: bytes, path: str | None, place: tuple[str | int, ...]) -> str | None:
+    """The file from which a policy includes what it says at a place, None where it says it itself.
+
+    `path` is where the text came from, as for `loads`.
+    """
+    from saferun.policy.gather import gather, reader
+
+    source = gather(text, path, None if path is None else reader(Path(path).parent))
+    found = source.file_of(place)
+    return None if found == source.file else found
+
+
 def restore(value: Mapping[str, Any] | bytes) -> Policy:
     """The policy of a canonical form, as `Policy.canonical` gives it, or of its value.
 

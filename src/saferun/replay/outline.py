@@ -149,6 +149,7 @@ class _Light(msgspec.Struct, kw_only=True):
     reasons: tuple[dict[str, Any], ...] = ()
     shadow: tuple[dict[str, Any], ...] = ()
     other: dict[str, Any] | None = None
+    close: dict[str, Any] = {}
 
 
 _DECODER = msgspec.json.Decoder(_Light)

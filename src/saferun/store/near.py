@@ -15,18 +15,20 @@ Near: TypeAlias = Literal[
 
 NEAR: tuple[Near, ...] = get_args(Near)
 """Why a call is one: a person was asked and said yes; something that is only tried out would have
-denied it; a limit stood at `FULL` or more; the same tool was denied to the run just before, with
+denied it; a limit let it through, or a person in spite of one, with less than a tenth of it
+left; the same tool was denied to the run just before, with
 other arguments; a person has changed it and then said yes, or has said no; it was repeated until
 the model was told; or it ended in an error, ran out of time, or nobody knows how it ended."""
 
 FAILED = ("error", "timeout", "unknown")
 """The outcomes that make a call one."""
 
-FULL = 0.8
-"""How much of a limit is used where a call that it lets through was near it."""
+FULL = 0.9
+"""How much of a limit is used where a call is near it that ran in spite of it. Of those that it
+lets through by itself it is noted: see `saferun.control.limit.CLOSE`."""
 
 
-WEIGHED = ("verdict", "mode", "approval", "digest", "reasons", "shadow", "other", "nudge")
+WEIGHED = ("verdict", "mode", "approval", "digest", "reasons", "shadow", "other", "nudge", "close")
 """The fields of a decision that are looked at."""
 
 
@@ -61,7 +63,7 @@ def near_misses(
     if not enforced or "deny" in tried or "defer" in tried or other.get("verdict") == "deny":
         found.append("shadow")
     spoken = (*fields.get("reasons", ()), *fields.get("shadow", ()))
-    if any(_full(each.get("measure") or {}) for each in spoken):
+    if fields.get("close") or any(_full(each.get("measure") or {}) for each in spoken):
         found.append("limit")
     if verdict == "allow" and denied is not None and denied != fields.get("digest"):
         found.append("retried")

@@ -242,9 +242,11 @@ class Reader:
                 f"SELECT seq, {BODY}, {LEAF} FROM entry WHERE seq IN ({places})",  # noqa: S608
                 *some,
             )
-            rows = {row[0]: row for row in map(self._completed, found)}
+            rows = {row[0]: row for row in found}
             for seq in some:
                 _, body, leaf = rows.get(seq, (seq, None, b""))
+                if body == b"":
+                    _, body, leaf = self._completed((seq, body, leaf))
                 fits = isinstance(body, bytes) and leaf_hash(body) == leaf
                 yield seq, body if fits else b"", leaf
 

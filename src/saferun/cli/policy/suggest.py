@@ -291,8 +291,10 @@ def _print(console: "Console", about: _About, found: "Suggestions") -> None:
             put(console, beside(console, Text("   ! ", "yellow"), inert(finding.message)))
     best = found.found[0].candidate.id
     console.print()
-    place = quote(inert(str(about.place)))
-    ways = f"saferun policy suggest {place} --write {best} puts it in, in shadow"
+    ways = f"saferun policy suggest {quote(inert(str(about.place)))} --write {best}"
+    ways += " puts it in, in shadow"
+    if found.place is not None and found.place.elsewhere is not None:
+        ways = f"{inert(found.place.elsewhere)} has the entry of the tool: rules go in by hand"
     put(console, [Text(ways, "dim")])
 
 

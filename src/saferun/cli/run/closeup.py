@@ -7,7 +7,7 @@ import msgspec
 
 from saferun import marks
 from saferun.approval.inert import inert
-from saferun.call import size
+from saferun.call import Measure, size
 from saferun.cli.run.page import SPEECH, Page
 from saferun.cli.run.told import Told, turns
 from saferun.cli.screen import counted, shown
@@ -59,6 +59,9 @@ def lines(
     yield from _since(page, seen)
     for label, why in zip_longest(("near",), seen.near, fillvalue=""):
         yield from page.row(label, marks.NEAR.get(why, ""))
+    for limit, measure in ((seen.frame.decision or {}).get("close") or {}).items():
+        stands = msgspec.convert(measure, Measure).said()
+        yield from page.row("", inert(f"{limit}: {stands}", SPEECH))
     said_of = seen.frame.label
     if said_of is not None:
         why = f": {said_of['reason']}" if said_of.get("reason") else ""

@@ -366,6 +366,12 @@ def _broken(value: Any) -> bool:
 
 
 def _values(calls: Sequence[Seen], steps: Steps) -> Iterator[Any]:
+    if len(steps) == 1:
+        # As nearly all are, of very many calls.
+        [name] = steps
+        found = (each.args.get(name) for each in calls)
+        yield from (value for value in found if value is not None)
+        return
     for each in calls:
         value: Any = each.args
         for step in steps:

@@ -11,7 +11,15 @@ from saferun.replay.rerun.matching import About, Lane, Matching, Now, fits_call
 from saferun.replay.rerun.record import Record, recorded
 from saferun.replay.rerun.steps import Script, Step, scripts
 from saferun.replay.rerun.talk import Talk
-from saferun.replay.rerun.values import RecordedError, Restore, error_of, failure, items, restored
+from saferun.replay.rerun.values import (
+    RecordedError,
+    Restore,
+    error_of,
+    failure,
+    items,
+    restored,
+    streams,
+)
 from saferun.replay.rerun.words import without_words
 
 __all__ = [
@@ -40,5 +48,6 @@ __all__ = [
     "room",
     "scripts",
     "shown",
+    "streams",
     "without_words",
 ]

@@ -96,7 +96,7 @@ class Step(msgspec.Struct, kw_only=True):
         return {"kind": self.kind, "text": self.said.get("text")}
 
 
-_SHOWN = ("model", "messages", "output", "error")
+_SHOWN = ("model", "asked", "messages", "output", "error")
 
 
 def _begins(step: Step) -> bool:

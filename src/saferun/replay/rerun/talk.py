@@ -1,8 +1,10 @@
 """What a model is given now, held against what the record has: see `saferun.conversation`."""
 
+from collections.abc import Mapping
+
 from saferun.conversation import Given
 from saferun.replay.conversation import Turns, told
-from saferun.replay.rerun.likeness import alike_spoken, shown
+from saferun.replay.rerun.likeness import alike, alike_spoken, shown
 from saferun.replay.rerun.steps import Script, Step
 
 
@@ -22,6 +24,16 @@ class Talk:
 
     def same(self, step: Step, given: Given | None) -> bool:
         """Whether a model was given the same there, as far as the record shows it."""
+        return self._asked_so(step, given) and self._given_so(step, given)
+
+    def _asked_so(self, step: Step, given: Given | None) -> bool:
+        recorded = step.said.get("asked")
+        if given is None or given.asked is None or not isinstance(recorded, Mapping):
+            # Older records do not say, nor do those that were redacted for somebody.
+            return True
+        return alike(recorded, given.asked)
+
+    def _given_so(self, step: Step, given: Given | None) -> bool:
         if "messages" in step.lost:
             return True
         recorded = step.said.get("messages")

@@ -10,7 +10,7 @@ import builtins
 import functools
 import inspect
 import typing
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 import msgspec
@@ -29,8 +29,16 @@ class RecordedError(Exception):
     """An error of a type that is not at hand here, as the record names it."""
 
 
-def restored(step: Step, raw: Callable[..., Any], restore: Restore | None) -> Any:
-    """The result of a call that went well. Raises Unanswered where the record does not have it."""
+def restored(
+    step: Step,
+    raw: Callable[..., Any],
+    restore: Restore | None,
+    one_by_one: Callable[[], Iterator[Any]],
+) -> Any:
+    """The result of a call that went well, or of a stream: `one_by_one` has what it gave.
+
+    Raises Unanswered where the record does not have it.
+    """
     value = _result(step)
     if restore is not None:
         found = restore(step.name or "", value)
@@ -46,8 +54,7 @@ def restored(step: Step, raw: Callable[..., Any], restore: Restore | None) -> An
     if _streamed(value):
         kind = typing.get_origin(said) or said
         waited = isinstance(kind, type) and issubclass(kind, AsyncIterable)
-        kept = _items(step, value)
-        return _awaited(kept) if waited else iter(kept)
+        return _awaited(one_by_one()) if waited else one_by_one()
     if said in _PLAIN or value is None:
         return value
     try:
@@ -57,10 +64,23 @@ def restored(step: Step, raw: Callable[..., Any], restore: Restore | None) -> An
         return value
 
 
-def items(step: Step) -> list[Any]:
-    """What a stream gave one by one. Raises Unanswered where not all of it was kept."""
+def streams(step: Step) -> bool:
+    """Whether the record has what a stream gave, all of it or until it failed or was left."""
+    return _streamed((step.outcome or {}).get("result"))
+
+
+def items(step: Step, raw: Callable[..., Any] | None) -> Iterator[Any]:
+    """What a stream gave one by one, and then the error with which it ended.
+
+    Raises Unanswered where not all of it was kept, or the code wants more than it once took.
+    """
+    ended = (step.outcome or {}).get("status") == "ok"
+    if not ended and not streams(step):
+        raise failure(step, raw)
     value = _result(step)
-    return _items(step, value) if _streamed(value) else [value]
+    yield from _items(step, value) if _streamed(value) else [value]
+    if not ended:
+        raise failure(step, raw)
 
 
 def failure(step: Step, raw: Callable[..., Any] | None) -> BaseException:
@@ -79,6 +99,9 @@ def failure(step: Step, raw: Callable[..., Any] | None) -> BaseException:
         raise _unanswered(step, "nobody knows how it ended")
     name, _, text = told.partition(": ")
     if name == "GeneratorExit":
+        if streams(step):
+            taken = outcome["result"]["streamed"]
+            raise _unanswered(step, f"it was left after {taken:,} of what it gave one by one")
         raise _unanswered(step, "what it gave one by one was left before its end, and not kept")
     return error_of(name, text, getattr(inspect.unwrap(raw), "__globals__", {}) if raw else {})
 
@@ -136,7 +159,7 @@ def _items(step: Step, value: Mapping[str, Any]) -> list[Any]:
     return kept
 
 
-async def _awaited(kept: list[Any]) -> AsyncIterator[Any]:
+async def _awaited(kept: Iterator[Any]) -> AsyncIterator[Any]:
     for item in kept:
         yield item
 

@@ -41,7 +41,7 @@ def difference(recorded: Did, now: Did) -> Iterator[str]:
         return
     if recorded.get("tool") != now.get("tool"):
         return
-    for name in ("args", "messages", "output", "text"):
+    for name in ("args", "asked", "messages", "output", "text"):
         if name in recorded and name in now:
             found = changes(recorded[name], now[name])
             for change in found.changes[:MOST]:

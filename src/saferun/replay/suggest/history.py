@@ -4,9 +4,10 @@ Of other tools only their names are taken up, since conditions may ask what a ru
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from saferun.call import Call, Facts, Past, RunRef
 from saferun.ledger import Mark, Openings
@@ -15,12 +16,14 @@ from saferun.replay import large
 from saferun.replay.suggest.collecting import not_collecting
 from saferun.store.index import Index
 from saferun.store.labels import labels
-from saferun.store.near import Near, near_misses, weighed
+from saferun.store.near import FAILED, Near, near_misses, weighed
 
 MAX_CALLS = 1_000_000
 """Calls and runs that are taken up, the newest."""
 
 _CALLS = ("decision", "call")
+
+_T = TypeVar("_T")
 
 
 class Known(NamedTuple):
@@ -45,8 +48,10 @@ class Known(NamedTuple):
         """As far as rules can be made from it."""
         if self.call is None:
             return None
-        user = self.call.run.user_id if self.call.run is not None else None
-        past = self.facts.past or Past(began=0)
+        run, past = self.call.run, self.facts.past
+        user = None if run is None else run.user_id
+        if past is None:
+            return Seen(args=self.call.args, user=user)
         return Seen(args=self.call.args, user=user, tools=past.tools, calls=past.calls)
 
 
@@ -82,13 +87,16 @@ class _Run(msgspec.Struct):
     sealed: dict[str, str] = {}
 
 
-class _Other(msgspec.Struct):
-    """A call of any tool, as far as it belongs to the past of its run."""
+class _Other(msgspec.Struct, kw_only=True):
+    """A call of any tool, as far as it belongs to the past of its run.
+
+    Fields stand in the order of entries, in which they are found the soonest.
+    """
 
     time: int
     kind: str
-    tool: str
     run: str | None = None
+    tool: str
     verdict: str | None = None
     mode: str = "enforce"
     status: str | None = None
@@ -116,10 +124,33 @@ class _Own(_Other):
     other: dict[str, Any] | None = None
     nudge: str | None = None
     opaque: dict[str, str] = {}
+    close: dict[str, Any] = {}
     blobs: dict[str, int] = {}
     sealed: dict[str, str] = {}
 
 
+class _End(msgspec.Struct):
+    """How a call has ended, so far."""
+
+    of: int
+    status: str
+
+
+class _Lost(msgspec.Struct):
+    """A call of which nobody knows how it ended."""
+
+    run: str | None = None
+
+
+class _Answer(msgspec.Struct):
+    """What became of a request."""
+
+    id: str
+
+
+_END = msgspec.json.Decoder(_End)
+_LOST = msgspec.json.Decoder(_Lost)
+_ANSWER = msgspec.json.Decoder(_Answer)
 _RUN = msgspec.json.Decoder(_Run)
 _OTHER = msgspec.json.Decoder(_Other)
 _OWN = msgspec.json.Decoder(_Own)
@@ -155,7 +186,9 @@ class _Reading:
         self._runs: dict[str, RunRef] = {}
         self._pasts: dict[str, Past] = {}
         self._asked: dict[str, int] = {}
-        self._denied: dict[str | None, str] = {}
+        self._denied: dict[str, str] = {}
+        self._edited: frozenset[str] = frozenset()
+        self._failed: frozenset[int] = frozenset()
         self._calls: list[Known] = []
         self._unread = 0
         self._hidden: set[str] = set()
@@ -164,6 +197,7 @@ class _Reading:
         index = self._index
         if not index.has("tool", self._tool):
             return History(self._tool, [])
+        self._edited, self._failed = self._edits(), self._failures()
         seqs = index.numbers({"kind": (*_CALLS, "run")})
         # A tool's name in what another is given makes a call be decoded in full, and no more.
         named = b'"tool":' + msgspec.json.encode(self._tool)
@@ -174,6 +208,31 @@ class _Reading:
                 # It is archived, or was changed: `ledger verify` says how.
                 self._unread += 1
         return History(self._tool, self._calls, self._unread, frozenset(self._hidden))
+
+    def _edits(self) -> frozenset[str]:
+        """The requests whose calls people have changed."""
+        seqs = self._index.numbers({"kind": ("approval",), "status": ("edited",)})
+        return frozenset(each.id for each in self._several(seqs, _ANSWER))
+
+    def _failures(self) -> frozenset[int]:
+        """The decisions whose calls went wrong, or ended nobody knows how."""
+        index, ends = self._index, ("outcome", "recovery")
+        seqs = set(index.numbers({"kind": ends, "status": FAILED}))
+        lost = index.numbers({"kind": ("recovery",)})
+        # Somebody may have found out since.
+        runs = {each.run for each in self._several(lost, _LOST) if each.run is not None}
+        if runs:
+            seqs |= set(index.numbers({"kind": ("outcome",), "run": tuple(runs)}))
+        ended = {each.of: each.status for each in self._several(sorted(seqs), _END)}
+        return frozenset(of for of, status in ended.items() if status in FAILED)
+
+    def _several(self, seqs: Sequence[int], decoder: "msgspec.json.Decoder[_T]") -> Iterator[_T]:
+        for _, body, _ in self._index.reader.several(seqs):
+            try:
+                yield decoder.decode(body)
+            except (msgspec.MsgspecError, ValueError):
+                # It is archived, or was changed: `ledger verify` says how.
+                continue
 
     def _take(self, seq: int, body: bytes, *, own: bool) -> None:
         if b'"kind":"run"' in body[:80]:
@@ -224,43 +283,42 @@ class _Reading:
         self._pasts[run.root] = Past(began=past.began, calls=past.calls + 1, tools=tools)
 
     def _own(self, seq: int, body: bytes, said: _Own) -> None:
-        near = self._near(said) if said.kind == "decision" else ()
+        near = self._near(seq, said) if said.kind == "decision" else ()
+        if said.verdict == "deny" and said.run is not None:
+            self._denied[said.run] = said.digest or ""
         run = self._run_of(said)
         past = self._past(said, run)
         first = self._asked.get(said.approval) if said.approval is not None else None
         if first is not None:
             # The answer to a question: the call is there already.
             before = self._calls[first]
-            self._calls[first] = before._replace(ran=said.started, near=before.near or near)
+            self._calls[first] = before._replace(ran=said.started, near=near)
             self._ran(said, run, past)
             return
         if said.approval is not None:
             self._asked[said.approval] = len(self._calls)
-        if said.verdict == "deny":
-            self._denied[said.run] = said.digest or ""
         known = self._labels.get(seq)
-        self._calls.append(
-            Known(
-                seq=seq,
-                run=said.run,
-                call=self._call(said, body, run),
-                facts=Facts(now=said.time, environment=self._environment, past=past),
-                verdict="ask" if said.approval is not None else said.verdict,
-                ran=said.started,
-                near=near,
-                label=None if known is None else known.mark,
-            )
-        )
+        facts = Facts(now=said.time, environment=self._environment, past=past)
+        verdict = "ask" if said.approval is not None else said.verdict
+        label = None if known is None else known.mark
+        call = self._call(said, body, run)
+        self._calls.append(Known(seq, said.run, call, facts, verdict, said.started, near, label))
         self._ran(said, run, past)
 
-    def _near(self, said: _Own) -> tuple[Near, ...]:
-        denied = self._denied.get(said.run)
+    def _near(self, seq: int, said: _Own) -> tuple[Near, ...]:
+        denied = self._denied.get(said.run) if said.run is not None else None
         plain = said.verdict == "allow" and said.mode == "enforce" and said.approval is None
-        spoken = said.reasons or said.shadow or said.other or said.nudge
-        if plain and not spoken and denied is None:
+        spoken = said.reasons or said.shadow or said.other or said.nudge or said.close
+        failed = seq in self._failed
+        if plain and not spoken and denied is None and not failed:
             # As nearly all are: nobody has said anything.
             return ()
-        return near_misses(weighed(said), denied)
+        return near_misses(
+            weighed(said),
+            denied,
+            edited=said.approval in self._edited,
+            status="error" if failed else None,
+        )
 
     def _call(self, said: _Own, body: bytes, run: RunRef | None) -> Call | None:
         """The call as it came, None where its arguments are not what they were."""
@@ -277,13 +335,8 @@ class _Reading:
             return None
         if _REDACTED in body and _REDACTED in msgspec.json.encode(args):
             return None
-        return Call(
-            tool=said.tool,
-            args=args,
-            call_id=said.call,
-            run=run,
-            opaque=said.opaque,
-        )
+        made = Call(tool=self._tool, args=args, call_id=said.call, run=run)
+        return replace(made, opaque=said.opaque) if said.opaque else made
 
 
 def _whole(said: _Run, value: Mapping[str, Any]) -> dict[str, Any]:

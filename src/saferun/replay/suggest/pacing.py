@@ -62,11 +62,10 @@ def paced(
         hidden=history.hidden,
     )
     found = [each for each in found if each.cost <= dearest][:TRIED]
-    candidates = place.sound(each.candidate for each in found)
+    candidates, policy = place.sound(each.candidate for each in found)
     found = [each for each in found if each.candidate in candidates]
     if not found:
         return Paced([], [], fine)
-    policy = place.holding(candidates, shadow=True)
     among = {known[place].seq for each in found for place in each.among}
     tried = list(counted(policy, {each.id for each in candidates}, history.calls, among))
     # It stands out by all that were made, and may still have been free again just then.

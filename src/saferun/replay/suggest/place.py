@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 from saferun.call import Call
 from saferun.errors import SafeRunError
-from saferun.policy import Finding, Policy, check, loads, restore
-from saferun.policy.amend import appended, flow, put
+from saferun.policy import Finding, Policy, check, included, loads, restore
+from saferun.policy.amend import AmendError, appended, flow, put
 from saferun.policy.document import Tool
 from saferun.policy.source import Path, read
 from saferun.policy.suggest import Candidate
@@ -31,6 +31,9 @@ class Place(NamedTuple):
     """The entry of a tool that a call falls under, as the file and as the policy have it.
 
     `listed` is false where the policy lists no such tool and allows it: the entry is then made.
+    `elsewhere` names the file that has the entry where the policy includes it. A rule can be tried
+    there and is not written: it would hold in every policy that includes that file, and was tried
+    for one.
     """
 
     file: File
@@ -38,6 +41,7 @@ class Place(NamedTuple):
     entry: Tool
     path: Path
     listed: bool
+    elsewhere: str | None = None
 
     @classmethod
     def of(cls, file: File, policy: Policy, call: Call, environment: str | None = None) -> "Place":
@@ -50,12 +54,8 @@ class Place(NamedTuple):
                     "it either; list the tool first."
                 )
             return cls(file, policy, entry, ("tools", call.tool), listed=False)
-        if _held(read(file.text).value, entry.path) is None:
-            raise CannotSuggestError(
-                f"The entry of {entry.name} stands in a file that the policy includes; move it "
-                "into the policy, or write the rule by hand."
-            )
-        return cls(file, policy, entry, entry.path, listed=True)
+        elsewhere = included(file.text, file.path, entry.path)
+        return cls(file, policy, entry, entry.path, listed=True, elsewhere=elsewhere)
 
     def joined(
         self, rules: Sequence[Mapping[str, Any]], limits: Sequence[Mapping[str, Any]] = ()
@@ -72,14 +72,14 @@ class Place(NamedTuple):
             said[each.part].append(each.rule(shadow=shadow))
         return self.joined(**said)
 
-    def sound(self, candidates: Iterable[Candidate]) -> list[Candidate]:
-        """Those with which the policy loads, each by itself."""
+    def sound(self, candidates: Iterable[Candidate]) -> tuple[list[Candidate], Policy]:
+        """Those with which the policy loads, each by itself, and the policy with all in shadow."""
         found = list(candidates)
         try:
-            self.holding(found, shadow=True)
+            return found, self.holding(found, shadow=True)
         except SafeRunError:
-            return [each for each in found if self._loads(each)]
-        return found
+            found = [each for each in found if self._loads(each)]
+            return found, self.holding(found, shadow=True)
 
     def _loads(self, candidate: Candidate) -> bool:
         try:
@@ -91,6 +91,12 @@ class Place(NamedTuple):
     def amended(self, candidate: Candidate, *, shadow: bool) -> bytes:
         """The file with a candidate in it, and all else as it was. Raises AmendError."""
         rule = candidate.rule(shadow=shadow)
+        if self.elsewhere is not None:
+            raise AmendError(
+                f"The entry of {self.entry.name} stands in {self.elsewhere}: a rule there holds in "
+                f"every policy that includes it, and was tried for {self.policy.name} alone. Move "
+                "the entry into the policy, or write the rule there by hand."
+            )
         if self.listed:
             return appended(self.file.text, (*self.path, candidate.part), rule)
         body = {"args": "any", candidate.part: [rule]}
@@ -109,15 +115,6 @@ def written(rule: Mapping[str, Any]) -> str:
     """A rule as it stands in a list of a policy file."""
     first, *rest = (f"{key}: {flow(value)}" for key, value in rule.items())
     return "\n".join((f"- {first}", *(f"  {line}" for line in rest))) + "\n"
-
-
-def _held(value: Any, path: Path) -> Any:
-    for step in path:
-        try:
-            value = value[step]
-        except (KeyError, IndexError, TypeError):
-            return None
-    return value
 
 
 def _add(

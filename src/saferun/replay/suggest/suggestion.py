@@ -126,7 +126,7 @@ def suggestions(
     seqs = {each.seq for each in good}
     some = history.calls[:: len(history.calls) // SAMPLE + 1]
     for calls in (some, history.calls):
-        joined = place.joined([each.rule(shadow=True) for each in found])
+        joined = place.holding(found, shadow=True)
         effects = _effects(sweep(joined, calls), found, calls, seqs, progress)
         made = [
             Suggested(
@@ -238,8 +238,7 @@ class _Making:
         if self._ask:
             asked = {"ask": list(self._ask)}
             found = [replace(each, body={**each.body, **asked}) for each in found]
-        found = self._place.sound(found)
-        return found, self._place.joined([each.rule(shadow=True) for each in found])
+        return self._place.sound(found)
 
     def stopping(self, found: list[Candidate], joined: Policy) -> list[Candidate]:
         """Those that speak of the incident itself."""

@@ -8,7 +8,7 @@ have come of the next one, had this one been stopped, nobody knows.
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from saferun.policy import Policy
+from saferun.policy import Policy, Shadows
 from saferun.replay.suggest.history import Known
 
 
@@ -31,12 +31,12 @@ _NOTHING = Spoken(frozenset(), frozenset())
 
 def sweep(policy: Policy, calls: Iterable[Known]) -> Iterator[Tried]:
     """Ask a policy's rules in shadow about each call."""
-    decide = policy.decide
+    shadows = Shadows(policy)
     for known in calls:
         if known.call is None:
             yield Tried(known, None)
             continue
-        shadow = decide(known.call, known.facts).shadow
+        shadow = shadows.of(known.call, known.facts)
         if not shadow:
             yield Tried(known, _NOTHING)
             continue

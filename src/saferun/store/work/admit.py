@@ -463,6 +463,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
             and tried.mode == entry.mode
             and tried.nudge is None
             and not tried.shadow
+            and not tried.close
             and request is None
             and grant is None
             and other is entry.other
@@ -480,6 +481,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
                 nudge=tried.nudge,
                 other=other,
                 repeats=repeats,
+                close=tried.close,
             )
         )
 
