@@ -55,6 +55,7 @@ def test_r_leads_from_the_replay_to_a_rule_and_escape_back(at: Callable[..., Pag
     page.locator(".alive .frame h2").wait_for()
     page.keyboard.press("r")
     expect(page.get_by_role("heading", level=1)).to_contain_text("A rule from frame 1 of r-bad")
+    page.wait_for_load_state()
     page.keyboard.press("Escape")
     page.wait_for_url(re.compile(r"/run\?id=r-bad&frame=1$"))
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from incident.incidents import packed
+from incident.incidents import Hiding, packed
 from incident.test_incident_opened import hidden
 from saferun import rerun
 from saferun.errors import StoreError
@@ -13,7 +13,7 @@ from saferun.store import Store
 
 def test_what_was_redacted_for_somebody_is_not_made_again(world: Store, tmp_path: Path) -> None:
     file = tmp_path / "a.saferun"
-    packed(world, file, redact=hidden)
+    packed(world, file, redact=Hiding(hidden))
     with (
         pytest.raises(StoreError, match=r"'r-1' cannot be made again: entry \d+ was redacted"),
         rerun(file),

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 ID = 12
 """Characters of a run id in a list; `run show` takes any beginning that is unique."""
 
+WHO = 8
+"""Characters of who it was that a long run id leaves."""
+
 LOOKED = 10_000
 """Entries of the runs in one list that are held against the ledger."""
 
@@ -284,7 +287,7 @@ def drawn(console: "Console", listed: list[Short]) -> "RenderableType":
             del columns[head]
     table = Table.grid(padding=(0, 2, 0, 0), expand=True)
     # What the others leave, so that who it was is never all that is cut.
-    spare = max(console.width - _least(columns), 0)
+    spare = max(console.width - _least(columns, WHO), 0)
     for head in columns:
         if head == "run":
             # An imported run's id is long, and it has to be whole to be named.
@@ -299,11 +302,14 @@ def drawn(console: "Console", listed: list[Short]) -> "RenderableType":
     return table
 
 
-def _least(columns: "Mapping[str, list[Text]]") -> int:
-    """Columns of the screen that a list needs, with what stands between its own."""
+def _least(columns: "Mapping[str, list[Text]]", who: int = ID) -> int:
+    """Columns of the screen that a list needs, with what stands between its own.
+
+    Who it was may be cut to `who` of them.
+    """
     widths = {head: max(cell.cell_len for cell in cells) for head, cells in columns.items()}
     # These two may be broken or cut.
-    widths |= {"run": min(widths["run"], ID), "who": min(widths["who"], ID)}
+    widths |= {"run": min(widths["run"], ID), "who": min(widths["who"], who)}
     return sum(widths.values()) + 2 * (len(widths) - 1)
 
 
