@@ -20,6 +20,7 @@ from saferun.recall import Spoken
 from saferun.replay.rerun import (
     About,
     Lane,
+    Left,
     Matching,
     Now,
     Restore,
@@ -32,6 +33,7 @@ from saferun.replay.rerun import (
     fits_call,
     items,
     key,
+    no_to,
     restored,
     shown,
     streams,
@@ -75,6 +77,18 @@ class Answering:
     def root(self) -> str:
         """The id of the run at the top."""
         return self._matching.root
+
+    @property
+    def left(self) -> list[Left]:
+        """What is by other programs, which the code has not come to."""
+        with self._lock:
+            return list(self._matching.left())
+
+    @property
+    def aside(self) -> list[str]:
+        """The processes of these programs."""
+        with self._lock:
+            return self._matching.aside
 
     def now(self) -> int:
         """The time of the newest frame that the code has come to: see `Matching.latest`."""
@@ -159,11 +173,17 @@ class Answering:
     def recall(self, call: Call, *, leaves: bool, resumes: str | None) -> "_Recollected":
         if resumes is not None and resumes in self._left:
             step = self._left.pop(resumes)
+            with self._lock:
+                self._matching.resume(step)
             return self._recollected(step, call, leaves=False)
         looked = key(call.args)
         document = {"kind": "call", "tool": call.tool, "args": msgspec.json.decode(looked)}
         now = Now("call", call.tool, looked, fits_call(document["args"], looked), document)
         step = self._step(call.run, now)
+        if not leaves:
+            with self._lock:
+                # It waits by now where it once left, and goes on with what came of it.
+                self._matching.resume(step)
         return self._recollected(step, call, leaves=leaves)
 
     def _recollected(self, step: Step, call: Call, *, leaves: bool) -> "_Recollected":
@@ -192,16 +212,39 @@ class Answering:
         return found.as_repeated()
 
     def taken_up(self, request: str) -> Call | Decision:
-        step = self._left.get(request)
+        with self._lock:
+            step = self._left.get(request) or self._resumed(request)
         if step is None:
             raise self.refuse(
                 f"the request {request[:40]!r} is resumed, which nobody has left here"
             )
-        if (step.decision or {}).get("verdict") == "ask":
-            raise ApprovalPending(request)
+        fields = step.decision or {}
+        if fields.get("verdict") == "ask":
+            no = no_to(step.approvals)
+            if no is None:
+                raise ApprovalPending(request)
+            with self._lock:
+                self._matching.resume(step)
+            return Decision(
+                verdict="deny",
+                tool=step.name or "",
+                args={},
+                reasons=(no,),
+                run_id=step.run,
+                approval_id=request,
+            )
         about = current()
         args = step.args if isinstance(step.args, dict) else {}
         return Call(tool=step.name or "", args=args, run=None if about is None else about.ref)
+
+    def _resumed(self, request: str) -> Step | None:
+        """The call that this code begins with, as the program did that has resumed it."""
+        step = self._matching.resumed(request)
+        if step is not None:
+            self._left[request] = step
+            self.frames += 1
+            self.made.setdefault(step.run, []).append(step.frame)
+        return step
 
     def settle(self, decision: Decision, outcome: Outcome) -> None:
         """The record has the end of every call."""

@@ -1,5 +1,7 @@
 """Runs of trace files, brought into the ledger to be looked at: they decide and count nothing."""
 
+from collections import deque
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -22,14 +24,69 @@ class Above(NamedTuple):
     root: str
 
 
-def imported(
+class Brought(NamedTuple):
+    """A run as it is brought in: its entries, the first of which says what it is.
+
+    `own` is its id in the file. `begun` are the runs right within it, by theirs, each with how
+    many steps came before that.
+    """
+
+    run: str
+    own: str
+    entries: list[bytes]
+    begun: tuple[tuple[str, int], ...]
+    blobs: list[Blob]
+    seal: Seal | None
+
+
+def together(top: Brought, within: Mapping[tuple[str | None, str], Brought], file: str) -> Import:
+    """A run with those within it, by the ids of their parents and their own in the file, as one.
+
+    Each stands at the step that was the newest when it began.
+    """
+    entries: list[tuple[str, bytes]] = []
+    left = dict(within)
+    # No recursion: a file may have agents as deep within each other as it likes.
+    done, under = [top], [(top, _pieces(top))]
+    while under:
+        run, pieces = under[-1]
+        piece = next(pieces, None)
+        if piece is None:
+            under.pop()
+        elif isinstance(piece, bytes):
+            entries.append((run.run, piece))
+        elif (child := left.pop((run.own, piece), None)) is not None:
+            done.append(child)
+            under.append((child, _pieces(child)))
+    return Import(
+        # A live run is bound to four values, so it can never be taken for this one.
+        canonical.encode(("import", file)),
+        entries,
+        [blob for each in done for blob in each.blobs],
+        [each.seal for each in done if each.seal is not None],
+    )
+
+
+def _pieces(run: Brought) -> Iterator[bytes | str]:
+    """The entries of a run, and between them the ids of the runs that began there."""
+    first, *steps = run.entries
+    yield first
+    waiting = deque(sorted(run.begun, key=lambda each: each[1]))
+    for number, step in enumerate(steps):
+        while waiting and waiting[0][1] <= number:
+            yield waiting.popleft()[0]
+        yield step
+    yield from (child for child, _ in waiting)
+
+
+def brought(
     run: TracedRun,
     run_id: str,
     file: str,
     store: Store,
     sensitive: frozenset[Said] = frozenset(),
     above: Above | None = None,
-) -> Import:
+) -> Brought:
     """A run of a trace file, under an id in the imports' own namespace.
 
     `above` is the run that it was a part of, if that was brought in with it.
@@ -62,9 +119,8 @@ def imported(
         sealed += sealer.sealing.values
     whose = run.user.get("id")
     subject = store.subject(run.tenant, whose if isinstance(whose, str) else "")
-    # A live run is bound to four values, so it can never be taken for this one.
-    identity = canonical.encode(("import", file))
-    return Import(run_id, identity, entries, beside, Seal(subject, sealed) if sealed else None)
+    seal = Seal(subject, sealed) if sealed else None
+    return Brought(run_id, run.run_id, entries, run.begun, beside, seal)
 
 
 def _call(call: TracedCall, run_id: str) -> tuple[CallEntry, tuple[Blob, ...]]:

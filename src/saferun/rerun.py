@@ -117,6 +117,14 @@ class Rerun:
         return self._answers.stopped
 
     @property
+    def left(self) -> list[str]:
+        """What of the record another program did, where a call was left and resumed: in sentences.
+
+        The code owes it once it resumes that call itself.
+        """
+        return [each.sentence for each in self._answers.left]
+
+    @property
     def decisions(self) -> dict[str, str]:
         """What the record says was decided on each call that the code has made again.
 
@@ -264,7 +272,7 @@ class Rerun:
         from saferun.replay.rerun import keep
 
         with self._index() as (index, _):
-            keep(index, made(self._answers.made, stopped), folder)
+            keep(index, made(self._answers.made, stopped, self._answers.aside), folder)
 
     def _stopped(self, why: RerunStopped) -> None:
         if self._report is not None:
@@ -277,6 +285,8 @@ class Rerun:
             ended=ended,
             stopped=None if why is None else _stop_of(why),
             made=self._answers.made,
+            left=self.left,
+            aside=self._answers.aside,
             refused=[f"{each.event} {each.target}" for each in self.refused],
         )
         return msgspec.json.encode(report)
@@ -302,6 +312,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     stopped: Stop | None = None
     refused: list[str] = []
     made: dict[str, list[int]] = {}
+    left: list[str] = []
+    aside: list[str] = []
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -315,13 +327,17 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     writes: list[str] = []
 
 
-def made(frames: "Mapping[str, Sequence[int]]", stopped: "RerunStopped | Stop | None") -> "Made":
+def made(
+    frames: "Mapping[str, Sequence[int]]",
+    stopped: "RerunStopped | Stop | None",
+    aside: Sequence[str] = (),
+) -> "Made":
     """What the code has done, for whoever keeps it."""
     from saferun.replay.rerun import Made
 
     if not isinstance(stopped, Diverged | Stop):
-        return Made(frames=frames)
-    return Made(frames=frames, run=stopped.run, now=stopped.now)
+        return Made(frames=frames, aside=aside)
+    return Made(frames=frames, run=stopped.run, now=stopped.now, aside=aside)
 
 
 def _stop_of(why: RerunStopped) -> Stop:

@@ -219,7 +219,7 @@ def test_runs_are_looked_at_with_a_file_in_the_place_of_a_store(
 
 @pytest.mark.parametrize(
     "command",
-    ["policy backtest production", "control status", "ledger checkpoint", "ledger vkey"],
+    ["control status", "ledger checkpoint", "ledger vkey"],
 )
 def test_what_needs_a_store_says_how_to_get_to_one(
     saferun: Run, exported: str, command: str
@@ -227,6 +227,23 @@ def test_what_needs_a_store_says_how_to_get_to_one(
     result = saferun(*command.split(), "--store", exported)
     assert result.exit_code >= 64
     assert "is an incident file and no store; saferun run import" in result.stderr
+
+
+def test_a_policy_is_backtested_on_it_as_on_the_store(saferun: Run, exported: str) -> None:
+    told = lines(saferun("policy", "backtest", "production", "--json"))
+    result = saferun("policy", "backtest", "production", "--store", exported, "--json")
+    assert lines(result) == told
+    assert told[-1]["summary"]["calls"] == 3
+    assert f"{exported}: " in result.stderr
+
+
+def test_what_a_file_does_not_show_its_audience_nobody_can_decide(
+    saferun: Run, history: str
+) -> None:
+    assert saferun("run", "export", history, "-o", FILE, "--for", "public").exit_code == 0
+    *calls, _ = lines(saferun("policy", "backtest", "production", "--store", FILE, "--json"))
+    assert {each["verdict"] for each in calls} == {"unknown"}
+    assert all("args" in each["missing"] for each in calls)
 
 
 @pytest.mark.parametrize(

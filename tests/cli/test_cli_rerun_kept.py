@@ -126,6 +126,17 @@ def test_what_the_code_did_instead_is_shown(saferun, program) -> None:
     assert "I keep it." in said
 
 
+def test_another_error_at_the_end_is_told(saferun, program) -> None:
+    last = 'look_up("mail")\n'
+    change(last, f"{last}        raise ValueError\n")
+    assert again(saferun, program).exit_code == 1
+    result = saferun("run", "diff", "ticket-1", "kept")
+    assert result.exit_code == 1
+    assert "✕ They part at their ends: ends | ends with ValueError" in result.stdout
+    told = saferun("run", "diff", "ticket-1", "kept", "--json")
+    assert lines(told)[0]["ends"] == [None, "ValueError"]
+
+
 def test_a_run_below_is_kept_too(saferun, program) -> None:
     change('look_up("mail")', 'look_up("post")')
     assert again(saferun, program).exit_code == 1

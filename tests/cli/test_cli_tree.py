@@ -187,3 +187,38 @@ def test_an_agent_within_an_imported_agent_shows_the_same_way(saferun, store, tm
     assert "inner · 1 frame · 1 run within" in text
     [below] = lines(saferun("run", "list", "--within", run["run_id"], "--json"))
     assert (below["agent"], below["parent"]) == ("inner", run["run_id"])
+
+
+def test_what_is_brought_in_stands_where_it_began(saferun, tmp_path) -> None:
+    spans = (
+        agent("root"),
+        agent("early", "root"),
+        tool("one", "root"),
+        tool("ask", "root"),
+        agent("within", "ask"),
+        tool("deep", "within"),
+        agent("deeper", "deep"),
+        tool("two", "root"),
+    )
+    file = tmp_path / "spans.json"
+    file.write_text(json.dumps(document(*spans)))
+    [brought] = lines(saferun("run", "import", str(file), "--json"))
+    assert (brought["runs"], brought["calls"]) == (4, 4)
+    [run] = lines(saferun("run", "list", "--json"))
+    [told] = lines(saferun("run", "show", run["run_id"], "--json"))
+    places = [(each["frame"], each["run"]["run"].split("/")[-1]) for each in told["children"]]
+    assert places == [(1, "early"), (2, "within")]
+    assert [each["said"]["tool"] for each in told["frames"]] == ["one", "ask", "two"]
+    [again] = lines(saferun("run", "import", str(file), "--json"))
+    assert (again["runs"], again["known"]) == (0, 4)
+
+
+def test_of_an_incident_file_the_runs_within_stand_where_they_did(saferun, tree) -> None:
+    assert saferun("run", "export", "r-1", "-o", "r.saferun", "--for", "full").exit_code == 0
+    [brought] = lines(saferun("run", "import", "r.saferun", "--json"))
+    assert brought["runs"] == 4
+    [run, _] = lines(saferun("run", "list", "--json"))
+    assert run["run_id"].endswith("/r-1")
+    [told] = lines(saferun("run", "show", run["run_id"], "--json"))
+    places = [(each["frame"], each["run"]["run"].split("/")[-1]) for each in told["children"]]
+    assert places == [(2, "r-a"), (2, "r-b")]

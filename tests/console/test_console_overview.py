@@ -33,9 +33,9 @@ def told(gate: Gate, run: str = "r-1", rule: str = "big", **about: Any) -> Scrip
     return script
 
 
-def page(browser: Browser, path: str = "/overview") -> str:
+def page(browser: Browser, path: str = "/overview", status: int = 200) -> str:
     answer = browser.get(path)
-    assert answer.status_code == 200, answer.text
+    assert answer.status_code == status, answer.text
     return str(answer.text)
 
 
@@ -229,12 +229,39 @@ def test_runs_of_a_time_stay_of_that_time_in_views_forms_and_further_pages(
     assert "No run is like that." in page(vera, "/runs?until=2020-01-01T00:00Z")
 
 
-@pytest.mark.parametrize("said", ["", "now", "2026-13-01T00:00Z", "2026-01-01", "x" * 9_000, "-1"])
-def test_a_time_that_is_none_is_any_time(gate: Gate, vera: Browser, said: str) -> None:
+@pytest.mark.parametrize("name", ["since", "until"])
+@pytest.mark.parametrize("said", ["now", "2026-13-01T00:00Z", "x" * 9_000, "-1", "<b>"])
+def test_a_time_that_is_none_is_said_and_lists_nothing(
+    gate: Gate, vera: Browser, name: str, said: str
+) -> None:
     told(gate)
-    text = page(vera, f"/runs?since={said}&until={said}")
-    assert "r-1" in text
-    assert "By what happened" not in text
+    text = page(vera, f"/runs?{name}={said}", 422)
+    assert "is no time; write 2h or 7d" in text or len(said) > 1_000
+    assert 'role="alert"' in text
+    assert "<code>r-1</code>" not in text
+    assert "<b>" not in text
+
+
+@pytest.mark.parametrize("said", ["since=2h", "since=2020-01-01&until=2h", "since=&until="])
+def test_times_are_written_as_those_of_entries_are(gate: Gate, vera: Browser, said: str) -> None:
+    told(gate)
+    text = page(vera, f"/runs?{said}")
+    assert ("<code>r-1</code>" in text) == (not said.endswith("2h") or "until" not in said)
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ("view=nowhere", "There is no view &#39;nowhere&#39;; it is all, denied"),
+        ("before=soon", "before the number of an entry, and not &#39;soon&#39;"),
+        ("children=no", "children=yes, and not &#39;no&#39;"),
+    ],
+)
+def test_a_filter_that_nobody_knows_is_said(gate: Gate, vera: Browser, said: str, why: str) -> None:
+    told(gate)
+    text = page(vera, f"/runs?{said}", 422)
+    assert why in text
+    assert "<code>r-1</code>" not in text
 
 
 def test_a_view_that_a_figure_leads_to_stands_among_the_others_while_one_is_in_it(
@@ -246,8 +273,8 @@ def test_a_view_that_a_figure_leads_to_stands_among_the_others_while_one_is_in_i
 
 
 def test_a_minute_is_read_as_it_is_written() -> None:
-    at = stretches.read("2026-05-04T10:30Z")
+    at = stretches.read("2026-05-04T10:30Z", 0)
     assert at is not None
     assert stretches.written(at) == "2026-05-04T10:30Z"
-    assert stretches.during("2026-05-04T10:30Z", "") == (at, 1 << 62)
-    assert stretches.during("", "2026-05-04T10:30Z") == (0, at)
+    assert stretches.during("2026-05-04T10:30Z", "", 0) == (at, 1 << 62)
+    assert stretches.during("", "2026-05-04T10:30Z", 0) == (0, at)

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import sqlite3
 from typing import Any
 from urllib.parse import quote
 
@@ -11,6 +12,8 @@ from console.asking import HERE, Browser, enrolled
 from recording import Script, tamper
 from saferun import Gate, guard
 from saferun.console import Console
+from saferun.store.index import Index
+from saferun.store.sqlite import explained
 
 HOSTILE = "<script>alert(1)</script>\u202egnp.exe\x1b[31m"
 
@@ -56,7 +59,7 @@ def test_a_view_has_the_runs_of_its_kind_alone(gate: Gate, vera: Browser) -> Non
     assert "r-1" in denied
     assert "r-2" not in denied
     assert "No run is like that." in page(vera, "/runs?view=stopped")
-    assert "r-2" in page(vera, "/runs?view=no-such-view")
+    assert "r-2" in page(vera, "/runs?view=all")
 
 
 def test_runs_are_narrowed_by_agent_user_tool_and_words(gate: Gate, vera: Browser) -> None:
@@ -202,6 +205,17 @@ def test_two_runs_stand_beside_each_other_from_where_they_part(gate: Gate, vera:
     assert "There is no run r-9." in page(vera, "/runs/diff?a=r-1&b=r-9", 404)
 
 
+def test_two_runs_that_only_end_otherwise_part_there(gate: Gate, vera: Browser) -> None:
+    for run, error in (("r-1", None), ("r-2", "ValueError<b>")):
+        script = Script(gate.store, run)
+        script.call("refund", {"amount": 4})
+        script.end(error)
+    text = page(vera, "/runs/diff?a=r-1&b=r-2")
+    assert "They part at their ends: the first without an error, the second with ValueError" in text
+    assert "<b>" not in text
+    assert "They never part" not in text
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -318,3 +332,22 @@ def test_where_the_entry_of_an_end_was_changed_nothing_is_said_to_be_outstanding
     assert "What came of it cannot be told" in text
     assert f"entry {seq} changed" not in text
     assert f"Entry {seq + 1} was changed" in text
+
+
+def test_on_a_full_disk_a_page_says_so_and_what_to_do(
+    gate: Gate, vera: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told(gate)
+
+    def full(index: Index, *_: object) -> None:
+        with explained(index.path):
+            raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(Index, "build", full)
+    answer = vera.get("/runs")
+    assert answer.status_code == 503
+    assert answer.text == (
+        "The disk of the store is full: free some space there, and load this page again."
+    )
+    monkeypatch.undo()
+    assert vera.get("/runs").status_code == 200

@@ -1,8 +1,8 @@
 """What real agents do in a rerun, kept as a run: sync, async, parallel, with agents below."""
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ def flushed(gate: Gate, run_id: str) -> str:
     return run_id
 
 
-@contextmanager
+@contextlib.contextmanager
 def played(path: Path, run_id: str) -> Iterator[Playback]:
     with Reader(path) as reader, Index(reader) as index:
         index.build()
@@ -133,6 +133,30 @@ def test_a_call_that_people_were_asked_about_is_kept_with_their_answer(tmp_path)
     with played(tmp_path / "rerun.db", run_id) as kept:
         assert kept.outline.row(1).asked
         assert kept.frame(2).frame.decision is None
+
+
+def test_another_error_at_the_end_is_where_the_two_part(gate, tmp_path):
+    @guard(gate=gate)
+    def look(order: str) -> str:
+        return order
+
+    def main(problem: type[Exception] | None) -> str:
+        run = gate.run()
+        with contextlib.suppress(ValueError, KeyError), run:
+            look("A-17")
+            if problem is not None:
+                raise problem("no such order")
+        return run.run_id
+
+    run_id = main(ValueError)
+    for now, name in ((KeyError, "KeyError"), (None, None)):
+        with pytest.raises(Diverged), rerun(flushed(gate, run_id), keep=tmp_path):
+            main(now)
+        found = compared(gate, run_id, tmp_path)
+        assert (found.first, found.ends, found.part) == (None, ("ValueError", name), True)
+    with rerun(run_id, keep=tmp_path):
+        main(ValueError)
+    assert not compared(gate, run_id, tmp_path).part
 
 
 def test_what_was_sealed_is_kept_in_no_other_form(tmp_path):

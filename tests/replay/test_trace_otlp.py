@@ -197,6 +197,39 @@ def test_an_agent_within_an_agent_is_a_child_run_that_comes_after_its_parent(fil
     assert [call.tool for call in inner.calls] == ["deep"]
 
 
+def test_a_child_stands_at_the_call_whose_span_it_is_within(file: Path) -> None:
+    outer, *_ = read(
+        file,
+        agent("root"),
+        model("turn", "root", gen_ai__output__messages=json.dumps([wanting("c-1", "c-2")])),
+        tool("ask", "root", gen_ai__tool__call__id="c-1"),
+        tool("ask-2", "root", gen_ai__tool__name="ask", gen_ai__tool__call__id="c-2"),
+        agent("second", "ask-2"),
+        agent("first", "ask"),
+        tool("late", "root"),
+    )
+    assert [call.call_id for call in outer.calls] == ["c-1", "c-2", None]
+    assert outer.begun == (("t1/second", 2), ("t1/first", 1))
+
+
+def wanting(*calls: str) -> dict[str, Any]:
+    parts = [{"type": "tool_call", "id": each, "name": "ask", "arguments": {}} for each in calls]
+    return {"role": "assistant", "parts": parts}
+
+
+def test_a_child_of_no_call_stands_where_it_began_by_its_time(file: Path) -> None:
+    outer, *_ = read(
+        file,
+        agent("root"),
+        agent("at once", "root"),
+        tool("one", "root"),
+        agent("between", "root"),
+        tool("two", "root"),
+        agent("last", "root"),
+    )
+    assert outer.begun == (("t1/at once", 0), ("t1/between", 1), ("t1/last", 2))
+
+
 def test_spans_may_stand_in_any_order_and_in_any_document(file: Path) -> None:
     first, second = tool("first", "root"), tool("second", "root")
     root = agent("root", gen_ai__agent__name="a")

@@ -275,3 +275,16 @@ print(said)
         check=True,
     )
     assert "committing in this very thread" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("left", "said"), [(0, "is full; free some space"), (1 << 20, "I/O error")]
+)
+def test_a_disk_that_gives_no_reason_is_full_where_it_has_no_room(
+    file: Path, monkeypatch: pytest.MonkeyPatch, left: int, said: str
+) -> None:
+    room = os.statvfs_result((4096, 4096, 1000, left // 4096, left // 4096, 9, 9, 9, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda _: room)
+    with pytest.raises(StoreError, match=said) as caught, sqlite.explained(file):
+        raise sqlite3.OperationalError("disk I/O error")
+    assert isinstance(caught.value, sqlite.FullError) == (left == 0)

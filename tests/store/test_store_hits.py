@@ -78,9 +78,10 @@ def test_rules_of_the_same_name_in_another_policy_are_not_its_own(store: Store) 
 
 
 def test_counts_go_over_more_than_one_chunk(store: Store, monkeypatch: Any) -> None:
-    from saferun.store import index, postings
+    from saferun.store import postings
+    from saferun.store.index import building, index, terms
 
-    for module in (index, postings, counting):
+    for module in (building, index, terms, postings, counting):
         monkeypatch.setattr(module, "CHUNK", 64)
     monkeypatch.setattr(postings, "_BITS", 8)
     monkeypatch.setattr(postings, "_MOST", 2)

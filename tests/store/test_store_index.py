@@ -30,8 +30,8 @@ from saferun.ledger import (
     read,
     seal,
 )
-from saferun.store import Append, Reader, Store, index
-from saferun.store.index import Index, Query
+from saferun.store import Append, Reader, Store
+from saferun.store.index import Index, Query, building, index, query, terms
 from storing import Clock, admit, audit, settle, shelve
 
 OF = {"agent": "support", "user": "maria"}
@@ -151,7 +151,7 @@ def test_no_query_is_taken_for_the_syntax_of_another(store: Store, file: Path, t
 @given(st.text(max_size=60))
 def test_every_text_is_a_query_or_is_refused_with_a_sentence(text: str) -> None:
     with contextlib.suppress(StoreError):
-        phrases = index._expression(text)
+        phrases = query.expression(text)
         with contextlib.closing(sqlite3.connect(":memory:")) as connection:
             connection.executescript("CREATE VIRTUAL TABLE said USING fts5(text, content='')")
             where = "SELECT rowid FROM said WHERE said MATCH ?"
@@ -196,7 +196,8 @@ def test_the_index_goes_on_where_it_was(store: Store, file: Path) -> None:
 def test_runs_have_their_entries_however_many_pages_and_chunks_there_are(
     store: Store, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(index, "CHUNK", 64)
+    for module in (building, index, terms):
+        monkeypatch.setattr(module, "CHUNK", 64)
     monkeypatch.setattr(index, "PAGE", 10)
     write(store, *(UserEntry(run=f"r-{at % 3}", text=f"word{at}") for at in range(1, 400)))
     with built(file) as made:
@@ -481,8 +482,8 @@ def test_calls_go_on_while_the_index_is_built(store: Store, file: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from saferun.store import Reader, index, postings
-from saferun.store.index import Index
+from saferun.store import Reader
+from saferun.store.index import Index, building, index
 left = int(sys.argv[2])
 index.PAGE = 50
 where = sys.argv[3]
@@ -494,8 +495,8 @@ def die(*_):
         os.kill(os.getpid(), signal.SIGKILL)
 
 if where == "in a page":
-    write = index._Builder._write
-    index._Builder._write = lambda self, state: (die(), write(self, state))
+    write = building.Builder._write
+    building.Builder._write = lambda self, state: (die(), write(self, state))
 with Reader(Path(sys.argv[1])) as reader, Index(reader) as made:
     made.build(die if where == "after a page" else lambda _: None)
 """

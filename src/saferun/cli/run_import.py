@@ -105,13 +105,24 @@ def _bring_in(
     roots: dict[str, importing.Above] = {}
     new = calls = 0
     with progress(f"importing {inert(file.name, 40)}", count) as done:
-        for number, run in enumerate(_runs(file), 1):
-            named = run_id(sha256, run.run_id, run.line, taken)
-            above = None if run.parent is None else roots.get(run.parent)
-            roots[run.run_id] = importing.Above(named, named if above is None else above.root)
-            if store.commit(importing.imported(run, named, sha256, store, sensitive, above)):
-                new += 1
-                calls += sum(1 for _ in run.calls)
+        number = 0
+        for family in _families(_runs(file)):
+            made: dict[str, int] = {}
+            found = []
+            for run in family:
+                named = run_id(sha256, run.run_id, run.line, taken)
+                above = None if run.parent is None else roots.get(run.parent)
+                roots[run.run_id] = importing.Above(named, named if above is None else above.root)
+                found.append(importing.brought(run, named, sha256, store, sensitive, above))
+                made[named] = sum(1 for _ in run.calls)
+            within = {
+                (run.parent, run.run_id): each
+                for run, each in zip(family[1:], found[1:], strict=True)
+            }
+            added = store.commit(importing.together(found[0], within, sha256))
+            new += len(added)
+            calls += sum(made[each] for each in added)
+            number += len(family)
             done(number)
     known = count - new
     if as_json:
@@ -130,6 +141,25 @@ def _bring_in(
             (f"  import/{sha256[:8]}/", "dim"),
         )
     )
+
+
+def _families(runs: "Iterator[TracedRun]") -> "Iterator[list[TracedRun]]":
+    """Runs with those within them, each as soon as it is whole: parents before their children."""
+    awaited: dict[tuple[str, str], list[TracedRun]] = {}
+    missing: dict[int, int] = {}
+    for run in runs:
+        own = awaited.pop((run.parent, run.run_id), None) if run.parent is not None else None
+        family = [] if own is None else own
+        family.append(run)
+        due = [(run.run_id, child) for child, _ in run.begun]
+        fresh = [each for each in dict.fromkeys(due) if each not in awaited]
+        awaited.update(dict.fromkeys(fresh, family))
+        missing[id(family)] = missing.get(id(family), 0) + len(fresh) - (own is not None)
+        if not missing[id(family)]:
+            del missing[id(family)]
+            yield family
+    # A file that announces a run and lacks it: what is there is brought in.
+    yield from {id(each): each for each in awaited.values()}.values()
 
 
 def _hash(file: Path) -> str:

@@ -6,7 +6,6 @@ is found out in the background, on request.
 
 import json
 from collections.abc import Iterator, Mapping
-from datetime import UTC
 from itertools import islice
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
@@ -21,6 +20,7 @@ from saferun.approval import inert
 from saferun.call import at, span
 from saferun.call import size as bytes_of
 from saferun.config import Config
+from saferun.console import stretches
 from saferun.console.before import History
 from saferun.console.face import Face
 from saferun.console.playbacks import Playbacks
@@ -38,7 +38,6 @@ from saferun.store.anchors import Anchored, anchored
 from saferun.store.checkpoints import newest_checkpoint
 from saferun.store.facets import Facet
 from saferun.store.index import Hit, Index, Query
-from saferun.store.moments import when
 from saferun.store.proving import covering, receipt
 from saferun.store.sizes import extent_of
 from saferun.store.synopsis import run_of
@@ -237,8 +236,8 @@ class Ledger:
                 query = Query(
                     text=words["text"],
                     facets={name: (words[name],) for name, _ in FIELDS if words[name]},
-                    since=_when(words["since"], reader.now()),
-                    until=_when(words["until"], reader.now(), end=True),
+                    since=stretches.read(words["since"], reader.now()),
+                    until=stretches.read(words["until"], reader.now(), end=True),
                 )
                 place = {"first" if oldest else "before": from_} if (from_ := _from(said)) else {}
                 hits = index.find(query, newest=not oldest, **place)
@@ -474,11 +473,6 @@ def _words(said: Mapping[str, str]) -> dict[str, str]:
 def _from(said: Mapping[str, str]) -> int:
     found = said.get("from", "")
     return int(found) if found.isascii() and found.isdecimal() and len(found) <= 18 else 0
-
-
-def _when(given: str, now: int, *, end: bool = False) -> int | None:
-    # All times on these pages are in UTC, so what is entered is as well.
-    return when(given, now, end=end, zone=UTC) if given else None
 
 
 def _taken(data: bytes, name: str) -> Response:

@@ -70,18 +70,20 @@ class Lists:
         before = said.get("before", "")
         narrow = {name: said.get(name, "").strip()[:MAX_RULE] for name in _NARROW}
         narrow = {name: value for name, value in narrow.items() if value}
-        during = stretches.during(narrow.get("since", ""), narrow.get("until", ""))
-        found, refused = [], ""
+        during, found, refused = None, [], ""
         with Reader(self._history.path) as reader, Index(reader) as index:
             self._history.hold(reader)
             index.build()
             try:
+                times = narrow.get("since", ""), narrow.get("until", "")
+                during = stretches.during(*times, reader.now())
+                _readable(said)
                 found = index.runs(
                     choice(view, during, narrow.get("rule")),
                     before=int(before) if _NUMBER.fullmatch(before) else 1 << 62,
                     limit=LISTED + 1,
                 )
-            except SearchError as problem:
+            except (ValueError, SearchError) as problem:
                 refused = inert(str(problem), 400)
             runs = [listed(each, _below(index, each.run)) for each in found[:LISTED]]
         further = None
@@ -155,6 +157,21 @@ def choice(view: View, during: tuple[int, int] | None = None, rule: str | None =
         parent=view.within or None,
         tops=not (view.children or view.within or narrow),
     )
+
+
+def _readable(said: Mapping[str, str]) -> None:
+    """Raises ValueError where an address asks for a view or a place that there is not.
+
+    Or it would be answered as if it had asked for all runs.
+    """
+    view, before, children = (said.get(name, "") for name in ("view", "before", "children"))
+    known = [each for each, _ in (*BUILT_IN, *COUNTED) if each is not None]
+    if view not in ("", "all", *known):
+        raise ValueError(f"There is no view {view[:80]!r}; it is all, {', '.join(known)}.")
+    if before and not _NUMBER.fullmatch(before):
+        raise ValueError(f"Earlier runs begin before the number of an entry, and not {before!r}.")
+    if children not in ("", "yes"):
+        raise ValueError(f"Runs within runs are listed with children=yes, and not {children!r}.")
 
 
 def _below(index: Index, run_id: str) -> Within:

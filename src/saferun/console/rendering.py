@@ -10,6 +10,7 @@ from saferun.approval.inert import inert
 from saferun.console.before import IndexingError
 from saferun.console.sent import TooLargeError, UnreadableError
 from saferun.console.workroom import BusyError
+from saferun.store.sqlite import FullError
 
 log = logging.getLogger("saferun")
 
@@ -32,6 +33,8 @@ def failed(problem: Exception, why: str) -> Response:
         return PlainTextResponse(inert(str(problem), 600), status)
     if isinstance(problem, (IndexingError, BusyError)):
         return PlainTextResponse(str(problem), 503, {"retry-after": "30"})
+    if isinstance(problem, FullError):
+        why = "The disk of the store is full: free some space there, and load this page again."
     # What is wrong with it names paths of this machine.
     log.error("saferun: the console could not answer: %s", problem)
     return PlainTextResponse(why, 503)

@@ -280,7 +280,9 @@ def _differing(one: Playback, other: Playback) -> dict[str, Any]:
     return {
         "pairs": lines,
         "counts": found.counts,
-        "same": found.first is None,
+        "same": not found.part,
+        "ends": found.ends and [inert(each or "", 60) for each in found.ends],
+        "parts": found.first is not None,
         "before": begin,
         "after": len(found.pairs) - begin - len(shown),
         "links": [run_link(each.run_id) for each in (one, other)],

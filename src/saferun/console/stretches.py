@@ -1,10 +1,10 @@
 """Stretches of time in the addresses of pages: from one minute up to another, in UTC."""
 
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from saferun.store.activity import Stretch
+from saferun.store.moments import when
 
 STRETCHES: Mapping[str, tuple[str, str, int, int]] = {
     "hour": ("Hour", "minute", 1, 60),
@@ -14,8 +14,6 @@ STRETCHES: Mapping[str, tuple[str, str, int, int]] = {
 }
 """Those that one can choose: what they are called, what a bar of them is, its minutes, and how many
 bars there are."""
-
-_WRITTEN = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}Z", re.ASCII)
 
 
 def written(microseconds: int) -> str:
@@ -28,20 +26,20 @@ def spoken(microseconds: int) -> str:
     return written(microseconds).replace("T", " ")
 
 
-def read(text: str) -> int | None:
-    """Microseconds since 1970 of a minute as an address has it; None where it is none."""
-    if not _WRITTEN.fullmatch(text):
-        return None
-    try:
-        found = datetime.strptime(text, "%Y-%m-%dT%H:%MZ").replace(tzinfo=UTC)
-    except ValueError:
-        return None
-    return int(found.timestamp()) * 1_000_000
+def read(given: str, now: int, *, end: bool = False) -> int | None:
+    """A time as people write it in an address or a form: see `when`. None where none is written.
+
+    All times on these pages are in UTC, so what is entered is as well. Raises ValueError.
+    """
+    return when(given, now, end=end, zone=UTC) if given else None
 
 
-def during(since: str, until: str) -> tuple[int, int] | None:
-    """The time that an address speaks of, which may be open at one end; None for any time."""
-    begin, end = read(since), read(until)
+def during(since: str, until: str, now: int) -> tuple[int, int] | None:
+    """The time that an address speaks of, which may be open at one end; None for any time.
+
+    Raises ValueError with a sentence where one end is none.
+    """
+    begin, end = read(since, now), read(until, now, end=True)
     if begin is None and end is None:
         return None
     return (begin or 0, (1 << 62) if end is None else end)

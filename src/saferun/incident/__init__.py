@@ -11,7 +11,7 @@ from saferun.incident.opened import SUFFIX, Opened, is_incident, opened
 from saferun.incident.outgoing import Outgoing
 from saferun.incident.packing import Content, Packed, Redacts, family, pack, weigh
 from saferun.incident.reading import Incident, examine
-from saferun.incident.retrial import Policies, Retried, by_name, retried
+from saferun.incident.retrial import Policies, Retried, by_name, retried, veiled
 from saferun.incident.traced import traced
 
 __all__ = [
@@ -34,5 +34,6 @@ __all__ = [
     "pack",
     "retried",
     "traced",
+    "veiled",
     "weigh",
 ]

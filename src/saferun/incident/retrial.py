@@ -95,7 +95,7 @@ def retried(
     redacted = frozenset(said.redacted)
     with Reader(found.path) as reader:
         entries = [
-            _veiled(entry) if entry.seq in redacted else entry
+            veiled(entry) if entry.seq in redacted else entry
             for entry in (read(body) for _, body, _ in reader.rows())
         ]
         calls = list(_calls(entries, said.runs, redacted, stops))
@@ -180,7 +180,7 @@ def _of_the_run(reason: Mapping[str, Any]) -> bool:
     )
 
 
-def _veiled(entry: Entry) -> Entry:
+def veiled(entry: Entry) -> Entry:
     """A redacted entry without what it says: nothing vouches for that."""
     fields = {**entry.fields}
     if entry.kind in ("decision", "call"):

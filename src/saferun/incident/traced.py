@@ -4,6 +4,7 @@ What was decided on their calls stays behind. A run that was brought in is there
 and decided anew, and nothing may take another ledger's decision for one of its own.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from saferun.replay.unsealing import Unsealing
 from saferun.store import Reader
 from saferun.store.index import Index
 
+_STEPS = ("model", "user", "call")
 _LARGE = ("args", "given", "result", "output", "text", "prompt", "plan", "context")
 
 
@@ -27,16 +29,19 @@ def traced(path: Path, runs: list[str]) -> Iterator[TracedRun]:
     with Reader(path) as reader, Index(reader) as index:
         index.build()
         for number, run_id in enumerate(runs, 1):
-            yield _traced(index, run_id, number)
+            yield _traced(index, run_id, number, set(runs))
 
 
-def _traced(index: Index, run_id: str, number: int) -> TracedRun:
+def _traced(index: Index, run_id: str, number: int, there: set[str]) -> TracedRun:
     began: Mapping[str, Any] = {}
     entries = []
     for entry in _entries(index, run_id):
         if entry.kind == "run" and entry.fields.get("event") == "start" and not began:
             began = entry.fields
         entries.append(entry)
+    frames = [each for each in story(run_id, entries).frames if each.kind in _STEPS]
+    firsts = [each.seq for each in frames]
+    children = [each for each in index.children(run_id, len(there)) if each.run in there]
     user, context = began.get("user"), began.get("context")
     return TracedRun(
         line=number,
@@ -46,8 +51,9 @@ def _traced(index: Index, run_id: str, number: int) -> TracedRun:
         tenant=began.get("tenant"),
         prompt=began.get("prompt"),
         context=context if isinstance(context, dict) else {},
-        steps=tuple(_steps(story(run_id, entries).frames)),
+        steps=tuple(_steps(frames)),
         parent=began.get("parent"),
+        begun=tuple((each.run, bisect_left(firsts, each.first)) for each in children),
     )
 
 

@@ -37,11 +37,18 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     """Two runs beside each other. `first` is the place of the pair where they first part.
 
     They part where another thing was done, or decided, or came of it: not where only costs, or
-    words of the model, are others. None where they never do.
+    words of the model, are others. None where they never do. `ends` are the types of the errors
+    that the two ended with, None for none, where both ended and not alike.
     """
 
     pairs: tuple[Pair, ...]
     first: int | None
+    ends: tuple[str | None, str | None] | None = None
+
+    @property
+    def part(self) -> bool:
+        """Whether they part: in a pair, or in how they ended."""
+        return self.first is not None or self.ends is not None
 
     @property
     def counts(self) -> dict[str, int]:
@@ -76,7 +83,9 @@ def difference(one: Outline, other: Outline, *, keyed: bool = True) -> Differenc
         for place, pair in enumerate(pairs)
         if _parts_company(pair) or _unmade(pair, one, other)
     )
-    return Difference(pairs=tuple(pairs), first=next(parts, None))
+    unlike = one.over and other.over and one.error != other.error
+    ends = (one.error, other.error) if unlike else None
+    return Difference(pairs=tuple(pairs), first=next(parts, None), ends=ends)
 
 
 def _calls(outline: Outline) -> Iterator[Row]:

@@ -5,7 +5,7 @@ for, and there is no second account that could say something else. Nothing here 
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -27,13 +27,15 @@ class Frame(msgspec.Struct, kw_only=True):
     UTC. For a call, `decision` holds the decision's fields, `approvals` what became of a request
     to a person, and `outcome` how it ended; None where it has not. A call that was brought in
     from elsewhere has no decision: `said` has what was asked for. `label` is the last word of a
-    person on whether it is right to stop it, with the `mark`, `by` whom, and the `reason`.
+    person on whether it is right to stop it, with the `mark`, `by` whom, and the `reason`. `boot`
+    names the life of the process that has written the entry at `seq`.
     """
 
     number: int
     kind: Kind
     seq: int
     at: int
+    boot: str | None = None
     said: Mapping[str, Any] = {}
     decision: Mapping[str, Any] | None = None
     approvals: list[Mapping[str, Any]] = []
@@ -53,14 +55,26 @@ def mark(frame: Frame) -> marks.Mark:
     )
 
 
+class End(NamedTuple):
+    """That a process ended a run, with the error of that type where one did."""
+
+    seq: int
+    boot: str | None
+    error: str | None
+
+
 class RunStory(msgspec.Struct, kw_only=True):
-    """One run: who and what for, its frames in order, and how it ended."""
+    """One run: who and what for, its frames in order, and how it ended.
+
+    A run that another process has gone on with has more than one of `ends`.
+    """
 
     run_id: str
     began: int | None = None
     ended: int | None = None
     about: Mapping[str, Any] = {}
     error: str | None = None
+    ends: list[End] = []
     frames: list[Frame] = []
 
     @property
@@ -164,7 +178,13 @@ def _part(fields: Mapping[str, Any], *names: str) -> dict[str, Any]:
 
 
 def _frame(told: RunStory, kind: Kind, entry: Entry) -> Frame:
-    frame = Frame(number=len(told.frames) + 1, kind=kind, seq=entry.seq, at=entry.time)
+    frame = Frame(
+        number=len(told.frames) + 1,
+        kind=kind,
+        seq=entry.seq,
+        at=entry.time,
+        boot=entry.fields.get("boot"),
+    )
     told.frames.append(frame)
     return frame
 
@@ -176,3 +196,4 @@ def _bounds(told: RunStory, entry: Entry) -> None:
     else:
         told.ended = entry.time
         told.error = entry.fields.get("error")
+        told.ends.append(End(entry.seq, entry.fields.get("boot"), told.error))

@@ -163,6 +163,10 @@ class Outline:
         self.rows: list[Row] = []
         self.size = 0
         """The number of the entry after the newest that it knows."""
+        self.over = False
+        """Whether it has come to its end, and not to where a rerun was stopped."""
+        self.error: str | None = None
+        """The type of the error that it ended with, None where it did with none."""
         self.turns: dict[str, int] = {}
         """The entries of its model turns, by their names."""
         self._decided: dict[int, Row] = {}
@@ -259,6 +263,8 @@ class Outline:
                 return row
             case "run" if said.event == "end" and bytes(said.error) == _STOPPED and self.rows:
                 self.rows[-1].unmade = True
+            case "run" if said.event == "end":
+                self.over, self.error = True, _text(said.error)
             case "label" if said.of is not None and said.of in self._frames:
                 row = self.row(self._frames[said.of])
                 row.label = None if said.mark == "none" else said.mark
@@ -367,6 +373,11 @@ def _steps(values: list[int]) -> list[int]:
 
 def _micro(dollars: float | None) -> int | None:
     return None if dollars is None else round(dollars * 1e6)
+
+
+def _text(raw: msgspec.Raw) -> str | None:
+    said = msgspec.json.decode(raw) if bytes(raw) else None
+    return said if isinstance(said, str) else None
 
 
 def _hash(raw: msgspec.Raw) -> bytes | None:

@@ -97,7 +97,8 @@ Step: TypeAlias = TracedCall | Said
 class TracedRun(msgspec.Struct, frozen=True, kw_only=True):
     """One run, its steps in order.
 
-    `parent` is the id of the run that it was a part of, which comes before it in the file.
+    `parent` is the id of the run that it was a part of, which comes before it in the file, and
+    `begun` are the runs right within it, each with how many of its steps came before that began.
     `malicious` has the ids of the calls that are labelled as an attacker's, and `attacked` says
     whether the run was attacked; each is None where there is no such label.
     """
@@ -113,6 +114,7 @@ class TracedRun(msgspec.Struct, frozen=True, kw_only=True):
     malicious: frozenset[str] | None = None
     attacked: bool | None = None
     parent: str | None = None
+    begun: tuple[tuple[str, int], ...] = ()
 
     @property
     def calls(self) -> Iterator[TracedCall]:
@@ -219,6 +221,7 @@ def _spanned(path: Path, lines: Iterator[tuple[int, bytes]]) -> Iterator[TracedR
             context=run.context,
             steps=tuple(_spanned_steps(run.steps)),
             parent=run.parent,
+            begun=tuple(run.begun),
         )
 
 

@@ -1,6 +1,7 @@
 """SQLite: opening a store's file, its schema, and what its errors mean in plain words."""
 
 import contextlib
+import errno
 import os
 import sqlite3
 import sys
@@ -280,6 +281,17 @@ class ChangedError(StoreError):
         return f"{self.path} was changed: {self.what}; run saferun ledger verify."
 
 
+class FullError(StoreError):
+    """The disk that a store lies on has no room left."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.path = path
+
+    def __str__(self) -> str:
+        return f"The disk of {self.path} is full; free some space, and it goes on."
+
+
 class ExcerptError(StoreError):
     """Something would be written to a part of a ledger, which is there to be read."""
 
@@ -486,13 +498,33 @@ def explained(path: Path) -> Iterator[None]:
     except (sqlite3.Error, OSError) as problem:
         if "could not decode" in str(problem).lower():
             raise ChangedError(path, "a text in it is none") from None
+        if _full(path, problem):
+            raise FullError(path) from None
         raise StoreError(_sentence(path, problem)) from None
+
+
+def _full(path: Path, problem: Exception) -> bool:
+    if isinstance(problem, OSError):
+        return problem.errno in (errno.ENOSPC, errno.EDQUOT)
+    said = str(problem).lower()
+    if "full" in said:
+        return True
+    if "disk i/o error" not in said:
+        return False
+    # What SQLite maps into memory cannot grow on a full disk, and then it names no reason.
+    try:
+        left = os.statvfs(path.parent)
+    except OSError:
+        return False
+    return left.f_bavail * left.f_frsize < _LITTLE
+
+
+_LITTLE = 64 * 1024
+"""Bytes that SQLite needs at once, for the memory that those share who have a file open."""
 
 
 def _sentence(path: Path, problem: Exception) -> str:
     said = str(problem).lower()
-    if "full" in said or "no space" in said:
-        return f"The disk of {path} is full; free some space, and calls go on."
     if "readonly" in said or "read-only" in said or isinstance(problem, PermissionError):
         return f"{path} cannot be written; give this user write access to the file and its folder."
     if "not a database" in said or "malformed" in said or "corrupt" in said:

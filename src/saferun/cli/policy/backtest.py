@@ -11,7 +11,7 @@ import msgspec
 import typer
 
 from saferun.approval.inert import inert
-from saferun.cli.history import ArchiveOption, complain, opened
+from saferun.cli.history import ArchiveOption, complain, incident_file, opened
 from saferun.cli.options import (
     CannotError,
     JsonOption,
@@ -100,9 +100,11 @@ def backtest(
     if trace and archive is not None:
         raise CannotError("--archive goes with the store's history, and not with a trace.")
     environment, given = _given(user or (), context)
+    # An incident file is a history, and says nothing of the policies and settings here.
+    configured = None if store is None or incident_file(store) is not None else store
     candidate = Backtest(
-        load(near(policy_file(policy, store))),
-        environment=environment or settings(store).environment,
+        load(near(policy_file(policy, configured))),
+        environment=environment or settings(configured).environment,
         given=given,
         wanted=_wanted(run, agent),
     )
@@ -151,7 +153,7 @@ def _history(
     from saferun.store.openings import Openings
 
     with (
-        opened(store, archive) as reader,
+        opened(store, archive, part=True) as reader,
         progress("deciding", reader.head().size) as done,
     ):
         yield from candidate.history(
@@ -161,6 +163,7 @@ def _history(
 
 
 def _entries(reader: "Reader", done: Callable[[int], None]) -> "Iterator[Entry]":
+    from saferun.incident import veiled
     from saferun.ledger import EntryError, read
 
     archived, away = reader.archived(), 0
@@ -171,9 +174,11 @@ def _entries(reader: "Reader", done: Callable[[int], None]) -> "Iterator[Entry]"
             away += 1
             continue
         try:
-            yield read(body)
+            entry = read(body)
         except (EntryError, TypeError):
             told(f"Entry {seq} cannot be read; `saferun ledger verify` says what is wrong.")
+            continue
+        yield veiled(entry) if reader.redacted(seq) else entry
     if away:
         many = counted(away, "entry lies", "entries lie")
         told(f"{many} in an archive and were left out; name its folder with --archive FOLDER.")

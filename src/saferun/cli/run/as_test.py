@@ -180,6 +180,8 @@ def _lines(
     yield f"INCIDENT = Path(__file__).with_name({_literal(incident_of(test).name)})"
     yield ""
     yield ""
+    from saferun.replay.rerun import FIRST
+
     code = "agent" if agent is None else f"{agent.module}.{agent.function}"
     if agent is None:
         yield "def agent():"
@@ -192,7 +194,8 @@ def _lines(
     yield "    assert again.decisions == {"
     for script in calls.values():
         for step in script.steps:
-            if step.kind == "call":
+            # What another program did that has resumed a call is not the agent's to do again.
+            if step.kind == "call" and step.program == FIRST:
                 yield f"        {_literal(step.place)}: {_literal(step.decided)},"
     yield "    }"
     yield ""

@@ -64,7 +64,7 @@ def diff(
             document(_document(found, left, right))
         else:
             put(console := screen(), _lines(console, found, left, right, full=full))
-    return int(found.first is not None)
+    return int(found.part)
 
 
 def _sides(
@@ -120,6 +120,7 @@ def _document(found: "Difference", left: "Playback", right: "Playback") -> dict[
         "divergence": None
         if found.first is None
         else msgspec.to_builtins(found.pairs[found.first]),
+        "ends": found.ends,
         **found.counts,
         "pairs": msgspec.to_builtins(found.pairs),
     }
@@ -136,14 +137,18 @@ def _lines(
         f"{counted(counts['same'], 'frame')} the same · {counts['differ']:,} differ · "
         f"{counts['only_one']:,} only in the first · {counts['only_other']:,} only in the second"
     )
-    if found.first is None:
+    if not found.part:
         yield Text("✓ They never part.", ALLOWED.style)
-    else:
+    elif found.first is not None:
         pair = found.pairs[found.first]
         yield Text()
         where = " | ".join(f"frame {n}" if n else "nothing" for n in (pair.one, pair.other))
         yield Text(f"✕ They part at {where}:", f"bold {DENIED.style}")
         yield from parted(pair, left, right)
+    if found.ends is not None:
+        lead = "They end otherwise" if found.first is not None else "They part at their ends"
+        ends = " | ".join(f"ends with {inert(each, 60)}" if each else "ends" for each in found.ends)
+        yield Text(f"✕ {lead}: {ends}", f"bold {DENIED.style}")
     yield Text()
     for printed, place in enumerate(_chosen(found, full=full)):
         if printed >= MOST and not full:

@@ -143,7 +143,7 @@ def _keep(path: Path, said: Report, folder: Path) -> None:
 
     with Reader(path) as reader, Index(reader) as index:
         index.build()
-        keep(index, made(said.made, said.stopped), folder)
+        keep(index, made(said.made, said.stopped, said.aside), folder)
 
 
 def _document(said: Report, status: int) -> dict[str, Any]:
@@ -155,7 +155,7 @@ def _document(said: Report, status: int) -> dict[str, Any]:
             found["divergence"] = {**where, "recorded": stopped.recorded, "now": stopped.now}
         else:
             found["unanswered"] = {**where, "why": stopped.why}
-    return {**found, "refused": said.refused, "exit": status}
+    return {**found, "left": said.left, "refused": said.refused, "exit": status}
 
 
 def _lines(said: Report) -> Any:
@@ -165,6 +165,7 @@ def _lines(said: Report) -> Any:
     if stopped is None:
         many = counted(said.frames, "frame")
         yield Text(f"✓ No divergence: {many} of run {inert(said.run, 80)}.", ALLOWED.style)
+        yield from (Text(f"  {each}", "dim") for each in said.left)
     else:
         first, *others = stopped.why.split("\n")
         yield Text(f"✕ {first}", f"bold {DENIED.style}")

@@ -5,8 +5,10 @@ own, a child of that one's; and else all that belongs to one session is one run,
 where there is no session.
 """
 
+from bisect import bisect_left
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any, TypeAlias
 
 import msgspec
@@ -16,6 +18,9 @@ from saferun.replay.otlp.document import Span
 from saferun.replay.otlp.messages import Spoken, Wanted, decoded, given, said
 
 _KINDS = {"LLM": "model", "TOOL": "tool", "AGENT": "agent"}
+
+MOST_ABOVE = 64
+"""Spans between the one of a run and the call, or the turn, that it is placed at."""
 
 Key: TypeAlias = tuple[str, ...]
 
@@ -32,16 +37,20 @@ class Turn(msgspec.Struct):
 
 
 class Made(msgspec.Struct):
-    """A call: as a model asked for it, or a tool's span has it, or both."""
+    """A call: as a model asked for it, or a tool's span has it, or both. It is step `at`."""
 
     wanted: Wanted
+    at: int
     spanned: bool = False
     result: Any = msgspec.UNSET
     cost_usd: float | None = None
 
 
 class SpannedRun(msgspec.Struct):
-    """One run. `parent` is the `run_id` of the run that it was a part of."""
+    """One run. `parent` is the `run_id` of the run that it was a part of.
+
+    `begun` are the runs right within it, each with the steps that had come before it began.
+    """
 
     line: int
     run_id: str
@@ -52,16 +61,19 @@ class SpannedRun(msgspec.Struct):
     prompt: Any = None
     context: dict[str, Any] = {}
     steps: list[Turn | Made] = []
+    begun: list[tuple[str, int]] = []
 
 
 def runs(spans: Sequence[Span]) -> Iterator[SpannedRun]:
     """The runs of a file, parents before their children."""
     family = _Family(spans)
-    found: dict[Key, list[Span]] = {}
+    found: dict[Key, list[tuple[int, Span]]] = {}
     # Of two spans that began at once, the one that stands first: a file may have no times.
-    for span in sorted(spans, key=lambda each: each.start):
-        found.setdefault(family.key(span), []).append(span)
+    for place, span in enumerate(sorted(spans, key=lambda each: each.start)):
+        found.setdefault(family.key(span), []).append((place, span))
+    below: defaultdict[Key, list[Key]] = defaultdict(list)
     done: set[Key] = set()
+    order: list[tuple[Key, Key | None]] = []
     for key in found:
         chain: dict[Key, None] = {}
         above: Key | None = key
@@ -72,9 +84,21 @@ def runs(spans: Sequence[Span]) -> Iterator[SpannedRun]:
             done.add(each)
             if each in found:
                 parent = family.parent(each)
-                yield _run(
-                    each, parent if parent in found and parent in done else None, found[each]
-                )
+                known = parent is not None and parent in found and parent in done
+                order.append((each, parent if known else None))
+                if parent is not None and known:
+                    below[parent].append(each)
+    for key, parent in order:
+        story, run = _run(key, parent, [span for _, span in found[key]])
+        places = [place for place, _ in found[key]]
+        for child in below[key]:
+            place, first = found[child][0]
+            spans_above = islice(family.above(first), MOST_ABOVE)
+            at = next((story.after[up] for up in spans_above if up in story.after), None)
+            if at is None:
+                at = story.counts[bisect_left(places, place)]
+            run.begun.append((_named(child), at))
+        yield run
 
 
 def _named(key: Key) -> str:
@@ -97,6 +121,18 @@ class _Family:
 
     def parent(self, key: Key) -> Key | None:
         return self._parents.get(key)
+
+    def above(self, span: Span) -> Iterator[tuple[str, str]]:
+        """The spans that a span is within, the closest first."""
+        seen = {(span.trace, span.id)}
+        at: Span | None = span
+        while at is not None and at.parent is not None:
+            where = (at.trace, at.parent)
+            if where in seen:
+                return
+            seen.add(where)
+            yield where
+            at = self._spans.get(where)
 
     def key(self, span: Span) -> Key:
         """The run of a span: found by going up to one whose run is known, and down again."""
@@ -151,7 +187,7 @@ def _kind(span: Span) -> str | None:
     return _KINDS.get(kind.upper()) if isinstance(kind, str) else None
 
 
-def _run(key: Key, parent: Key | None, spans: Sequence[Span]) -> SpannedRun:
+def _run(key: Key, parent: Key | None, spans: Sequence[Span]) -> tuple["_Story", SpannedRun]:
     agents = [span for span in spans if _kind(span) == "agent"]
     top = agents[0] if agents else spans[0]
     story = _Story()
@@ -161,11 +197,12 @@ def _run(key: Key, parent: Key | None, spans: Sequence[Span]) -> SpannedRun:
             story.turn(span)
         elif kind == "tool":
             story.call(span)
+        story.counts.append(len(story.steps))
     for span in agents:
         # What the user said last, and no model has answered.
         story.hear(given(span.attributes))
     context = decoded(top.attributes.get(names.CONTEXT))
-    return SpannedRun(
+    return story, SpannedRun(
         line=min(span.line for span in spans),
         run_id=_named(key),
         parent=None if parent is None else _named(parent),
@@ -183,6 +220,10 @@ class _Story:
 
     def __init__(self) -> None:
         self.steps: list[Turn | Made] = []
+        self.counts = [0]
+        """How many steps there were after each span, none of them before the first."""
+        self.after: dict[tuple[str, str], int] = {}
+        """The steps that come no later than the one of a model's or a tool's span."""
         self._heard: list[str] = []
         self._known: set[str] = set()
         # Calls that models have asked for, by id and by tool: they wait for a span, or a result.
@@ -233,13 +274,13 @@ class _Story:
             self.steps.append(turn)
         for message in messages:
             for wanted in message.wants:
-                made = Made(wanted)
-                self.steps.append(made)
+                made = self._made(wanted)
                 self._all.append(made)
                 self._by_id[wanted.id].append(made)
                 self._by_tool[wanted.tool, wanted.id].append(made)
                 if wanted.id is not None:
                     self._by_tool[wanted.tool, ANY].append(made)
+        self.after[span.trace, span.id] = len(self.steps)
 
     def call(self, span: Span) -> None:
         about = span.attributes
@@ -255,16 +296,21 @@ class _Story:
             None,
         )
         if made is None:
-            made = Made(Wanted(call_id, tool, {} if arguments is None else arguments))
-            self.steps.append(made)
+            made = self._made(Wanted(call_id, tool, {} if arguments is None else arguments))
         elif arguments is not None:
             made.wanted = made.wanted._replace(arguments=arguments)
         made.spanned = True
+        self.after[span.trace, span.id] = made.at + 1
         made.cost_usd = _cost(span)
         result = about.get(names.RESULT, about.get(names.OUTPUT))
         if result is not None and not span.failed:
             typed = about.get(names.OUTPUT_TYPE) == names.JSON
             made.result = decoded(result) if typed else result
+
+    def _made(self, wanted: Wanted) -> Made:
+        made = Made(wanted, len(self.steps))
+        self.steps.append(made)
+        return made
 
     def _wanted(self, call_id: str | None, tool: str) -> Made | None:
         """The call that a model has asked for, of which this is the span."""

@@ -2,12 +2,14 @@
 
 `record` reads a run and its children back, `steps` lays out what the code has to do again and in
 which order, `matching` finds the step that the code is at, and `values` gives what came of it.
-`kept` writes what the code did as a run.
+`programs` says which steps are by whom, where a call was left and resumed elsewhere. `kept` writes
+what the code did as a run.
 """
 
 from saferun.replay.rerun.kept import Made, keep, kept_in, room
 from saferun.replay.rerun.likeness import alike, alike_spoken, key, shown
 from saferun.replay.rerun.matching import About, Lane, Matching, Now, fits_call
+from saferun.replay.rerun.programs import FIRST, no_to
 from saferun.replay.rerun.record import Record, recorded
 from saferun.replay.rerun.steps import Script, Step, scripts
 from saferun.replay.rerun.talk import Talk
@@ -20,11 +22,13 @@ from saferun.replay.rerun.values import (
     restored,
     streams,
 )
-from saferun.replay.rerun.words import without_words
+from saferun.replay.rerun.words import Left, without_words
 
 __all__ = [
+    "FIRST",
     "About",
     "Lane",
+    "Left",
     "Made",
     "Matching",
     "Now",
@@ -43,6 +47,7 @@ __all__ = [
     "keep",
     "kept_in",
     "key",
+    "no_to",
     "recorded",
     "restored",
     "room",

@@ -10,7 +10,7 @@ stopped at, what lies where the record has something sealed is left out.
 """
 
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -44,16 +44,21 @@ NAME = "rerun.db"
 
 LEDGER = "rerun"
 
+MAX_ERROR = 200
+"""Characters of the name of an error's type."""
+
 
 class Made(msgspec.Struct, frozen=True, kw_only=True):
     """What the code has made: the frames of each run that were answered, by the record's numbers.
 
-    Where it was stopped, `run` is the run, and `now` what it was about to do.
+    Where it was stopped, `run` is the run, and `now` what it was about to do. What the processes
+    wrote that stand `aside` is by programs that the code does not go by.
     """
 
     frames: Mapping[str, Sequence[int]]
     run: str | None = None
     now: Mapping[str, Any] | None = None
+    aside: Collection[str] = ()
 
 
 def kept_in(folder: Path) -> Path | None:
@@ -174,9 +179,13 @@ class _Work:
             fields = entry.fields
             named = fields.get("id") if entry.kind == "approval" else fields.get("approval")
             if entry.kind == "run":
-                mine = fields["event"] == "start" or self._whole(run, told.frames)
+                ours = fields.get("boot") not in self._made.aside
+                mine = fields["event"] == "start" or (ours and self._whole(run, told.frames))
             elif entry.kind == "label":
                 mine = False
+            elif entry.kind != "approval" and fields.get("boot") in self._made.aside:
+                # Of a call that was left, what came of it is by who has resumed it.
+                mine = entry.seq in own
             else:
                 mine = entry.seq in own or fields.get("of") in own or named in requests
             if mine:
@@ -185,7 +194,8 @@ class _Work:
 
     def _whole(self, run: str, frames: Sequence[Any]) -> bool:
         """Whether the code has come to the end of a run."""
-        due = {each.number for each in frames if each.kind != "control"}
+        aside = self._made.aside
+        due = {each.number for each in frames if each.kind != "control" and each.boot not in aside}
         return due <= set(self._made.frames[run]) and (
             self._made.run != run or self._made.now is None
         )
@@ -220,6 +230,11 @@ class _Work:
                 )
             case "user":
                 step = UserEntry(run=run, text=self._shown(run, "text", now.get("text")))
+            case "ends":
+                # It was not stopped: it has come to its own end, which is not that of the record.
+                error = now.get("error")
+                yield RunEntry(event="end", run=run, error=error and str(error)[:MAX_ERROR])
+                return
             case _:
                 return
         try:

@@ -3,6 +3,8 @@
 The code makes its steps again, and each has to be one that the record has next: of the same run,
 of the same kind and name, with the same arguments. Where steps may change places (`steps` says
 which), it is looked for among those; the first that is nowhere is where the code has diverged.
+Where other programs have gone on with a call that was left, the code owes their steps once it has
+resumed that call, and not before.
 
 A lane is what does one thing after the other, such as a thread or a task. What the record has one
 by one, and the lane that the run itself is in does the other way round, is another order, even
@@ -11,13 +13,14 @@ which of them comes first is chance.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from saferun.errors import Diverged, Unanswered
 from saferun.replay.rerun.likeness import alike
+from saferun.replay.rerun.programs import FIRST
 from saferun.replay.rerun.steps import Kind, Script, Step
-from saferun.replay.rerun.words import sentence
+from saferun.replay.rerun.words import Left, sentence
 
 Lane: TypeAlias = Hashable
 
@@ -46,8 +49,9 @@ class About(NamedTuple):
 class _Track:
     """How far the code has come in one run."""
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, begun: Collection[str]) -> None:
         self.script = script
+        self._begun = begun
         self.low = 0
         self.own: set[Lane] = set()
         self.furthest: dict[Lane, int] = {}
@@ -69,15 +73,35 @@ class _Track:
         """The number of the frame that the record has next."""
         return next((self.script.steps[at].frame for at in self.left()), self.beyond)
 
+    @property
+    def over(self) -> bool:
+        """Whether a program that the code goes by has come to the end of this run."""
+        return any(each in self.script.ends for each in self._begun)
+
+    @property
+    def error(self) -> str | None:
+        """The error with which the last of these programs has ended it, None where with none."""
+        ended = [each for each in self._begun if each in self.script.ends]
+        return self.script.ends[ended[-1]] if ended else None
+
+    def due(self, place: int) -> bool:
+        """Whether the code has that step before it."""
+        step = self.script.steps[place]
+        return not step.taken and step.program in self._begun
+
     def advance(self) -> None:
-        steps = self.script.steps
-        while self.low < len(steps) and steps[self.low].taken:
+        while self.low < len(self.script.steps) and not self.due(self.low):
             self.low += 1
+
+    def rewind(self) -> None:
+        """Look anew at what is due: another program has begun."""
+        self.low = 0
+        self._next.clear()
+        self.advance()
 
     def left(self) -> Iterator[int]:
         """The places of what the code has not done yet."""
-        steps = self.script.steps
-        return (at for at in range(self.low, len(steps)) if not steps[at].taken)
+        return (at for at in range(self.low, len(self.script.steps)) if self.due(at))
 
     def exact(self, now: Now) -> int | None:
         """The first place of that very call which is left, None where none is."""
@@ -85,7 +109,7 @@ class _Track:
         if not places:
             return None
         at = self._next.get((now.kind, now.name, now.key), 0)
-        while at < len(places) and self.script.steps[places[at]].taken:
+        while at < len(places) and not self.due(places[at]):
             at += 1
         self._next[now.kind, now.name, now.key] = at
         return places[at] if at < len(places) else None
@@ -108,7 +132,8 @@ class _Track:
             if all(each.may_swap(step) for each in before):
                 yield at
             elif (
-                before
+                len(self._begun) == 1
+                and before
                 and step.began >= max(each.ended for each in before)
                 and (step.turn > max(each.turn for each in before))
             ):
@@ -123,7 +148,8 @@ class Matching:
     def __init__(self, scripts: Mapping[str, Script], root: str) -> None:
         self.root = root
         self.scripts = scripts
-        self._tracks = {run: _Track(script) for run, script in scripts.items()}
+        self._begun = [FIRST]
+        self._tracks = {run: _Track(script, self._begun) for run, script in scripts.items()}
         self._placed: dict[str, str] = {}
         self._given: set[str] = set()
         self._born: dict[str, Lane] = {}
@@ -191,8 +217,11 @@ class Matching:
                 raise self._no_such_run(about, above, lane)
             found = next((each for each in candidates if _begins_so(each, now)), candidates[0])
         differs = about.said(found)
-        if (found.about and found.agent != about.agent) or differs is not None:
+        if found.about and found.agent != about.agent:
             raise self._differs(about, found, differs or "agent")
+        # Only the first program's prompt and plan are on record: those that began the run.
+        if differs is not None and (FIRST in self._begun or differs not in ("prompt", "plan")):
+            raise self._differs(about, found, differs)
         self._placed[about.run] = found.run
         if about.run in self._born:
             self._tracks[found.run].own.add(self._born[about.run])
@@ -237,7 +266,7 @@ class Matching:
             if now.kind == "call" and again is not None:
                 # What is stopped is refused as often as it is tried, and written down now and then.
                 return again
-            if track.low >= len(script.steps) and not script.over:
+            if track.low >= len(script.steps) and not track.over:
                 raise Unanswered(
                     f"The record of run {script.run} goes no further: it ends before its run does.",
                     script.run,
@@ -281,13 +310,64 @@ class Matching:
         )
         at = next(alike_ones, window[0] if window else None)
         if at is None:
-            end = {"kind": "ends", "error": track.script.error}
+            end = {"kind": "ends", "error": track.error}
             return _diverged(track.script.run, track.beyond, end, document)
         return _diverged(at.run, at.frame, at.document(), document)
 
     def next(self, run: str | None = None) -> int:
         """The number of the frame that the record has next in a run, in the one at the top say."""
         return self._tracks[self.root if run is None else run].next
+
+    # Which programs of the record the code goes by.
+
+    def resume(self, step: Step) -> None:
+        """The code goes on from a call that it left as the program has that resumed it."""
+        if step.resumed is not None and step.resumed not in self._begun:
+            self._begun.append(step.resumed)
+            self._rewind()
+
+    def resumed(self, request: str) -> Step | None:
+        """The call that the code begins with: one that was left by another program.
+
+        None where it does not begin there, or no other program has gone on from it.
+        """
+        steps = [step for script in self.scripts.values() for step in script.steps]
+        if any(step.taken for step in steps):
+            return None
+        for step in steps:
+            if step.resumed is not None and (step.decision or {}).get("approval") == request:
+                self._begun[:] = [step.resumed]
+                step.taken = True
+                self._rewind()
+                return step
+        return None
+
+    def _rewind(self) -> None:
+        for track in self._tracks.values():
+            track.rewind()
+
+    def left(self) -> Iterator[Left]:
+        """What of the record is by programs that the code does not go by."""
+        steps = [step for each in self.scripts.values() for step in each.steps]
+        told = set(self._begun)
+        for step in steps:
+            if step.resumed is None:
+                continue
+            pair = (step.resumed, step.program)
+            for other, here in (pair, pair[::-1]):
+                if here in self._begun and other not in told:
+                    told.add(other)
+                    own = [each for each in steps if each.program == other and not each.taken]
+                    frames = sum(each.kind != "run" for each in own)
+                    yield Left(step.run, step.frame, frames, before=other == step.program)
+
+    @property
+    def aside(self) -> list[str]:
+        """The processes of the record that the code does not go by."""
+        steps = [step for each in self.scripts.values() for step in each.steps]
+        found = {each.boot for each in steps if each.program not in self._begun}
+        found |= {each.resumed for each in steps if each.resumed not in self._begun}
+        return sorted(each for each in found if each is not None)
 
     # Whether all was done.
 
@@ -309,11 +389,10 @@ class Matching:
             now = {"kind": "ends", "error": endings.get(first.run)}
             return _diverged(first.run, first.frame, first.document(), now)
         for run, error in endings.items():
-            script = self.scripts[run]
-            if script.over and script.error != error:
-                recorded = {"kind": "ends", "error": script.error}
-                beyond = self._tracks[run].beyond
-                return _diverged(run, beyond, recorded, {"kind": "ends", "error": error})
+            track = self._tracks[run]
+            if track.over and track.error != error:
+                recorded = {"kind": "ends", "error": track.error}
+                return _diverged(run, track.beyond, recorded, {"kind": "ends", "error": error})
         return None
 
 

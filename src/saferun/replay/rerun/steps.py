@@ -6,7 +6,8 @@ that a model asks for at once, one is decided on first. So two steps of a run ma
 - where the times that they took overlap, by the record's own times,
 - or where both are calls, or runs that begin, between the same two turns.
 
-All else comes after what the record has before it. That a single thread or task does in another
+All else comes after what the record has before it. Steps of two programs (`programs`) have no order
+but that the one was resumed from the other. That a single thread or task does in another
 order what it once did one by one, is seen all the same: see `matching`.
 """
 
@@ -19,6 +20,7 @@ from saferun import ledger, redact
 from saferun.call import canonical
 from saferun.ledger import ERASED
 from saferun.replay.frames import Frame, RunStory
+from saferun.replay.rerun.programs import FIRST, Programs, programs
 from saferun.replay.rerun.record import LOST, Record
 from saferun.replay.unsealing import EITHER, OUT_OF_REACH
 
@@ -36,7 +38,8 @@ class Step(msgspec.Struct, kw_only=True):
     those that the code gave, and `key` is what they are looked up by. `began` and `ended` are in
     microseconds since 1970, UTC. `turn` counts the turns before it. Fields of `lost` are not to
     be had, for the reason that stands there. `veiled` says that some of what the code gave is
-    not shown.
+    not shown. `boot` is the process that has written it, of `program`, and
+    `resumed` is the other one that has gone on from it.
     """
 
     run: str
@@ -58,6 +61,9 @@ class Step(msgspec.Struct, kw_only=True):
     approvals: list[Mapping[str, Any]] = []
     lost: Mapping[str, str] = {}
     taken: bool = False
+    boot: str | None = None
+    program: str = FIRST
+    resumed: str | None = None
 
     @property
     def place(self) -> str:
@@ -76,7 +82,9 @@ class Step(msgspec.Struct, kw_only=True):
         return f"{self.name}: {', '.join(words)}"
 
     def overlaps(self, other: "Step") -> bool:
-        """Whether both were under way at the same time."""
+        """Whether both were under way at the same time, or nobody can say."""
+        if self.program != other.program:
+            return True
         return self.began < other.ended and other.began < self.ended
 
     def may_swap(self, other: "Step") -> bool:
@@ -106,8 +114,8 @@ def _begins(step: Step) -> bool:
 class Script(msgspec.Struct, kw_only=True):
     """The steps of one run, in the order of the record.
 
-    `about` is what it said of itself when it began. `over` says that it has come to its end,
-    with the error of that type, where it did with one.
+    `about` is what it said of itself when it began. `ends` has the programs that came to its end,
+    with the type of the error where one did with one.
     """
 
     run: str
@@ -115,8 +123,7 @@ class Script(msgspec.Struct, kw_only=True):
     agent: str | None = None
     about: Mapping[str, Any] = {}
     steps: list[Step] = []
-    over: bool = False
-    error: str | None = None
+    ends: Mapping[str, str | None] = {}
     began: int = 0
 
     @property
@@ -128,12 +135,14 @@ class Script(msgspec.Struct, kw_only=True):
 
 def scripts(record: Record) -> dict[str, Script]:
     """The scripts of a run and its children, by their ids."""
-    made = {run_id: _script(told) for run_id, told in record.stories.items()}
+    by = programs(record.stories.values())
+    made = {run_id: _script(told, by) for run_id, told in record.stories.items()}
     for script in list(made.values()):
         parent = script.parent
         if script.run != record.root and parent is not None and parent not in made:
             # Nothing happened in it but what its children did, so the ledger knows it by name.
-            made[parent] = Script(run=parent, parent=record.root, over=True, began=script.began)
+            ends = _anyway(by, None)
+            made[parent] = Script(run=parent, parent=record.root, ends=ends, began=script.began)
     for script in sorted(made.values(), key=lambda each: each.began):
         above = None if script.parent is None else made.get(script.parent)
         if above is not None and script.steps:
@@ -141,15 +150,21 @@ def scripts(record: Record) -> dict[str, Script]:
     return made
 
 
-def _script(told: RunStory) -> Script:
+def _anyway(by: Programs, error: str | None) -> dict[str, str | None]:
+    """The ends of a run of which the record does not say that it ended, and it has."""
+    return dict.fromkeys((FIRST, *by.resumes.values()), error)
+
+
+def _script(told: RunStory, by: Programs) -> Script:
+    unsaid = not told.about or told.about.get("imported")
+    ended = {by.of(each.boot): each.error for each in told.ends}
     script = Script(
         run=told.run_id,
         parent=told.about.get("parent"),
         agent=told.about.get("agent"),
         about=told.about,
         steps=[],
-        over=told.ended is not None or not told.about or bool(told.about.get("imported")),
-        error=told.error,
+        ends=_anyway(by, told.error) if unsaid else ended,
         began=told.began or 0,
     )
     turn = 0
@@ -157,6 +172,9 @@ def _script(told: RunStory) -> Script:
         if frame.kind == "control":
             continue
         step = _step(script.run, frame, turn)
+        step.boot, step.program = frame.boot, by.of(frame.boot)
+        resumed = by.resumes.get((step.decision or {}).get("approval") or "")
+        step.resumed = None if resumed == step.program else resumed
         if step.kind in ("model", "user"):
             turn += 1
             step.turn = turn
@@ -246,5 +264,7 @@ def _insert(above: Script, script: Script) -> None:
             turn=turn,
             name=script.agent,
             child=script.run,
+            boot=first.boot,
+            program=first.program,
         ),
     )

@@ -1,7 +1,7 @@
 """A divergence in words: what the record has, what the code did, and where the two differ."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from saferun.approval.inert import inert
 from saferun.call import canonical
@@ -59,6 +59,26 @@ def sentence(run: str, frame: int, recorded: Did, now: Did) -> str:
     ]
     lines += (f"  {line}" for line in difference(recorded, now))
     return "\n".join(lines)
+
+
+class Left(NamedTuple):
+    """What another program did than the code goes by, before or after it was resumed at a frame."""
+
+    run: str
+    frame: int
+    frames: int
+    before: bool
+
+    @property
+    def sentence(self) -> str:
+        """Where the two part, and how much is left."""
+        many = f"{self.frames} frame{'' if self.frames == 1 else 's'}"
+        where = f"Frame {self.frame} of run {inert(self.run, 80)} was"
+        if self.before:
+            return f"{where} left by another program: {many} of that one stay out of this."
+        after = f", and {many} after it," if self.frames else ""
+        is_left = "are left" if self.frames else "is left"
+        return f"{where} resumed by another program later: what came of it{after} {is_left}."
 
 
 def without_words(what: str) -> str:

@@ -85,30 +85,35 @@ class Append(msgspec.Struct, frozen=True):
 
 
 class Import(msgspec.Struct, frozen=True):
-    """Bring in one run from elsewhere, whole or not at all. Returns whether it was new.
+    """Bring in runs from elsewhere, whole or not at all. Returns the ids of those that are new.
 
-    Its id is bound to the file that it came from, so no live run can go on with it, and the
-    same file brings it in once. It opens no call, and moves no counter.
+    `entries` are those of all of them, each with the id of its run, in the order in which they
+    came about. An id is bound to the file that it came from, so no live run can go on with it,
+    and the same file brings it in once. It opens no call, and moves no counter.
     """
 
-    run_id: str
     identity: bytes
-    entries: Sequence[bytes]
+    entries: Sequence[tuple[str, bytes]]
     blobs: Sequence[Blob] = ()
-    seal: Seal | None = None
+    seals: Sequence[Seal] = ()
 
-    def apply(self, tx: Transaction) -> bool:
-        if tx.identity(self.run_id) is not None:
-            return False
-        first, *further = self.entries
-        tx.bind(self.run_id, tx.append(first), self.identity)
-        for entry in further:
-            tx.append(entry)
+    def apply(self, tx: Transaction) -> frozenset[str]:
+        runs = dict.fromkeys(run for run, _ in self.entries)
+        new = frozenset(run for run in runs if tx.identity(run) is None)
+        if not new:
+            return new
+        begun = set[str]()
+        for run, entry in self.entries:
+            if run in new:
+                seq = tx.append(entry)
+                if run not in begun:
+                    begun.add(run)
+                    tx.bind(run, seq, self.identity)
         for blob in self.blobs:
             blob.write(tx)
-        if self.seal is not None:
-            self.seal.write(tx)
-        return True
+        for seal in self.seals:
+            seal.write(tx)
+        return new
 
 
 def seen_by_one(tx: Transaction, root: str, boot: str) -> None:
