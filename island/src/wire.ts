@@ -71,10 +71,9 @@ export function tool(index: Index, frame: number): string | undefined {
   return index.tools[index.tool[frame - 1] ?? -1];
 }
 
-/** Milliseconds that a frame took, -1 where nobody knows. */
+/** Microseconds that a frame took, 0 where nobody knows. */
 export function took(index: Index, frame: number): number {
-  const microseconds = index.latency[frame - 1] ?? 0;
-  return microseconds ? Math.max(Math.round(microseconds / 1_000), 1) : -1;
+  return index.latency[frame - 1] ?? 0;
 }
 
 /** Take in what has come or gone on since: from `part.first` on, the part holds. */
@@ -113,12 +112,15 @@ export function next(
   return undefined;
 }
 
-export function span(milliseconds: number): string {
-  if (milliseconds < 0) return "";
-  if (milliseconds < 1_000) return `${milliseconds} ms`;
-  const seconds = milliseconds / 1_000;
+/** A length of time, said as the pages say it; nothing for none. */
+export function span(microseconds: number): string {
+  const seconds = microseconds / 1_000_000;
+  if (microseconds <= 0) return "";
+  if (seconds < 1e-4) return `${microseconds} µs`;
+  if (seconds < 0.01) return `${(seconds * 1_000).toFixed(1)} ms`;
+  if (seconds < 1) return `${(seconds * 1_000).toFixed(0)} ms`;
   if (seconds < 60) return `${seconds.toFixed(1)} s`;
-  const minutes = Math.floor(seconds / 60);
-  if (minutes < 60) return `${minutes} m ${String(Math.floor(seconds % 60)).padStart(2, "0")} s`;
+  const minutes = Math.floor(Math.round(seconds) / 60);
+  if (minutes < 60) return `${minutes} m ${String(Math.round(seconds) % 60).padStart(2, "0")} s`;
   return `${Math.floor(minutes / 60)} h ${String(minutes % 60).padStart(2, "0")} m`;
 }

@@ -3,8 +3,10 @@
 The command line and the console change policies by what stands here, and by nothing else.
 """
 
+import contextlib
 import difflib
 import stat
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +23,9 @@ from saferun.policy.suggest import Candidate
 from saferun.replay.suggest import Known, Place, Suggested
 from saferun.suites import incident
 from saferun.suites.file import ENDING
+
+_writing = threading.Lock()
+"""So that of two who change a file at once, the second sees that it has changed."""
 
 Named = Callable[[Path], str]
 """How a file is called where it is spoken of: as one would type it, or by less than its path."""
@@ -81,23 +86,59 @@ def held(path: Path, name: str) -> bytes:
 
 
 def make(changes: Sequence[Change]) -> None:
-    """Write the changes, each file whole or not at all.
+    """Write the changes, all of them or none.
 
-    Raises CannotAmendError where one has changed since it was read: then none is written.
+    Raises CannotAmendError where one has changed since it was read, or cannot be written: then
+    none is written.
     """
+    with contextlib.ExitStack() as drafts:
+        ready = []
+        # All that takes room on the disk is taken before anything is replaced.
+        for each in changes:
+            # Of a link, what it leads to is the file.
+            path = each.path.resolve()
+            try:
+                draft = files.drafted(path, each.after, mode=_mode(each, changes))
+            except OSError as problem:
+                raise _unwritten(each, problem) from None
+            drafts.callback(draft.unlink, missing_ok=True)
+            ready.append((each, draft, path))
+        with _writing:
+            for each in changes:
+                if _held(each.path, each.name) != each.before:
+                    raise CannotAmendError(
+                        f"{each.name} has changed meanwhile, and nothing was written; do it again."
+                    )
+            for each, draft, path in ready:
+                try:
+                    files.move(draft, path)
+                except OSError as problem:
+                    _take_back(changes)
+                    raise _unwritten(each, problem) from None
+
+
+def _mode(change: Change, changes: Sequence[Change]) -> int:
+    """Who may read a file: as before, and a new one whoever may read the one that it is beside."""
+    like = next((each for each in (change, *changes) if each.before is not None), None)
+    return 0o644 if like is None else stat.S_IMODE(like.path.stat().st_mode)
+
+
+def _take_back(changes: Sequence[Change]) -> None:
+    """Have files that hold what they were to hold already hold what they held before."""
     for each in changes:
-        if _held(each.path, each.name) != each.before:
-            raise CannotAmendError(
-                f"{each.name} has changed meanwhile, and nothing was written; do it again."
-            )
-    for each in changes:
-        # Of a link, what it leads to is the file.
-        path = each.path.resolve()
-        mode = stat.S_IMODE(path.stat().st_mode) if each.before is not None else 0o644
-        try:
-            files.put(path, each.after, mode=mode)
-        except OSError as problem:
-            raise CannotAmendError(f"{each.name} cannot be written: {problem.strerror}.") from None
+        with contextlib.suppress(OSError, CannotAmendError):
+            if _held(each.path, each.name) != each.after:
+                continue
+            if each.before is None:
+                each.path.unlink()
+            else:
+                files.put(each.path.resolve(), each.before, mode=_mode(each, changes))
+
+
+def _unwritten(change: Change, problem: OSError) -> CannotAmendError:
+    return CannotAmendError(
+        f"{change.name} cannot be written: {problem.strerror}. Nothing was changed."
+    )
 
 
 def in_shadow(
@@ -190,12 +231,21 @@ def tried(policy: Policy) -> Iterator[Rule | Limit]:
         yield from tool.limits
 
 
-def _where(value: Any, own: str) -> Steps | None:
+def own(before: bytes) -> frozenset[str]:
+    """The ids of the rules and limits that a file has itself, and not by what it includes."""
+    return frozenset(name for name, _ in _places(read(before).value))
+
+
+def _where(value: Any, rule: str) -> Steps | None:
     """Where a rule or limit stands in a file, by what the file says itself.
 
     What it includes counts with its lists and stands elsewhere, so a place in the policy is none in
     the file.
     """
+    return next((path for name, path in _places(value) if name == rule), None)
+
+
+def _places(value: Any) -> Iterator[tuple[str, Steps]]:
     holders: list[tuple[Steps, Any]] = [((), value)]
     holders += [(("scopes", at), each) for at, each in enumerate(value.get("scopes") or ())]
     parts: list[tuple[Steps, Any]] = [(("limits",), value.get("limits"))]
@@ -204,9 +254,8 @@ def _where(value: Any, own: str) -> Steps | None:
             parts += [((*path, "tools", name, key), tool.get(key)) for key in ("rules", "limits")]
     for path, some in parts:
         for at, each in enumerate(some or ()):
-            if each.get("id") == own:
-                return (*path, at)
-    return None
+            if isinstance(each.get("id"), str):
+                yield each["id"], (*path, at)
 
 
 def beside(path: Path) -> Path:

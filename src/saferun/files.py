@@ -101,6 +101,18 @@ def put(path: Path, data: bytes, *, mode: int = 0o600) -> None:
 
     What was there before is replaced. Raises OSError.
     """
+    draft = drafted(path, data, mode=mode)
+    try:
+        move(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def drafted(path: Path, data: bytes, *, mode: int = 0o600) -> Path:
+    """A file beside the one that is to hold these bytes, whole and on disk, for `move`.
+
+    Raises OSError, and leaves nothing then.
+    """
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
@@ -108,9 +120,10 @@ def put(path: Path, data: bytes, *, mode: int = 0o600) -> None:
             file.write(data)
             file.flush()
             os.fsync(descriptor)
-        move(draft, path)
-    finally:
+    except BaseException:
         draft.unlink(missing_ok=True)
+        raise
+    return draft
 
 
 def move(path: Path, to: Path) -> None:

@@ -20,10 +20,14 @@ _NOBODY = Roll(people={}, groups={}, break_glass=())
 
 
 class Known(NamedTuple):
-    """Who is known by now, and who was known and is no more."""
+    """Who is known by now, and who was known and is no more.
+
+    `lost` says that the file cannot be read, so that nobody is known.
+    """
 
     people: People
     gone: frozenset[str]
+    lost: bool = False
 
 
 class Roster:
@@ -55,7 +59,7 @@ class Roster:
         except ConfigError as problem:
             log.warning("saferun: nobody is known until this is mended: %s", problem)
             # Who they were is not who they are, but nobody has sent them away either.
-            return Known(self._of(_NOBODY).people, gone=self._known.gone)
+            return Known(self._of(_NOBODY).people, gone=self._known.gone, lost=True)
         self._ever.update(roll.people)
         return self._of(roll)
 

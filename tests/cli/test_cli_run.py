@@ -287,6 +287,7 @@ def outcome(**about: object) -> Entry:
         ),
         ([Entry(1, 1, "user", {"text": "and hurry"})], "○ user"),
         ([Entry(1, 1, "model", {"output": {"tool": "x"}})], 'said     {"tool": "x"}'),
+        ([Entry(1, 1, "model", {})], "said     nothing, and asked for tools"),
     ],
 )
 def test_a_frame_says_in_words_what_became_of_it(entries, said) -> None:

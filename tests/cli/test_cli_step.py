@@ -128,6 +128,8 @@ def test_every_line_fits_the_screen(history, columns) -> None:
         for number in range(1, 5):
             screen = person.sees(f"{number} / 4")
             assert all(len(line) <= columns for line in screen.split("\n"))
+            # How to leave and how to learn more are never what is cut.
+            assert "? help · q leave" in screen
             assert len(screen.split("\n")) <= 24
             person.press("j")
 

@@ -120,6 +120,13 @@ def test_a_patch_writes_nothing_and_says_all(saferun, shop) -> None:
     assert (shop.read_bytes(), beside(shop).read_bytes()) == patched
 
 
+def test_what_would_stop_it_already_in_shadow_is_told(saferun, shop) -> None:
+    saferun("policy", "suggest", "r-bad#1", "--write", RULE)
+    said = " ".join(saferun("policy", "suggest", "r-bad#1").stdout.split())
+    assert f"would stop it already, by what is in shadow: {RULE}" in said
+    assert json.loads(saferun("policy", "suggest", "r-bad#1", "--json").stdout)["heard"] == [RULE]
+
+
 def test_a_file_that_changes_meanwhile_is_left_as_it_is(saferun, shop, monkeypatch) -> None:
     make = amending.make
 

@@ -172,11 +172,27 @@ def test_a_run_that_is_more_than_a_page_can_is_left_to_the_command(
         assert "saferun run export writes it" in answer.text
 
 
+def test_a_disk_that_is_full_is_said_without_a_path(
+    vera: Browser, told: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    form = vera.form("/export?id=r-1&for=full")
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device", "/somewhere/run.saferun")
+
+    monkeypatch.setattr(exports, "pack", full)
+    answer = vera.post("/export", {**form, "as": "incident"})
+    assert answer.status_code == 400
+    assert "cannot be made on this machine: No space left on device." in answer.text
+    assert "/somewhere" not in answer.text
+
+
 def test_no_more_than_some_are_made_at_once(
     gate: Gate, told: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exports, "AT_ONCE", 0)
-    monkeypatch.setattr(exports, "PATIENCE", 0.1)
+    # However long one may take, whoever is one too many is told soon, and blocks nobody.
+    monkeypatch.setattr(exports, "PATIENCE", 1e6)
     vera = Browser(asking.console(gate), enrolled(gate, "vera"))
     assert "Others are being made" in vera.get("/export?id=r-1").text
 

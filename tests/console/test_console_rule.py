@@ -1,18 +1,21 @@
 """From a frame to a rule in the console, near misses to label, and rules in shadow."""
 
+import contextlib
 import html
 import re
 import shlex
+import stat
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from console.asking import WORLD, Browser, enrolled
-from saferun import Denied, Gate, config, guard, policy
-from saferun.console import NOBODY, Console, Who, near, rule, workroom
+from saferun import Denied, Gate, amending, config, files, guard, policy
+from saferun.console import NOBODY, Console, Who, near, rule, shadow, workroom
 from saferun.ledger import LabelEntry, parse
 from saferun.store import Reader
 
@@ -209,6 +212,111 @@ def test_nothing_is_written_over_what_has_changed_since_the_page(alma: Browser) 
     assert not cases().exists()
 
 
+def test_a_change_far_from_the_rule_is_a_change_since_the_page(alma: Browser) -> None:
+    far = SHOP.replace("# Who may refund what.\n", "# Who may refund what.\n" + "# -\n" * 20)
+    file().write_text(far, encoding="utf-8")
+    sent = made(alma.get(FRAME).text)
+    changed = far.replace("# Who may", "# Who can")
+    file().write_text(changed, encoding="utf-8")
+    assert alma.post("/rule", sent).status_code == 409
+    assert file().read_text(encoding="utf-8") == changed
+
+
+def test_where_the_tests_cannot_be_written_the_policy_stays_as_it_was(
+    alma: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent, drafted = made(alma.get(FRAME).text), files.drafted
+
+    def full(path: Path, data: bytes, *, mode: int) -> Path:
+        if path.name.endswith(".test.yaml"):
+            raise OSError(28, "No space left on device")
+        return drafted(path, data, mode=mode)
+
+    monkeypatch.setattr(files, "drafted", full)
+    answer = alma.post("/rule", sent)
+    assert answer.status_code == 409
+    assert "No space left on device. Nothing was changed." in words(answer.text)
+    assert file().read_text(encoding="utf-8") == SHOP
+    assert [each.name for each in Path("policies").iterdir()] == ["shop.yaml"]
+
+
+def test_where_the_tests_cannot_be_put_in_place_the_policy_is_put_back(
+    alma: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent, move = made(alma.get(FRAME).text), files.move
+
+    def refused(path: Path, to: Path) -> None:
+        if to.name.endswith(".test.yaml"):
+            raise OSError(13, "Permission denied")
+        move(path, to)
+
+    monkeypatch.setattr(files, "move", refused)
+    assert alma.post("/rule", sent).status_code == 409
+    assert file().read_text(encoding="utf-8") == SHOP
+    assert [each.name for each in Path("policies").iterdir()] == ["shop.yaml"]
+
+
+def test_a_case_is_readable_by_no_more_people_than_its_policy(alma: Browser) -> None:
+    file().chmod(0o600)
+    assert alma.post("/rule", made(alma.get(FRAME).text)).status_code == 303
+    assert [stat.S_IMODE(each.stat().st_mode) for each in (file(), cases())] == [0o600, 0o600]
+
+
+@pytest.fixture
+def base() -> Path:
+    """A file that the policy includes, with the entry of the tool."""
+    base = Path("policies/base/base.yaml")
+    base.parent.mkdir()
+    tools = SHOP.partition("name: shop\n")[2]
+    base.write_text(tools, encoding="utf-8")
+    file().write_text("version: 1\nname: shop\ninclude: [base/base.yaml]\n", encoding="utf-8")
+    return base
+
+
+def test_a_rule_of_an_included_file_is_shown_and_the_path_of_that_file_is_not(
+    gate: Gate, base: Path, alma: Browser
+) -> None:
+    page = alma.get(FRAME).text
+    assert "The entry of refund stands in base/base.yaml" in page
+    assert str(Path.cwd()) not in page
+    assert "Write it in shadow" not in page
+
+
+def test_what_an_included_file_says_by_now_counts(gate: Gate, base: Path, alma: Browser) -> None:
+    alma.get(FRAME)
+    text = base.read_text(encoding="utf-8")
+    base.write_text(text.replace('args.order == "Z-0"', "args.amount > 100"), encoding="utf-8")
+    assert "policies/shop.yaml denies it as it is: never" in words(alma.get(FRAME).text)
+    base.write_text(f"{text}nonsense: 1\n", encoding="utf-8")
+    answer = alma.get(FRAME)
+    assert answer.status_code == 200
+    assert "base/base.yaml:1" in answer.text
+
+
+def test_a_rule_in_shadow_of_an_included_file_is_not_offered_to_be_enforced(
+    gate: Gate, base: Path, alma: Browser
+) -> None:
+    text = base.read_text(encoding="utf-8")
+    base.write_text(text.replace("deny: true", "deny: true\n        mode: shadow"), "utf-8")
+    page = alma.get("/shadow").text
+    assert "in an included file; edit it there" in page
+    assert "Enforce" not in page
+
+
+def test_where_the_configuration_cannot_be_read_nobody_changes_a_policy(
+    gate: Gate, alma: Browser, dana: Browser
+) -> None:
+    sent, label = made(alma.get(FRAME).text), dana.form(FRAME) | {"mark": "right"}
+    stop = alma.form("/controls") | {"scope": "all", "reason": "x"}
+    Path("saferun.toml").write_text("[[", encoding="utf-8")
+    for browser, path, form in ((alma, "/rule", sent), (dana, "/label", label)):
+        assert browser.post(path, form).status_code == 409
+    assert alma.post("/controls", stop).status_code == 409
+    assert file().read_text(encoding="utf-8") == SHOP
+    assert labels(gate) == []
+    assert alma.post("/logout", stop).status_code == 303
+
+
 def test_where_versions_are_published_the_page_says_the_commands(gate: Gate) -> None:
     Path("saferun.toml").write_text(f'policies = "store"\n{WORLD}', encoding="utf-8")
     console = Console(gate.store, config.load())
@@ -231,6 +339,9 @@ def test_a_command_to_copy_runs_nothing_that_a_run_is_called(
     command = re.search("By hand: (saferun .*?) Esc", page)
     assert command is not None
     assert shlex.split(command[1])[3] == "x'; touch me ##1"
+    refunded(gate, "--help", 9_000)
+    page = words(alma.get("/rule?id=--help&frame=1").text)
+    assert "-- '--help#1'" in page
 
 
 def test_where_the_file_cannot_be_written_the_page_says_the_command(
@@ -351,6 +462,20 @@ def test_an_error_of_ones_own_is_told_and_no_end_of_the_rest() -> None:
     done = room.look("good", 1, 0, lambda _: 7)
     assert isinstance(done, workroom.Done)
     assert done.result == 7
+
+
+def test_what_has_failed_is_tried_again_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    room: workroom.Workroom[int] = workroom.Workroom()
+    tries = iter([0, 1])
+
+    def work(_: workroom.Tell) -> int:
+        return 1 // next(tries)
+
+    assert room.look("it", 1, 0, work) == room.look("it", 1, 0, work)
+    monkeypatch.setattr(workroom, "AGAIN", 0.0)
+    done = room.look("it", 1, 0, work)
+    assert isinstance(done, workroom.Done)
+    assert done.result == 1
 
 
 # Near misses.
@@ -520,6 +645,21 @@ def test_one_click_has_a_rule_count_in_the_file_and_its_tests(tried: Browser) ->
     assert "No rule is in shadow" in words(tried.get("/shadow").text)
 
 
+def test_a_call_that_something_in_shadow_would_stop_says_so(tried: Browser) -> None:
+    page = words(tried.get(FRAME).text)
+    assert f"policies/shop.yaml would stop it already, by what is in shadow : {OWN}." in page
+
+
+def test_rules_in_shadow_that_are_left_out_are_counted(
+    tried: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shadow, "MANY", 1)
+    more = "- {id: another, deny: true, mode: shadow, when: args.amount > 7}\n      - id: never"
+    text = file().read_text(encoding="utf-8")
+    file().write_text(text.replace("- id: never", more), encoding="utf-8")
+    assert "and 1 more, which saferun policy review lists" in words(tried.get("/shadow").text)
+
+
 def test_what_would_be_enforced_is_there_as_a_patch_for_whoever_looks(
     tried: Browser, vera: Browser
 ) -> None:
@@ -570,6 +710,70 @@ def test_hostile_words_are_inert_on_every_page(gate: Gate, alma: Browser) -> Non
         assert page.status_code == 200, path
         assert "<img src=x" not in page.text, path
         assert "\u202e" not in page.text, path
+
+
+def test_whoever_is_not_logged_in_is_led_back_to_the_rule_that_they_chose(
+    gate: Gate, console: Console, alma: Browser
+) -> None:
+    links = re.findall(r'<a href="(/rule\?[^"]*rule=[^"]*)"', alma.get(FRAME).text)
+    link = html.unescape(links[0])
+    browser = Browser(console)
+    back = browser.get(link).headers["location"]
+    sent = {
+        "person": "alma",
+        "secret": "alma-secret",
+        "next": parse_qs(urlsplit(back).query)["next"],
+    }
+    assert browser.post("/login", sent).headers["location"] == link
+
+
+def test_a_group_that_is_called_as_another_answer_is_not_offered(
+    gate: Gate, console: Console
+) -> None:
+    world = WORLD.replace("[groups]\n", '[groups]\ndeny = ["dana"]\n"*" = ["dana"]\n')
+    Path("saferun.toml").write_text(world, encoding="utf-8")
+    alma = Browser(Console(gate.store, config.load()), enrolled(gate, "alma"))
+    offered = re.findall('<option value="([^"]*)"', alma.get(FRAME).text)
+    assert offered == ["deny", "finance", "*", "shop"]
+
+
+def test_the_groups_that_a_rule_may_ask_are_those_of_now(gate: Gate, alma: Browser) -> None:
+    before = made(alma.get(f"{FRAME}&then=finance").text)
+    world = WORLD.replace("[groups]\nfinance", "[groups]\nlegal")
+    Path("saferun.toml").write_text(world, encoding="utf-8")
+    offered = re.findall('<option value="([^"]*)"', alma.get(FRAME).text)
+    assert offered == ["deny", "legal", "*", "shop"]
+    assert alma.post("/rule", before).status_code == 409
+    assert file().read_text(encoding="utf-8") == SHOP
+
+
+def test_of_two_who_change_a_file_at_once_the_second_is_told(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, move, both = file().read_bytes(), files.move, threading.Barrier(2)
+
+    def slowly(path: Path, to: Path) -> None:
+        # Were the other one as far as this, both would be here.
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both.wait(0.2)
+        move(path, to)
+
+    monkeypatch.setattr(files, "move", slowly)
+    told = list[str]()
+
+    def change(after: bytes) -> None:
+        try:
+            amending.make([amending.Change(file(), "shop.yaml", before, after)])
+        except amending.CannotAmendError as problem:
+            told.append(str(problem))
+
+    people = [threading.Thread(target=change, args=(before + each,)) for each in (b"#1", b"#2")]
+    for each in people:
+        each.start()
+    for each in people:
+        each.join()
+    assert told == ["shop.yaml has changed meanwhile, and nothing was written; do it again."]
+    assert file().read_bytes()[:-2] == before
 
 
 def test_whoever_is_not_logged_in_is_led_back_after_it(console: Console) -> None:

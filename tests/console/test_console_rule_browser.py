@@ -117,6 +117,28 @@ def test_all_of_it_works_without_javascript(at: Callable[..., Page], gate: Gate)
     assert [each.mark for each in labels(gate)] == ["right", "none"]
 
 
+def test_a_list_says_how_long_a_frame_took_as_the_frame_does(at: Callable[..., Page]) -> None:
+    page = at("/run?id=r-bad&frame=1")
+    took = page.get_by_role("option", selected=True).locator(".took").inner_text()
+    assert took
+    expect(page.locator(".frame dt", has_text="Cost").locator("+ dd")).to_have_text(took)
+
+
+def test_on_a_narrow_screen_nothing_of_a_table_is_out_of_sight(
+    at: Callable[..., Page], server: Server
+) -> None:
+    page = at(FRAME)
+    page.get_by_role("button", name="Write it in shadow").click()
+    page.wait_for_url(f"{server.url}/shadow")
+    for width, path in ((800, "/shadow"), (360, "/shadow"), (360, "/export?id=r-bad&for=team")):
+        page.set_viewport_size({"width": width, "height": 800})
+        page.goto(f"{server.url}{path}")
+        for each in page.locator("main .scroll").all():
+            cut = each.evaluate("each => each.scrollWidth - each.clientWidth")
+            assert cut <= 0, (width, path)
+    expect(page.locator(".goes .such").first).to_be_visible()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_page_is_accessible_inert_and_fits_a_phone(
     at: Callable[..., Page], server: Server, scheme: str

@@ -46,6 +46,11 @@ class People:
         self._glass = tuple(glass)
         self.breakers = self.meant(glass)
 
+    @property
+    def groups(self) -> frozenset[str]:
+        """The names of the groups."""
+        return frozenset(self._groups)
+
     @cached_property
     def digest(self) -> str:
         """What tells these people from others, in hexadecimal."""

@@ -56,7 +56,8 @@ _ROLES = ("viewer", "approver", "admin")
 _INSIDE = re.compile(
     r"/(requests(/a-[0-9a-f]{20})?|grants|policies|ledger(/entries(/[0-9]{1,18})?)?|runs|overview|controls"
     r"|near|shadow|(run|export)\?id=[A-Za-z0-9._~%+-]{1,800}(&(frame|at)=[0-9]{1,12})?"
-    r"|rule\?id=[A-Za-z0-9._~%+-]{1,800}&frame=[0-9]{1,12})?"
+    r"|rule\?id=[A-Za-z0-9._~%+-]{1,800}&frame=[0-9]{1,12}"
+    r"(&(policy|then|rule|upto)=[A-Za-z0-9._~%+*-]{0,800}){0,4})?"
 )
 """Where somebody may be sent after they have logged in: our own pages, and nothing else."""
 
@@ -103,7 +104,7 @@ class Console(Threshold):
         self._ledger = Ledger(self.history, settings, self.verification, self._runs.playbacks, self)
         self._policies = Policies(self.history, settings, self)
         catalogue = self._policies.catalogue
-        self._rule = Rule(self.history, settings, catalogue, self._runs.playbacks, self)
+        self._rule = Rule(self.history, self.desk, settings, catalogue, self._runs.playbacks, self)
         self._shadow = Shadow(self.history, catalogue, self)
         self._pages.filters["span"] = view.countdown
         self.app: ASGIApp = Shield(self._routed(), settings.approval.url)
@@ -131,7 +132,7 @@ class Console(Threshold):
                 *Labels(self.store, self).routes(),
                 *Exports(self.history, self._settings.signing, self).routes(),
                 Route("/metrics", scraping(self.store, self._settings, self.session)),
-                Route("/logout", self.act(self._logout), methods=["POST"]),
+                Route("/logout", self.act(self._logout, lost=True), methods=["POST"]),
                 Route("/login", self._login_page, methods=["GET", "POST"]),
                 Route("/channels/{name}/{path:path}", self._called, methods=["GET", "POST"]),
                 *self.way_in(),
@@ -142,9 +143,12 @@ class Console(Threshold):
     # Who asks, and how they are answered.
 
     def act(
-        self, do: Callable[[Asked, Session, Fields], Response]
+        self, do: Callable[[Asked, Session, Fields], Response], *, lost: bool = False
     ) -> Callable[[Asked], Awaitable[Response]]:
-        """What a form of one of our pages does, for whoever has been shown that page."""
+        """What a form of one of our pages does, for whoever has been shown that page.
+
+        As long as nobody can say who the people are nothing is done, but for what is so `lost`.
+        """
 
         async def done(asked: Asked) -> Response:
             session = await run_in_threadpool(self.session, asked)
@@ -153,6 +157,10 @@ class Console(Threshold):
             fields = await form(asked)
             if not session.sent(one(fields, "csrf")):
                 return PlainTextResponse("That form is not of this session; open it again.", 403)
+            if not lost and self.desk.roster.now().lost:
+                return PlainTextResponse(
+                    "The configuration cannot be read, and nobody counts until it is mended.", 409
+                )
             return await run_in_threadpool(do, asked, session, fields)
 
         return done

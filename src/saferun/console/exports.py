@@ -52,6 +52,9 @@ PATIENCE = 60.0
 AT_ONCE = 2
 """Files that are made at the same time."""
 
+WAITING = 0.5
+"""Seconds that one more waits for its turn: as long as it does, a thread answers nobody else."""
+
 PATHS = 20
 """Parts and paths that are hidden as well."""
 
@@ -155,6 +158,9 @@ class Exports:
                 return _Taken(file, f"{name}{SUFFIX}", "application/zip")
         except (AudienceError, IncidentError, TooMuchError) as problem:
             return self._shown(session, wanted, inert(str(problem), 600))
+        except OSError as problem:
+            why = f"The file cannot be made on this machine: {problem.strerror}."
+            return self._shown(session, wanted, inert(why, 600))
 
     def _as_page(self, found: _Opened, run_id: str) -> bytes:
         play = Playback(found.history, run_id, opens=False)
@@ -182,7 +188,7 @@ class Exports:
         Raises AudienceError, TooMuchError, StoreError and IndexingError.
         """
         audience = wanted.audience()
-        if not self._free.acquire(timeout=PATIENCE / 6):
+        if not self._free.acquire(timeout=WAITING):
             raise TooMuchError("Others are being made just now; try again in a minute.")
         try:
             until = time.monotonic() + PATIENCE

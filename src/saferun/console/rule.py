@@ -9,7 +9,6 @@ decide; where versions are published, the page says by which commands it is done
 import logging
 import os
 import re
-import threading
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -36,6 +35,7 @@ from saferun.console.playbacks import Playbacks
 from saferun.console.sent import Fields, one
 from saferun.console.session import Session, Who
 from saferun.console.workroom import Going, Tell, Workroom
+from saferun.desk import Desk
 from saferun.errors import PolicyError
 from saferun.ledger import Mark as Label
 from saferun.marks import Mark
@@ -120,19 +120,36 @@ class Meant(NamedTuple):
         return f"/rule{what}?{urlencode({**self.about, **more})}"
 
 
+class _Held(NamedTuple):
+    """A policy file as it is now, and the version that it makes with all that it includes.
+
+    Without a version it does not load.
+    """
+
+    path: Path
+    file: File
+    version: str | None
+
+
 class Rule:
     """The pages of one store."""
 
     def __init__(
-        self, past: History, settings: Config, catalogue: Catalogue, plays: Playbacks, face: Face
+        self,
+        past: History,
+        desk: Desk,
+        settings: Config,
+        catalogue: Catalogue,
+        plays: Playbacks,
+        face: Face,
     ) -> None:
         self._past = past
+        self._desk = desk
         self._settings = settings
         self._catalogue = catalogue
         self._plays = plays
         self._face = face
         self._room: Workroom[Looked] = Workroom()
-        self._writing = threading.Lock()
 
     def routes(self) -> list[Route]:
         page = self._face.page
@@ -163,7 +180,7 @@ class Rule:
         args = about.get("args")
         own = (about.get("policy") or {}).get("name") or self._settings.policy
         then = said.get("then", "")
-        whom = {DENY, ANYONE, *self._settings.groups}
+        whom = {DENY, ANYONE, *self._desk.people.groups}
         return Meant(
             run=run,
             number=frame.number,
@@ -178,20 +195,22 @@ class Rule:
             then=then if then in whom else DENY,
         )
 
-    def _file(self, meant: Meant) -> tuple[Path, File] | None:
+    def _file(self, meant: Meant) -> _Held | None:
         """The file of the policy, as it is now; None where it has none in the folder."""
         source = self._catalogue.source(meant.policy) if meant.policy else None
         if source is None or source.file is None:
             return None
         data = amending.held(source.file, self._catalogue.shown(source.file))
-        return source.file, File(data, str(source.file))
+        version = None if source.policy is None else source.policy.version
+        return _Held(source.file, File(data, str(source.file)), version)
 
-    def _looked(self, meant: Meant, file: File, upto: int) -> Any:
+    def _looked(self, meant: Meant, held: _Held, upto: int) -> Any:
         """What there is to suggest, or how far that is. Raises BusyError, IndexingError."""
         with Reader(self._past.path) as reader:
             self._past.hold(reader)
             size = reader.head().size
-        key = (meant.run, meant.seq, meant.then, sha256(file.text).digest())
+        file = held.file
+        key = (meant.run, meant.seq, meant.then, sha256(file.text).digest(), held.version)
         return self._room.look(key, size, upto, lambda tell: self._work(meant, file, tell))
 
     def _work(self, meant: Meant, file: File, tell: Tell) -> Looked:
@@ -223,8 +242,11 @@ class Rule:
                     progress=trying,
                 )
             except PolicyError as problem:
-                # Without the path of the file, which is nobody's who looks at a page.
-                raise CannotSuggestError(f"Line {problem.line or 1}: {problem.message}") from None
+                # Without the whole path of a file, which is nobody's who looks at a page.
+                where = "" if problem.line is None else f"Line {problem.line}: "
+                if problem.path is not None and problem.path != file.path:
+                    where = f"{self._catalogue.shown(Path(problem.path))}:{problem.line or 1}: "
+                raise CannotSuggestError(f"{where}{problem.message}") from None
             entries = len(index.numbers({"kind": ("decision", "call", "run")}))
             return Looked(
                 found=found,
@@ -261,8 +283,8 @@ class Rule:
             if held is None:
                 about["why"] = _no_file(meant)
             else:
-                about["file"] = inert(self._catalogue.shown(held[0]), 160)
-                found = self._looked(meant, held[1], upto)
+                about["file"] = inert(self._catalogue.shown(held.path), 160)
+                found = self._looked(meant, held, upto)
                 if isinstance(found, Going):
                     about["going"] = found
                     about["again"] = meant.link("/going", upto=upto)
@@ -270,7 +292,12 @@ class Rule:
                     about["why"] = found.failed
                 else:
                     about |= self._about(
-                        meant, held[0], found.result, found.size, said.get("rule", ""), session.who
+                        meant,
+                        held.path,
+                        found.result,
+                        found.size,
+                        said.get("rule", ""),
+                        session.who,
                     )
         except CannotAmendError as problem:
             about["why"] = inert(str(problem), 600)
@@ -284,7 +311,7 @@ class Rule:
             tool=inert(meant.tool, 80),
             back=run_link(meant.run, frame=meant.number),
             policies=[(each, inert(each, 120)) for each in self._policies(meant)],
-            thens=_thens(self._settings),
+            thens=_thens(self._desk.people.groups),
             reload=meant.link(rule=said.get("rule", "")[:200], upto=upto),
             **about,
         )
@@ -308,6 +335,7 @@ class Rule:
             newer = reader.head().size - size
         return {
             "looked": looked,
+            "heard": [inert(each, 120) for each in found.heard],
             "chosen": inert(chosen.candidate.id, 120),
             "own": chosen.candidate.id,
             "fields": [
@@ -362,15 +390,23 @@ class Rule:
                 ),
                 "",
             )
+        except PolicyError as problem:
+            return None, inert(problem.message, 600)
         except (AmendError, CannotAmendError) as problem:
-            return None, inert(str(problem), 600)
+            why = str(problem)
+            if place.elsewhere is not None:
+                why = why.replace(place.elsewhere, self._catalogue.shown(Path(place.elsewhere)))
+            return None, inert(why, 600)
 
     def _hand(self, meant: Meant, path: Path, chosen: Suggested) -> tuple[str, ...]:
         """The commands by which it is done where nothing is written from here; none elsewhere."""
         # Names come from agents and from files, and what is copied into a shell must be no more.
         name, rule = quote(inert(meant.policy, 130)), quote(inert(chosen.candidate.id, 200))
         frame = quote(inert(f"{meant.run}#{meant.number}", 300))
-        write = f"saferun policy suggest {frame} --policy {name} --write {rule}"
+        # A run may be called as an option is.
+        last = f"-- {frame}" if meant.run.startswith("-") else ""
+        first = "" if last else f"{frame} "
+        write = f"saferun policy suggest {first}--policy {name} --write {rule} {last}".rstrip()
         if self._catalogue.published:
             return (write, f"saferun policy publish {name}")
         return () if is_writable(path) else (write,)
@@ -382,7 +418,7 @@ class Rule:
         if meant is None or held is None:
             return PlainTextResponse("There is nothing of that name.", 404)
         upto = _upto(asked.query_params)
-        found = self._looked(meant, held[1], upto)
+        found = self._looked(meant, held, upto)
         if isinstance(found, Going):
             return self._face.part("going.html", going=found, reload=meant.link(upto=upto))
         return RedirectResponse(meant.link(upto=upto), 303)
@@ -399,12 +435,12 @@ class Rule:
         held = self._file(meant)
         if held is None:
             return None
-        found = self._looked(meant, held[1], 0)
+        found = self._looked(meant, held, 0)
         looked = None if isinstance(found, Going) else found.result
         chosen = None if looked is None else looked.found.named(own)
         if looked is None or chosen is None:
             return None
-        return self._draft(meant, held[0], looked, chosen)[0]
+        return self._draft(meant, held.path, looked, chosen)[0]
 
     # Putting it in.
 
@@ -431,14 +467,13 @@ class Rule:
 
     def _write(self, meant: Meant, own: str, seal: str) -> Draft:
         """Put a rule into the files, as a page has shown it. Raises CannotAmendError."""
-        with self._writing:
-            draft = self._drawn(meant, own)
-            if draft is None or _seal(draft) != seal:
-                raise CannotAmendError(
-                    "The policy, or what is known of the rule, has changed since this page was"
-                    " shown, and nothing was written; look at it again."
-                )
-            amending.make(draft.changes)
+        draft = self._drawn(meant, own)
+        if draft is None or _seal(draft) != seal:
+            raise CannotAmendError(
+                "The policy, or what is known of the rule, has changed since this page was"
+                " shown, and nothing was written; look at it again."
+            )
+        amending.make(draft.changes)
         return draft
 
 
@@ -473,8 +508,15 @@ def is_writable(path: Path) -> bool:
 
 
 def _seal(draft: Draft) -> str:
-    """What a form says it has shown, so that nothing else is written."""
-    return sha256(draft.patch.encode()).hexdigest()
+    """What a form says it has shown, so that nothing else is written.
+
+    Of the whole files: the patch alone says nothing of what stands further away.
+    """
+    seal = sha256()
+    for each in draft.changes:
+        for part in (each.name.encode(), each.before or b"", each.after):
+            seal.update(sha256(part).digest())
+    return seal.hexdigest()
 
 
 # How it is shown.
@@ -492,9 +534,11 @@ def _no_file(meant: Meant) -> str:
     return f"The policy {name} has no file in the folder; choose one that has."
 
 
-def _thens(settings: Config) -> list[tuple[str, str]]:
+def _thens(known: frozenset[str]) -> list[tuple[str, str]]:
     """What a rule may do, and how a form calls it."""
-    asks = [(name, f"ask {inert(name, 60)}") for name in sorted(settings.groups)]
+    # A group that is called as one of the others is cannot be told from it here.
+    groups = sorted(known - {DENY, ANYONE})
+    asks = [(name, f"ask {inert(name, 60)}") for name in groups]
     return [(DENY, "deny"), *asks, (ANYONE, "ask anybody who may answer")]
 
 

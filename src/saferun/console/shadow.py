@@ -5,7 +5,6 @@ admin, in the file, where files decide. Elsewhere the page says the command.
 """
 
 import logging
-import threading
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from shlex import quote
@@ -71,14 +70,20 @@ class Tried(NamedTuple):
 
 
 class Group(NamedTuple):
-    """The rules in shadow of one policy, where they stand, and how one is made to count."""
+    """The rules in shadow of one policy, where they stand, and how one is made to count.
+
+    `ids` are those that stand in the file itself: others are in one that it includes. `over` is how
+    many are left out.
+    """
 
     name: str
     link: str
     file: str
+    ids: frozenset[str]
     seal: str
     hand: tuple[str, ...]
     rules: tuple[Tried, ...]
+    over: int
 
 
 class Shadow:
@@ -89,7 +94,6 @@ class Shadow:
         self._catalogue = catalogue
         self._face = face
         self._room: Workroom[dict[str, tuple[Tried, ...]]] = Workroom()
-        self._writing = threading.Lock()
 
     def routes(self) -> list[Route]:
         page = self._face.page
@@ -114,7 +118,7 @@ class Shadow:
         elif found.result is None:
             wrong = found.failed
         else:
-            groups = [self._group(each, found.result[each.name]) for each, _ in tried]
+            groups = [self._group(each, found.result[each.name], _ids(of)) for each, of in tried]
         return self._face.shown(
             "shadow.html",
             session,
@@ -163,12 +167,14 @@ class Shadow:
             # The page of the policy says what is wrong with it.
             return None
 
-    def _group(self, source: Source, found: tuple[Tried, ...]) -> Group:
+    def _group(self, source: Source, found: tuple[Tried, ...], every: set[str]) -> Group:
         file, seal, hand = "", "", tuple[str, ...]()
-        name = inert(source.name, 120)
+        name, ids = inert(source.name, 120), frozenset[str]()
         if source.file is not None:
             file = inert(self._catalogue.shown(source.file), 160)
-            seal = self._seal(source)
+            held = self._held(source)
+            seal = "" if held is None else sha256(held).hexdigest()
+            ids = frozenset() if held is None else amending.own(held)
         # What is copied into a shell must be no more than a name.
         enforce = f"saferun policy enforce {quote(name)} RULE"
         if self._catalogue.published:
@@ -176,16 +182,16 @@ class Shadow:
         elif source.file is None or not is_writable(source.file):
             hand = (enforce,)
         link = f"/policy?{urlencode({'name': source.name})}"
-        return Group(name, link, file, seal, hand, found)
+        over = len(every - {each.own for each in found}) if len(found) >= MANY else 0
+        return Group(name, link, file, ids, seal, hand, found, over)
 
-    def _seal(self, source: Source) -> str:
-        """What the file is that a page was made from, so that no other is changed."""
+    def _held(self, source: Source) -> bytes | None:
+        """What the file is that a page is made from, so that no other is changed."""
         assert source.file is not None
         try:
-            held = amending.held(source.file, self._catalogue.shown(source.file))
+            return amending.held(source.file, self._catalogue.shown(source.file))
         except CannotAmendError:
-            return ""
-        return sha256(held).hexdigest()
+            return None
 
     def _draft(self, name: str, rule: str, seal: str | None = None) -> Draft | None:
         """The change that has a rule count; None where there is no such file.
@@ -222,10 +228,9 @@ class Shadow:
             why = "What was published decides here, and nothing is written; the page says how."
             return self._page(session, status=409, refused=why)
         try:
-            with self._writing:
-                draft = self._draft(one(fields, "name"), rule, one(fields, "seal"))
-                if draft is not None:
-                    amending.make(draft.changes)
+            draft = self._draft(one(fields, "name"), rule, one(fields, "seal"))
+            if draft is not None:
+                amending.make(draft.changes)
         except (CannotAmendError, AmendError, PolicyError) as problem:
             return self._page(session, status=409, refused=_words(problem))
         if draft is None:

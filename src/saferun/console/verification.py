@@ -165,7 +165,8 @@ class Verification:
         if found is not None:
             seconds = max(time.time_ns() // 1000 - found.at, 0) // 1_000_000
             ago = f"{seconds} s" if seconds < 60 else span(seconds * 1e6)
-            when = f"{ago} ago" if seconds > 4 else "just now"
+            # A length of time is never broken in the middle.
+            when = f"{ago} ago".replace(" ", "\N{NO-BREAK SPACE}") if seconds > 4 else "just now"
             checked = f"{found.report.entries:,} found consistent {when}"
         outside = max((each.size for each in anchors), default=0)
         held = f"{outside:,} held outside" if outside else "none held outside"

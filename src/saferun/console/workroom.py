@@ -30,6 +30,9 @@ QUICK = 1.0
 KEPT = 8
 """Results that are kept."""
 
+AGAIN = 30.0
+"""Seconds after which what has failed is tried again: it may have been for lack of room or time."""
+
 QUEUE = 4
 """Pieces of work that wait for the one that is being done."""
 
@@ -64,11 +67,14 @@ class _Job(Generic[T]):
         self.going = Going()
         self.over = threading.Event()
         self.took = 0.0
+        self.ended = 0.0
         self.done: Done[T] | None = None
 
     def is_still_good(self, size: int, upto: int) -> bool:
         if self.done is None:
             return True
+        if self.done.failed is not None and time.monotonic() - self.ended > AGAIN:
+            return False
         return self.size >= (size if self.took < QUICK else min(upto, size))
 
 
@@ -132,6 +138,7 @@ class Workroom(Generic[T]):
             except Exception as problem:
                 log.exception("saferun could not work something out for the console")
                 failed = f"It ended with an error of its own, {type(problem).__name__}."
-            job.took = time.monotonic() - began
+            job.ended = time.monotonic()
+            job.took = job.ended - began
         job.done = Done(result, failed, job.size)
         job.over.set()

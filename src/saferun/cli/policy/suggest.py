@@ -202,6 +202,7 @@ def _document(about: _About, found: "Suggestions") -> dict[str, Any]:
         "policy": near(about.path),
         "calls": len(about.known.calls),
         "stopped": list(found.stopped),
+        "heard": list(found.heard),
         "suggestions": [_one(each, found, frames) for each in found.found],
     }
 
@@ -273,6 +274,11 @@ def _print(console: "Console", about: _About, found: "Suggestions") -> None:
         lead = Text(f"{DENIED.icon} ", DENIED.style)
         put(console, beside(console, lead, f"{near(about.path)} denies it as it is: {rules}"))
         return
+    if found.heard:
+        rules = ", ".join(map(inert, found.heard))
+        said = f"{near(about.path)} would stop it already, by what is in shadow: {rules}"
+        put(console, beside(console, Text("! ", "yellow"), said))
+        console.print()
     if not found.found:
         said = "Nothing sets this call apart, and not even a rule for all calls would load."
         put(console, beside(console, Text("  "), said))

@@ -326,6 +326,8 @@ class Page:
             where = "no longer held" if self._full else "--full shows it"
             return f"{size(kept[1])}, kept beside the ledger; {where}"
         value = fields.get(key)
+        if key == "output" and value is None:
+            return "nothing, and asked for tools"
         limit = None if self._full else SPEECH
         if isinstance(value, str) and key != "result":
             return inert(value, limit)

@@ -45,7 +45,8 @@ EVERY = 0.5
 LISTED = 5
 """Frames in the list above the one that is looked at."""
 
-_KEYS = "j k step · n e ] jump · l h in, out · / find · g go · f follow · ? help · q leave"
+_KEYS = "j k step", "n e ] jump", "l h in, out", "/ find", "g go", "f follow", "? help", "q leave"
+"""What the last line says of keys; where it is too long, the first two and the last two."""
 
 
 def step(
@@ -287,7 +288,12 @@ class _Shell:
         if state.asking:
             what = {"/": "find: ", "g": "go to frame: ", "d": "beside run: "}[state.asking]
             return Text.assemble((what, "bold"), inert(state.line), ("▏", "bold"))
-        return Text(inert(state.says), "yellow") if state.says else Text(_KEYS, "dim")
+        if state.says:
+            return Text(inert(state.says), "yellow")
+        keys = " · ".join(_KEYS)
+        if len(keys) > min(self._size[0], WIDEST):
+            keys = " · ".join((*_KEYS[:2], *_KEYS[-2:]))
+        return Text(keys, "dim")
 
     def _held_beside(self, other: str) -> "Iterator[Text]":
         from rich.text import Text

@@ -75,11 +75,13 @@ class Suggestions(NamedTuple):
     """What there is to suggest: rules and limits in their order.
 
     `stopped` has the rules of the policy that deny the call as it is; then there are no others.
+    `heard` has those that would stop it and are in shadow.
     """
 
     place: Place | None
     found: list[Suggested]
     stopped: tuple[str, ...] = ()
+    heard: tuple[str, ...] = ()
 
     def named(self, own: str) -> Suggested | None:
         """The rule of that id."""
@@ -112,6 +114,7 @@ def suggestions(
     ruling = policy.decide(incident.call, incident.facts)
     if ruling.verdict == "deny":
         return Suggestions(None, [], tuple(dict.fromkeys(each.id for each in ruling.reasons)))
+    heard = tuple(dict.fromkeys(each.id for each in ruling.shadow if each.effect != "allow"))
     place = Place.of(file, policy, incident.call, incident.facts.environment)
     good = [each for each in fine(history.calls, incident) if each.call is not None]
     making = _Making(place, incident, effect, tuple(ask), history.hidden)
@@ -120,7 +123,7 @@ def suggestions(
     found, joined = making.rules(seen)
     found = making.stopping(found, joined)
     if not found:
-        return Suggestions(place, [])
+        return Suggestions(place, [], heard=heard)
     half = len(example) // 2
     drifts = making.drift(seen[:half], example[half:])
     seqs = {each.seq for each in good}
@@ -144,7 +147,7 @@ def suggestions(
         dearest = made[most - 1].cost if len(made) >= most else 1.0
         made += _limited(paced(place, incident, history, good, taken, dearest), history)
         made.sort(key=lambda each: each.order)
-    return Suggestions(place, made[:most])
+    return Suggestions(place, made[:most], heard=heard)
 
 
 def _limited(limits: Paced, history: History) -> list[Suggested]:
