@@ -37,6 +37,8 @@ from saferun.store.index import Index
 TARGET_S = 3.0
 CALLS = 100_000
 A_RUN = 10
+EVERY = 60
+"""Rules that are tried where none is to be left out."""
 TOOLS = ("lookup_order", "search_docs", "send_mail", "refund")
 
 POLICY = b"""\
@@ -107,6 +109,7 @@ def timed(file: Path, calls: int, share: float, rounds: int) -> tuple[float, flo
             took.append((time.perf_counter() - began, time.process_time() - spent))
             assert found
             assert found[0].effect.touched == 0
+            assert "origin" in {each.candidate.kind for each in found}
     clock, busy = zip(*took, strict=True)
     return statistics.median(clock), statistics.median(busy)
 
@@ -119,13 +122,14 @@ def _entries(calls: int, share: float) -> Iterator[AnyEntry]:
     seq = 1
     for run in range(calls // A_RUN):
         of = {"run": f"run-{run}", "agent": "support", "user": f"user-{run % 500}"}
+        to = f"u{chance.randrange(4000)}@shop{chance.randrange(4)}.example"
         yield RunEntry(
             event="start",
             run=f"run-{run}",
             root=f"run-{run}",
             agent="support",
             user={"id": f"user-{run % 500}", "tier": "basic"},
-            prompt="Please see to my order.",
+            prompt=f"Please see to my order, and have the money sent to {to}.",
         )
         seq += 1
         for number in range(A_RUN):
@@ -135,7 +139,7 @@ def _entries(calls: int, share: float) -> Iterator[AnyEntry]:
                 **of,
                 call=f"call_{number}",
                 tool=tool,
-                args=_args(chance, last=last) if tool == "refund" else {"q": "where is it"},
+                args=_args(chance, to, last=last) if tool == "refund" else {"q": "where is it"},
                 digest=f"{chance.getrandbits(128):032x}",
                 verdict="allow",
                 policy=POLICY_REF,
@@ -147,7 +151,7 @@ def _entries(calls: int, share: float) -> Iterator[AnyEntry]:
             seq += 2
 
 
-def _args(chance: random.Random, *, last: bool) -> dict[str, Any]:
+def _args(chance: random.Random, to: str, *, last: bool) -> dict[str, Any]:
     """Arguments of a refund; those of the last one are not as all others."""
     if last:
         note = "as told by the page"
@@ -155,7 +159,7 @@ def _args(chance: random.Random, *, last: bool) -> dict[str, Any]:
     return {
         "order_id": f"A-{chance.randrange(10**6)}",
         "amount": chance.randrange(100, 90_000),
-        "to": f"u{chance.randrange(4000)}@shop{chance.randrange(4)}.example",
+        "to": to,
         "note": "Arrived broken, and the customer asks for the money.",
     }
 
@@ -187,6 +191,8 @@ def _one(file: File, found: History, incident: Known, bad: set[int]) -> dict[str
     blind.sort(key=lambda each: each.seq)
     rules = suggestions(file, History(found.tool, blind, 0), incident).found
     took = time.perf_counter() - began
+    every = suggestions(file, History(found.tool, blind, 0), incident, most=EVERY).found
+    shown = {each.candidate.id for each in rules}
     labelled = [
         each._replace(label="right" if each.seq in bad else "false") for each in found.calls
     ]
@@ -200,6 +206,17 @@ def _one(file: File, found: History, incident: Known, bad: set[int]) -> dict[str
         "drift": best.drift,
         "caught": _caught(file, best, labelled),
         "took": took,
+        "origin": [
+            {
+                "id": each.candidate.id,
+                "shown": each.candidate.id in shown,
+                "stops": each.effect.right == 1,
+                "touched": each.effect.touched,
+                "undecided": each.effect.undecided,
+            }
+            for each in every
+            if each.candidate.kind == "origin"
+        ],
     }
 
 
@@ -233,6 +250,25 @@ def _summed(rows: list[dict[str, Any]]) -> dict[str, Any]:
             }
             for name, some in sorted(best.items(), key=lambda each: -len(each[1]))
         },
+        "origin": _origin(rows),
+    }
+
+
+def _origin(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Of rules that go by what people have said: for how many incidents, and at what cost."""
+    made: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        for rule in row["origin"]:
+            made[rule["id"]].append(rule)
+    return {
+        name: {
+            "incidents": len(some),
+            "stops": sum(rule["stops"] for rule in some),
+            "among_the_best": sum(rule["shown"] for rule in some),
+            "touched": max(rule["touched"] for rule in some),
+            "undecided": max(rule["undecided"] for rule in some),
+        }
+        for name, some in sorted(made.items())
     }
 
 
@@ -286,6 +322,11 @@ def _report(found: dict[str, Any]) -> str:
             lines.append(
                 f"    {name} ({best['kind']}): best for {best['incidents']}, touches "
                 f"{best['touched']} fine, catches {best['catches_of_all_bad']} bad calls in all"
+            )
+        for name, rule in told["origin"].items():
+            lines.append(
+                f"    {name} (origin): made for {rule['incidents']}, among the best for "
+                f"{rule['among_the_best']}, stops {rule['stops']}, touches {rule['touched']} fine"
             )
     return "\n".join(lines)
 

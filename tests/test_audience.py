@@ -175,6 +175,14 @@ def test_conditions_show_what_they_saw_as_far_as_that_is_shown() -> None:
     assert made.seen("amount of what nobody knows", 7) == "value-2"
 
 
+def test_what_people_have_said_is_shown_to_those_who_get_prompts() -> None:
+    saw = ["Pay x.", "GB29"]
+    assert showing("full").seen("run.said.contains(args.to)", saw) == saw
+    made = showing("full", hide=["prompts"], keep=["context"])
+    assert made.seen("run.said.contains(args.to)", saw) == "[hidden: arguments]"
+    assert made.seen("args.to == 'x'", "x") == "x"
+
+
 def test_what_is_neither_a_part_nor_a_path_is_refused() -> None:
     for wrong in ("nonsense", "args..x", "", "digest", "tool"):
         with pytest.raises(AudienceError, match="neither a part"):

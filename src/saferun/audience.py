@@ -622,14 +622,23 @@ def _leaves(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
             yield at, each
 
 
+_OF_RUN = re.compile(r"\brun\b")
 _SPOKEN = re.compile(r"\b(args|user|agent|tenant)\b((?:\.[A-Za-z_][A-Za-z0-9_]*)*)")
 
 
+_SAID: tuple[Path, ...] = (("prompt",), ("text",))
+"""What people have said in a run: its prompt, and the texts of their messages."""
+
+
 def _spoken_of(text: str) -> list[Path]:
-    found = [(root, *path.split(".")[1:]) for root, path in _SPOKEN.findall(text[:2_000])]
+    found: list[Path] = [
+        (root, *path.split(".")[1:]) for root, path in _SPOKEN.findall(text[:2_000])
+    ]
+    if _OF_RUN.search(text[:2_000]):
+        found += _SAID
     # What it speaks of may be an input of the policy, under any name.
     return (
         [*found, ("context",)]
         if found and len(text) <= 2_000
-        else [("args",), ("user",), ("context",)]
+        else [("args",), ("user",), ("context",), *_SAID]
     )

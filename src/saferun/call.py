@@ -30,14 +30,18 @@ Digests are taken over these bytes and the ledger stores these bytes, so nothing
 ever encoded again to be verified.
 """
 
+IMPORTED = "import/"
+"""What the ids of runs begin with that were brought in from a file, and of no others."""
+
 
 class RunRef(msgspec.Struct, frozen=True, kw_only=True):
     """Whose call it is: what is known of a run, and never changes while it lasts.
 
     `root` is the run at the top of the family. Limits count there, so that an agent
     cannot start over by spawning a child. `prompt` and `plan` are for people who look at
-    the run later; `context` holds what else the policy declares. `lineage` has the runs above
-    with their agents, from the top down, and `users` those for whom they go.
+    the run later, and the first for `run.said`; `context` holds what else the policy declares.
+    `lineage` has the runs above with their agents, from the top down, and `users` those for whom
+    they go.
     """
 
     run_id: str
@@ -56,6 +60,11 @@ class RunRef(msgspec.Struct, frozen=True, kw_only=True):
     def user_id(self) -> str | None:
         found = self.user.get("id")
         return found if isinstance(found, str) else None
+
+    @property
+    def imported(self) -> bool:
+        """Whether it was brought in from a file."""
+        return self.run_id.startswith(IMPORTED)
 
 
 Taking: TypeAlias = Literal["place", "any", "rest", "name", "more"]
@@ -112,13 +121,15 @@ class Past(msgspec.Struct, frozen=True, kw_only=True):
 
     `calls` counts those that were let start and `tools` names their tools in order of name.
     `cost_usd` is what the model turns on record cost, in dollars. `began` is when the run at
-    the top began, in microseconds since 1970, UTC.
+    the top began, in microseconds since 1970, UTC. `said` are the texts of what people have asked
+    for, None where some of it is not known; see `saferun.said`.
     """
 
     began: int
     calls: int = 0
     cost_usd: float = 0.0
     tools: tuple[str, ...] = ()
+    said: tuple[str, ...] | None = ()
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):

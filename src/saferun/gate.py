@@ -54,6 +54,7 @@ from saferun.store import (
     FindOut,
     Followed,
     Held,
+    Opening,
     PastOf,
     Recorded,
     Requests,
@@ -398,7 +399,7 @@ class Gate:
             call = talk.call
             if admit is None:
                 choice = self._choices.of(call.run, store) if self._choices is not None else None
-                facts = yield from self._facts(call, choice)
+                facts = yield from self._facts(call, choice, opening)
                 ruling = self._ruling(call, facts, choice)
                 if talk.asked is None:
                     ruling = self._reachable(call, ruling, way)
@@ -659,12 +660,14 @@ class Gate:
     def _desk(self) -> Desk:
         return Desk(self.store, self.config)
 
-    def _facts(self, call: Call, choice: Choice | None) -> Generator[Step, Any, Facts]:
+    def _facts(
+        self, call: Call, choice: Choice | None, opening: Opening | None
+    ) -> Generator[Step, Any, Facts]:
         """What is known beside the call; of the past, only where the policy asks for it."""
         environment = self.config.environment
         if choice is None or not choice.asks_past or call.run is None:
             return Facts(now=self.store.now(), environment=environment)
-        now, past = yield PastOf(call.run.root)
+        now, past = yield PastOf(call.run.root, opening)
         return Facts(now=now, environment=environment, past=past)
 
     def _ruling(self, call: Call, facts: Facts, choice: Choice | None) -> Ruling:

@@ -11,6 +11,13 @@ KEEPS: Final[tuple[Keep, ...]] = ("whole", "hashed", "off")
 """From the laxest to the strictest."""
 
 
+MAX_ABOUT: Final = 8_192
+"""Bytes kept of each of a run's prompt, plan, user and context."""
+
+MAX_MESSAGE: Final = 32 * 1024
+"""Bytes of a message that are kept in its entry; a longer one goes beside it."""
+
+
 class Keeping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[record]` of the configuration, and `record` of a policy.
 

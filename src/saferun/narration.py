@@ -1,6 +1,7 @@
 """What runs say of themselves, as entries: how they begin and end, and what is said in them.
 
-Models, users and applications write all of it, so nothing of it decides anything but costs.
+Models, users and applications write all of it. Of that, only costs decide anything, and where a
+rule asks for it what people have said, which no model writes.
 """
 
 import functools
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from saferun import prices, redact
+from saferun import prices, redact, said
 from saferun.admission import NOTHING, Due
 from saferun.call import RunRef, canonical
 from saferun.config import Said
@@ -82,6 +83,7 @@ def opening(about: RunRef, store: Store, rules: Rules) -> Opening:
             )
         ),
         seal=sealer.seal(about.user_id, about.tenant, store),
+        said=said.begun((), prompt, sealer.sealing.unkept) if about.parent is None else (),
     )
 
 

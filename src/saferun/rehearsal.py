@@ -5,7 +5,7 @@ and a past that are kept in memory. Pure: times come in with the calls.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -23,12 +23,13 @@ from saferun.admission import (
     holds,
     settled,
 )
-from saferun.call import Call, Facts, Outcome, Past, PolicyRef, Reason, canonical
+from saferun.call import Call, Facts, Outcome, Past, PolicyRef, Reason, RunRef, canonical
 from saferun.control import Groups, Sign, Switch, Trail, echo, sign
 from saferun.control import breaker as breakers
 from saferun.control import limit as limits
 from saferun.control.amount import micro
 from saferun.policy import Policy, Ruling
+from saferun.said import begun, heard
 
 Told: TypeAlias = Literal["allow", "ask", "deny", "defer", "unknown"]
 
@@ -193,9 +194,20 @@ class Rehearsal:
         spent = self.policy.spent(call.run, micro(cost_usd), Groups())
         self._move(counted(spent, self._group, now))
 
+    def begin(self, run: RunRef, prompt: Any, now: int, unkept: Container[str] = ()) -> None:
+        """A run begins, with the prompt that is known of it, if it is not among the `unkept`."""
+        if run.parent is None:
+            past = self._pasts.setdefault(run.root, Past(began=now))
+            self._pasts[run.root] = replace(past, said=begun(past.said, prompt, unkept))
+
     def told(self, call: Call, now: int) -> None:
         """The user has said something in the run that `call` is made in."""
         self._trail(call).told(now)
+
+    def hear(self, run: RunRef, text: Any, now: int) -> None:
+        """What a person has said in a run, as far as it is known."""
+        past = self._pasts.setdefault(run.root, Past(began=now))
+        self._pasts[run.root] = replace(past, said=heard(past.said, text))
 
     def _due(self, call: Call, ruling: Ruling, facts: Facts) -> tuple[Sign | None, Due]:
         tool = ruling.tool

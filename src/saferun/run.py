@@ -22,7 +22,7 @@ from typing import Any, Protocol, Self
 import msgspec
 
 from saferun import recall
-from saferun.call import RunRef
+from saferun.call import IMPORTED, RunRef
 from saferun.conversation import Conversation, Given
 
 MAX_ID = 200
@@ -116,7 +116,8 @@ class Run:
             that of the parent by default.
         tenant: the customer or environment that limits and switches may count by; that of the
             parent by default, so that no child run steps out of them.
-        prompt: what the user asked, for people who look at the run later.
+        prompt: what the user asked, for people who look at the run later. In the run at the top it
+            counts as `run.said` for rules, so no model's or tool's words belong there.
         plan: what the agent means to do, likewise.
         context: values for the further inputs that the policy declares. What is known of the
             user has its place in `user`.
@@ -151,7 +152,7 @@ class Run:
         for name, given in ids.items():
             if given is not None and not (0 < len(given) <= MAX_ID and given.isprintable()):
                 raise ValueError(f"{name} must be 1 to {MAX_ID} printable characters")
-        if run_id is not None and run_id.startswith("import/"):
+        if run_id is not None and run_id.startswith(IMPORTED):
             raise ValueError("run ids that begin with import/ belong to runs that were imported")
         above: Run | None = parent if parent is not None else current()
         # 80 random bits: a run's id is a key and a share of canaries, so it must not be guessable.
@@ -239,7 +240,7 @@ class Run:
         return messages if isinstance(messages, Given) else self.conversation.take(messages)
 
     def user(self, text: str) -> None:
-        """Record a message of the user that came during the run."""
+        """Record a message of the user that came during the run; it counts as `run.said`."""
         self._recording().user_message(self, text)
 
     def __enter__(self) -> Self:

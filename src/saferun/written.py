@@ -15,7 +15,7 @@ import msgspec
 from saferun import plain, redact
 from saferun.call import RunRef, canonical
 from saferun.config import Said
-from saferun.keeping import Keep, Keeping
+from saferun.keeping import MAX_ABOUT, MAX_MESSAGE, Keep, Keeping
 from saferun.ledger import MAX_INLINE, Unkept, blob_hash, placeholder
 from saferun.sealing import Sealing
 from saferun.store import Blob, Seal, Store
@@ -25,9 +25,6 @@ MAX_CALL_ID = 256
 
 MAX_TOOL = 200
 """Characters kept of the name of a tool, or a model, that an imported file speaks of."""
-
-MAX_ABOUT = 8_192
-"""Bytes kept of each of a run's prompt, plan, user and context."""
 
 
 def placed(data: bytes, most: int = MAX_INLINE) -> tuple[bytes, tuple[Blob, ...]]:
@@ -132,7 +129,7 @@ class Sealer(NamedTuple):
     def kept(self, kind: Said, name: str, value: Any) -> tuple[Any, tuple[Blob, ...]]:
         """What somebody said, as an entry holds it under that name; None where it does not."""
         keep = self.keeping.output if kind == "output" else self.keeping.messages
-        return self.told(name, value, keep, MAX_INLINE, sensitive=kind in self.sensitive)
+        return self.told(name, value, keep, MAX_MESSAGE, sensitive=kind in self.sensitive)
 
     def told(
         self, name: str, value: Any, keep: Keep, most: int, *, sensitive: bool

@@ -212,6 +212,23 @@ def test_whom_a_redacted_run_was_for_is_not_believed(dana, database, policy) -> 
     )
 
 
+def test_what_a_redacted_run_was_asked_for_is_not_believed(dana, database, policy) -> None:
+    policy.write_text(POLICY + "        when: '!run.said.contains(\"pay\")'\n")
+    live("r-refunds", prompt="Please pay.")
+
+    def reworded(entry):
+        if entry.kind != "run" or "prompt" not in entry.fields:
+            return entry
+        return msgspec.structs.replace(entry, fields={**entry.fields, "prompt": "No."})
+
+    with indexed(database) as index:
+        pack(index, "r-refunds", FILE, redact=Hiding(reworded))
+    assert findings(tried(dana)[1])["r-refunds#4"] == (
+        "undecided",
+        "run.said is not known of the run",
+    )
+
+
 def test_what_a_switch_has_stopped_no_policy_can_tell(dana, policy) -> None:
     gate = Gate(policy="production")
     safe = guard(refund, gate=gate)

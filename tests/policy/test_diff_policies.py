@@ -103,6 +103,17 @@ def test_what_a_run_has_done_before_is_tried_too():
     assert 5 <= shown.known["run.calls"] < 9
 
 
+def test_what_people_have_said_is_tried_too():
+    old, new = (
+        policy(rules=f"- {{id: r, deny: true, when: 'run.said == \"{word}\"'}}")
+        for word in ("no", "yes")
+    )
+    found = diff(old, new).of("refund")
+    assert found is not None
+    turned = {each.known["run.said"]: (each.old, each.new) for each in found.examples}
+    assert turned == {"no": ("deny", "allow"), "yes": ("allow", "deny")}
+
+
 def test_a_condition_that_no_tried_call_tells_apart_still_counts_as_a_difference():
     old, new = (
         of(

@@ -36,6 +36,9 @@ RULES = (
     "{id: tagged, deny: true, when: 'args.tags.exists(x, x == \"bad\")', mode: shadow}",
     "{id: both, deny: true, when: 'args.amount > 10 && args.to == \"b@bank\"', mode: shadow}",
     "{id: after, deny: true, when: '\"read\" in run.tools', mode: shadow}",
+    "{id: named, deny: true, when: '!run.said.contains(args.to)', mode: shadow}",
+    "{id: asked, deny: true, when: 'run.said.startsWith(\"Pay\")', mode: shadow}",
+    "{id: nothing, deny: true, when: '!has(run.said) && args.amount > 4', mode: shadow}",
     "{id: tier, deny: true, when: 'user.tier == \"gold\"', mode: shadow}",
     '{id: late, deny: true, when: now > timestamp("1970-01-01T00:00:01Z"), mode: shadow}',
     "{id: small, deny: true, args: {amount: {maximum: 3}}, mode: shadow}",
@@ -69,7 +72,11 @@ runs = st.one_of(
 )
 pasts = st.one_of(
     st.none(),
-    st.builds(lambda tools: Past(began=0, tools=tools), st.sampled_from([(), ("read",)])),
+    st.builds(
+        lambda tools, said: Past(began=0, tools=tools, said=said),
+        st.sampled_from([(), ("read",)]),
+        st.sampled_from([(), None, ("Pay b@bank",), ("Hello.", "Pay x")]),
+    ),
 )
 calls = st.tuples(
     st.builds(

@@ -60,6 +60,8 @@ def test_a_rule_with_arguments_and_a_condition_needs_both():
         ("run.seconds >= 10.0", True),
         ('"search" in run.tools', True),
         ('"send_email" in run.tools', False),
+        ('run.said.contains("order A-1")', True),
+        ('run.said == "Refund order A-1.\\nAll of it."', True),
         ("now.getFullYear() == 2023", True),
         ("limits.refund == 500", True),
         ("has(args.note)", False),
@@ -67,7 +69,8 @@ def test_a_rule_with_arguments_and_a_condition_needs_both():
 )
 def test_a_condition_may_speak_of_all_that_is_known(condition, holds):
     run = replace(RUN, agent="support", tenant="acme", context={"limits": {"refund": 500}})
-    past = Past(began=1_699_999_990_000_000, calls=3, cost_usd=1.75, tools=("search",))
+    said = ("Refund order A-1.", "All of it.")
+    past = Past(began=1_699_999_990_000_000, calls=3, cost_usd=1.75, tools=("search",), said=said)
     ruling = _ruled(
         _with(f"{{id: r, deny: true, when: '{condition}'}}"),
         1,
@@ -151,7 +154,7 @@ def test_a_fault_in_a_condition_over_many_lines_has_its_line():
     [
         ("{tier: strnig}", "did you mean `string`"),
         ("{args.x: string}", "SafeRun knows it"),
-        ("{run.calls: integer}", "`run` has calls, cost_usd, seconds, tools"),
+        ("{run.calls: integer}", "`run` has calls, cost_usd, said, seconds, tools"),
         ("{user: string}", "SafeRun knows it"),
         ("{'a b': string}", "a name such as `region`"),
         ("{a: string, a.b: string}", "a value in one input and holds values in another"),

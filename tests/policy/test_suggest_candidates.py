@@ -47,14 +47,14 @@ def spoken(candidate: Candidate, seen: Seen, more: str = "") -> bool:
     loaded = policy.loads(text(more, (candidate,)))
     run = RunRef(run_id="r", root="r", user={"id": seen.user} if seen.user else {})
     call = Call(tool="pay", args=dict(seen.args), run=run)
-    past = Past(began=0, calls=seen.calls, tools=seen.tools)
+    past = Past(began=0, calls=seen.calls, tools=seen.tools, said=seen.said)
     ruling = loaded.decide(call, Facts(past=past))
     assert not any(each.failed for each in ruling.reasons)
     return candidate.id in [each.id for each in ruling.reasons]
 
 
 def pay(to: str = "a@shop.example", amount: float = 10, **about) -> Seen:
-    known = {key: about.pop(key) for key in ("user", "tools", "calls") if key in about}
+    known = {key: about.pop(key) for key in ("user", "tools", "calls", "said") if key in about}
     return Seen(args={"to": to, "amount": amount, **about}, **known)
 
 
@@ -96,6 +96,47 @@ def test_what_always_ran_before_and_did_not_this_time_is_a_rule() -> None:
     assert found["pay-without-check"].body["when"] == '!("check" in run.tools)'
     assert spoken(found["pay-without-check"], pay())
     assert not spoken(found["pay-without-check"], fine[0])
+
+
+def named(to: str, **about) -> Seen:
+    return pay(to, said=("Do my chores.", f"Pay {to} what I owe."), **about)
+
+
+def test_a_value_that_nobody_has_asked_for_where_others_were_is_a_rule() -> None:
+    fine = [named(f"{each}@shop.example") for each in "abc"]
+    incident = pay("x@evil.example", said=("Pay my bills.",))
+    rule = proposed(incident, fine)["pay-to-not-said"]
+    assert rule.kind == "origin"
+    assert rule.body["when"] == "!run.said.contains(args.to)"
+    assert spoken(rule, incident)
+    assert not any(spoken(rule, each) for each in fine)
+
+
+@pytest.mark.parametrize(
+    ("incident", "fine"),
+    [
+        (pay("x@evil.example"), [named("a@shop.example")] * 3),
+        (pay("x@evil.example", said=None), [named("a@shop.example")] * 3),
+        (pay("x@evil.example", said=("Pay x@evil.example.",)), [named("a@shop.example")] * 3),
+        (pay("x", said=("Pay.",)), [named("a@shop.example")] * 3),
+        (pay("x@evil.example", said=("Pay.",)), [named("a@shop.example")] * 2),
+        # Most of those who are fine would be denied by it.
+        (
+            pay("x@evil.example", said=("Pay.",)),
+            [named("a@shop.example"), pay(), pay(said=None), pay(said=("Pay.",))],
+        ),
+    ],
+    ids=["nothing", "unknown", "named", "short", "few", "mostly-not"],
+)
+def test_a_rule_by_origin_needs_that_it_is_known_and_sets_the_call_apart(incident, fine) -> None:
+    assert "pay-to-not-said" not in proposed(incident, fine)
+
+
+def test_an_optional_value_that_nobody_has_asked_for_is_guarded() -> None:
+    fine = [pay(order="A-1000", said=("Refund A-1000.",)) for _ in range(3)]
+    rule = proposed(pay(order="X-9999", said=("Refund A-1000.",)), fine)["pay-order-not-said"]
+    assert rule.body["when"] == "has(args.order) && !run.said.contains(args.order)"
+    assert not spoken(rule, pay(said=("Pay.",)))
 
 
 def test_lists_are_looked_into() -> None:

@@ -254,3 +254,26 @@ tools:
         entries = (read(body) for _, body, _ in reader.rows())
         [erased] = Backtest(noted).history(entries, lambda _: None)
     assert (erased.verdict, erased.missing) == ("unknown", ("args",))
+
+
+def naming(prompt: Any, *steps: Step, **about: Any) -> list[Redecided]:
+    rule = "[{id: r, deny: true, when: '!run.said.contains(string(args.amount))'}]"
+    return told(policy(rule), run(*steps, prompt=prompt, **about))
+
+
+def test_what_people_say_in_a_trace_is_known_from_then_on() -> None:
+    user, model = (Said(by=by, content="Pay 20, too.") for by in ("user", "model"))
+    found = naming("Pay 10.", call(0, 10), model, call(1, 20), user, call(2, 20))
+    assert verdicts(found) == ["allow", "deny", "allow"]
+
+
+def test_where_a_trace_does_not_say_it_whole_nobody_can_tell() -> None:
+    for prompt in (None, {"a": 1}, "10" + "x" * 9_000):
+        [found] = naming(prompt, call(0, 10))
+        assert (found.verdict, found.missing) == ("unknown", ("run.said",))
+
+
+def test_what_an_agent_tells_the_run_below_is_said_by_nobody() -> None:
+    user = Said(by="user", content="Pay 10.")
+    [found] = naming("Pay 10.", user, call(0, 10), parent="above")
+    assert (found.verdict, found.missing) == ("unknown", ("run.said",))

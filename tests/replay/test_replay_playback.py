@@ -294,3 +294,53 @@ def test_a_checkpoint_of_another_key_vouches_for_nothing(file, store, run) -> No
 def test_a_run_that_nobody_knows_is_empty(file, store) -> None:
     with played(file, "nobody") as playback:
         assert (len(playback.outline), playback.synopsis, playback.branches.at) == (0, None, {})
+
+
+NAMED = """
+version: 1
+name: named
+tools:
+  pay:
+    effect: write
+    args: any
+    rules:
+      - {id: named, deny: true, when: '!run.said.contains(args.to)'}
+      - {id: late, deny: true, when: 'run.calls > 0 && run.said.contains("x")'}
+"""
+
+
+def _tried(gate: Gate, to: str) -> None:
+    with contextlib.suppress(Denied):
+        guard(lambda to: to, gate=gate, name="pay")(to)
+
+
+def _seen(gate: Gate, number: int, run: str = "r-1") -> list[object]:
+    gate.store.flush()
+    with played(gate.store.path, run, opens=True) as playback:
+        grounds = playback.frame(number).grounds
+    assert "late" not in grounds
+    return [each.value for each in grounds.get("named", ())]
+
+
+def test_what_people_had_said_by_then_is_told_with_a_decision() -> None:
+    gate = Gate(policy=loads(NAMED))
+    with gate.run(run_id="r-1", prompt="Pay x.") as run:
+        _tried(gate, "aaaa")
+        run.user("And to bbbb.")
+        _tried(gate, "bbbb")
+        _tried(gate, "cccc")
+        run.user("Or to cccc.")
+    assert _seen(gate, 1) == [["Pay x.", "aaaa"]]
+    assert _seen(gate, 4) == [["Pay x.\nAnd to bbbb.", "cccc"]]
+
+
+def test_what_people_may_have_said_elsewhere_is_not_guessed() -> None:
+    gate = Gate(policy=loads(NAMED))
+    with gate.run(run_id="r-1", prompt="Pay x.") as run:
+        run.model("I hand over.")
+        with gate.run(run_id="within") as within:
+            within.user("To aaaa.")
+            _tried(gate, "bbbb")
+        _tried(gate, "cccc")
+    assert _seen(gate, 2) == []
+    assert _seen(gate, 2, "within") == []

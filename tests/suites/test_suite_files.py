@@ -102,6 +102,13 @@ def test_the_past_lies_before_the_first_call() -> None:
     assert past.began == NOON - 60_000_000
 
 
+def test_what_people_have_said_may_be_given_and_by_a_path_too() -> None:
+    given = "given: {past: {said: Pay DE89-1.}}\n"
+    assert _case("", given).situation.past.said == ("Pay DE89-1.",)
+    assert _case("set: {past.said: Pay.}", given).situation.past.said == ("Pay.",)
+    assert _case("without: [past.said]", given).situation.past.said == ()
+
+
 def test_every_row_of_a_table_is_a_case_of_its_own() -> None:
     text = f"""\
 cases:

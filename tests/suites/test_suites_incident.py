@@ -50,6 +50,20 @@ def test_a_case_has_what_the_policy_may_ask_and_nothing_else() -> None:
     }
 
 
+def test_a_case_has_what_people_had_said_where_the_policy_asks_for_it() -> None:
+    assert "past.said" not in case()["set"]
+    named = '{id: named, deny: true, when: "!run.said.contains(args.to)", mode: shadow}'
+    text = POLICY.replace("amount: {type: integer}", "to: {type: string}")
+    asking = policy.loads(text[: text.index("      - {id: big")] + f"      - {named}\n")
+    facts = Facts(now=9, past=Past(began=0, said=("Pay my bills.", "And " + "x" * 3_000)))
+    call = Call(tool="refund", args={"to": "GB29"}, run=RUN)
+    made = incident.written(asking, call, facts, "named", "one")
+    said = made["set"]["past.said"]
+    assert said.startswith("Pay my bills.\nAnd x")
+    assert len(said) == incident.MAX_SAID
+    assert incident.failing(incident.with_case(None, made), PATH, asking, "one") is None
+
+
 @pytest.mark.parametrize(("rule", "left"), [("big", "late, other"), ("late", "big, other")])
 def test_the_case_passes_with_its_rule_and_fails_without(rule, left) -> None:
     text = incident.with_case(None, case(rule))

@@ -189,6 +189,9 @@ def veiled(entry: Entry) -> Entry:
     elif entry.kind == "run":
         fields.pop("user", None)
         fields.pop("context", None)
+        fields["prompt"] = _VEIL
+    elif entry.kind == "user":
+        fields["text"] = _VEIL
     elif entry.kind == "label":
         fields["mark"] = "none"
     return msgspec.structs.replace(entry, fields=fields)

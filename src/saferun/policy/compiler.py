@@ -36,6 +36,7 @@ def compile_policy(document: Document) -> Policy:
         lengths=tuple(sorted({len(prefix) for prefix in prefixes}, reverse=True)),
         stranger=_tool(document, _stranger(document), _strange(document)),
         asks_past=any(path[0] == "run" for path in _reads(document)),
+        asks_said=any(path[:2] in (("run",), ("run", "said")) for path in _reads(document)),
         passes_unread=any(tool.opaque for tool in document.tools),
         takes_paths=any(entry.paths for each in entries.values() for entry in each),
     )

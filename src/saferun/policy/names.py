@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 OWN = ("args", "user", "agent", "tenant", "environment", "run", "now")
 """The names that are always there. An input cannot be called like one of them."""
 
-RUN = ("calls", "cost_usd", "seconds", "tools")
+RUN = ("calls", "cost_usd", "said", "seconds", "tools")
 
 
 def names(
@@ -47,6 +47,7 @@ def names(
             {
                 "calls": e.INT,
                 "cost_usd": e.DOUBLE,
+                "said": e.STRING,
                 "seconds": e.DOUBLE,
                 "tools": e.ListOf(e.STRING),
             }
@@ -78,6 +79,8 @@ def values(call: Call, args: Mapping[str, Any], facts: Facts) -> dict[str, Any]:
             "seconds": max(0, facts.now - facts.past.began) / 1e6,
             "tools": list(facts.past.tools),
         }
+        if facts.past.said:
+            found["run"]["said"] = "\n".join(facts.past.said)
     found["args"] = args
     found["now"] = facts.now
     return found

@@ -87,7 +87,8 @@ class Policy(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     `tools` has the entries of each tool that the policy lists, the most specific first, and
     `prefixes` those of `mcp.*` and its like under `mcp.`, whose `lengths` stand beside them,
     the longest first. `stranger` is what holds for all other tools. `asks_past` says that
-    conditions look at what the run has done before, `passes_unread` that some arguments are
+    conditions look at what the run has done before, `asks_said` that they look at what people have
+    said in it, `passes_unread` that some arguments are
     opaque, and `takes_paths` that some are paths.
     """
 
@@ -99,6 +100,7 @@ class Policy(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     lengths: tuple[int, ...]
     stranger: ToolPolicy
     asks_past: bool = False
+    asks_said: bool = False
     passes_unread: bool = False
     takes_paths: bool = False
 

@@ -63,11 +63,13 @@ class Shadows:
 class _Rules:
     """The rules of one entry that are in shadow, by the argument that each looks at.
 
-    `_others` are those that look at more than one, or at what is known beside them.
+    `_naming` are those that look at arguments and at what people have said, and `_others` those
+    that look at more than one, or at what else is known beside them.
     """
 
     def __init__(self, rules: tuple[RulePolicy, ...]) -> None:
         self._others: list[RulePolicy] = []
+        self._naming: list[Expression] = []
         looking: defaultdict[str, list[Expression]] = defaultdict(list)
         for rule in rules:
             when, said = rule.said.when, rule.said
@@ -75,7 +77,13 @@ class _Rules:
                 continue
             at = {path[:2] for path in rule.reads}
             [(*above, name)] = at if len(at) == 1 else [("",)]
-            if when is None or rule.matchers or said.scope is not None or above != ["args"]:
+            if when is None or rule.matchers or said.scope is not None:
+                self._others.append(rule)
+            elif ("run", "said") in at and all(
+                path[0] == "args" for path in at - {("run", "said")}
+            ):
+                self._naming.append(when)
+            elif above != ["args"]:
                 self._others.append(rule)
             else:
                 looking[name].append(when)
@@ -96,10 +104,18 @@ class _Rules:
                     known[value] = spoken
             if spoken:
                 return True
+        if self._naming and _any(self._naming, {"args": args, "run": _said(facts)}):
+            return True
         if not self._others:
             return False
         seen = Seen(call, args, facts)
         return any(rule.applies(seen) for rule in self._others)
+
+
+def _said(facts: Facts) -> dict[str, str]:
+    """Of what a run has done, what people have said, where that is known."""
+    past = facts.past
+    return {} if past is None or not past.said else {"said": "\n".join(past.said)}
 
 
 def _any(conditions: "list[Expression]", values: Mapping[str, Any]) -> bool:

@@ -21,6 +21,7 @@ from saferun.policy import Policy
 from saferun.rehearsal import Rehearsal, Rehearsed, Told
 from saferun.replay import large
 from saferun.replay.trace import Said, TracedRun
+from saferun.said import by_people
 
 START = 1_735_689_600_000_000
 """Midnight of 1 January 2025, UTC, in microseconds since 1970: when the runs of traces begin."""
@@ -125,6 +126,7 @@ class Backtest:
                 RunRef(
                     run_id=run.run_id,
                     root=f"{run.line}",
+                    parent=run.parent,
                     agent=run.agent,
                     user=run.user,
                     tenant=run.tenant,
@@ -158,6 +160,7 @@ class Backtest:
 
 def _traced(rehearsal: Rehearsal, run: TracedRun, about: RunRef) -> Iterator[Redecided]:
     now = START
+    rehearsal.begin(about, run.prompt, now)
     for step in run.steps:
         if isinstance(step, Said):
             turn = Call(tool="", args={}, run=about)
@@ -165,6 +168,8 @@ def _traced(rehearsal: Rehearsal, run: TracedRun, about: RunRef) -> Iterator[Red
                 rehearsal.spend(turn, step.cost_usd, now)
             if step.by == "user":
                 rehearsal.told(turn, now)
+            if step.by == "user" and run.parent is None:
+                rehearsal.hear(about, step.content, now)
             continue
         call = Call(
             tool=step.tool,
@@ -262,12 +267,16 @@ class _History:
         """The call that an entry states, decided once more; None where it states none."""
         fields, now = entry.fields, entry.time
         if entry.kind == "run" and fields["event"] == "start":
-            self._runs[fields["run"]] = self._given.fill(self._begun_as(fields))
+            run = self._runs[fields["run"]] = self._given.fill(self._begun_as(fields))
+            self._of(run).begin(run, fields.get("prompt"), now, fields.get("unkept", ()))
         elif entry.kind == "model" and now >= since:
             if fields.get("cost_usd") is not None:
                 self._lived.spend(self._turn(fields), fields["cost_usd"], now)
         elif entry.kind == "user":
-            self._lived.told(self._turn(fields), now)
+            turn = self._turn(fields)
+            self._lived.told(turn, now)
+            if turn.run is not None and by_people(turn.run):
+                self._of(turn.run).hear(turn.run, fields.get("text"), now)
         elif entry.kind in ("outcome", "recovery"):
             self._ended(fields, now)
         elif entry.kind == "decision" and fields.get("approval") in self._asked:
@@ -278,6 +287,9 @@ class _History:
                 rehearsal = self._imported if entry.kind == "call" else self._lived
                 return self._decided(rehearsal, taken, entry)
         return None
+
+    def _of(self, run: RunRef) -> Rehearsal:
+        return self._imported if run.imported else self._lived
 
     def _begun_as(self, fields: Mapping[str, Any]) -> RunRef:
         """A run as its first entry states it, without what was not kept of it."""

@@ -65,6 +65,10 @@ class Branches:
         """What all runs within this one come to, however deep."""
         return together(self._within.values())
 
+    def before(self, seq: int) -> bool:
+        """Whether any run within this one had begun before an entry."""
+        return any(began < seq for began in self._within)
+
     def many(self, number: int) -> int:
         """How many runs began at a frame."""
         return len(self._began.get(number, ()))

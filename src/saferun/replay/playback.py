@@ -21,6 +21,7 @@ from saferun.replay.grounds import grounds, version
 from saferun.replay.outline import Outline, Row, Wanted
 from saferun.replay.unsealing import Unsealing
 from saferun.replay.vouching import Vouched, Vouching
+from saferun.said import Texts, begun, heard
 from saferun.store.index import Index
 from saferun.store.synopsis import Synopsis
 
@@ -229,7 +230,30 @@ class Playback:
     def _grounds(self, frame: Frame) -> Mapping[str, tuple[Clause, ...]]:
         if frame.decision is None:
             return {}
-        return grounds(frame.decision, self._run(), frame.at, self._policy)
+        said = partial(self._said, frame)
+        return grounds(frame.decision, self._run(), frame.at, self._policy, said)
+
+    def _said(self, frame: Frame) -> Texts:
+        """What people had said before the call of a frame was decided.
+
+        Not known where they may have said it elsewhere, in a run above or within; where it was
+        sealed; and where they said more while somebody was asked about the call.
+        """
+        about, last = self.about, max(self.outline.row(frame.number).seqs)
+        away = about.get("parent") is not None or self.branches.before(last)
+        if not about or away or _sealed(about, "prompt"):
+            return None
+        said = begun((), about.get("prompt"), about.get("unkept", ()))
+        rows = (row for row in self.outline.rows if row.kind == "user" and row.seq < last)
+        for row in rows:
+            if said is None or row.changed or (frame.approvals and row.seq > frame.seq):
+                return None
+            if row.seq > frame.seq:
+                break
+            for entry in self._entries(row.seqs):
+                sealed = _sealed(entry.fields, "text")
+                said = heard(said, None if sealed else entry.fields.get("text"))
+        return said
 
     def _run(self) -> RunRef:
         about = self.about
@@ -312,6 +336,11 @@ class Playback:
         except (ValueError, TypeError):
             fits = False
         return held[1] if held is not None and fits else None
+
+
+def _sealed(fields: Mapping[str, Any], name: str) -> bool:
+    """Whether any of a field was sealed, though it may be open here."""
+    return any(path.split(".")[0] == name for path in fields.get("sealed", {}).values())
 
 
 class _Edge(NamedTuple):

@@ -10,10 +10,14 @@ from typing import Protocol
 
 from saferun.call import Past
 from saferun.errors import StoreError
-from saferun.ledger import DecisionEntry, ModelEntry, RunEntry, parse
+from saferun.ledger import DecisionEntry, ModelEntry, RunEntry, UserEntry, parse
+from saferun.said import Texts, begun, heard
 
 MAX_RUNS = 10_000
 """Runs whose past is kept at hand; one that was dropped is read again."""
+
+MAX_HELD = 16_000_000
+"""Characters of what people have said in them."""
 
 _PAGE = 1_000
 
@@ -33,13 +37,14 @@ class _Rows(Protocol):
 class _Account:
     """What one run and its children have done."""
 
-    __slots__ = ("began", "calls", "cost", "tools")
+    __slots__ = ("began", "calls", "cost", "said", "tools")
 
     def __init__(self, began: int) -> None:
         self.began = began
         self.calls = 0
         self.cost = 0.0
         self.tools: set[str] = set()
+        self.said: Texts = ()
 
 
 class Pasts:
@@ -53,11 +58,16 @@ class Pasts:
         self._upto: int | None = None
         self._accounts: dict[str, _Account] = {}
         self._roots: dict[str, str] = {}
+        self._held = 0
 
     def forget(self) -> None:
         self._upto = None
+        self._drop()
+
+    def _drop(self) -> None:
         self._accounts.clear()
         self._roots.clear()
+        self._held = 0
 
     def of(self, tx: _Rows, root: str) -> Past:
         """What the family of run `root` has done up to now."""
@@ -74,13 +84,13 @@ class Pasts:
             calls=account.calls,
             cost_usd=account.cost,
             tools=tuple(sorted(account.tools)),
+            said=account.said,
         )
 
     def _begin(self, tx: _Rows, root: str) -> None:
         """Read a run from its first entry, or note that it begins now."""
-        if len(self._accounts) >= MAX_RUNS:
-            self._accounts.clear()
-            self._roots.clear()
+        if len(self._accounts) >= MAX_RUNS or self._held > MAX_HELD:
+            self._drop()
         self._accounts[root] = _Account(tx.now)
         self._roots[root] = root
         first = tx.first_entry(root)
@@ -103,8 +113,7 @@ class Pasts:
             if not body:
                 # It was archived while this process looked away. Whose it was is not known, so
                 # every run is read again, and one whose beginning is gone cannot be.
-                self._accounts.clear()
-                self._roots.clear()
+                self._drop()
                 continue
             parsed = parse(body)
             entry = parsed.entry
@@ -113,12 +122,23 @@ class Pasts:
                 if root in self._accounts and concerns(root):
                     self._roots[entry.run] = root
                     if entry.run == root:
-                        self._accounts[root].began = parsed.time
-            elif isinstance(entry, DecisionEntry | ModelEntry) and entry.run is not None:
+                        account = self._accounts[root]
+                        account.began = parsed.time
+                        self._say(account, begun(account.said, entry.prompt, entry.unkept))
+            elif isinstance(entry, DecisionEntry | ModelEntry | UserEntry) and entry.run:
                 root = self._roots.get(entry.run, "")
-                if root in self._accounts and concerns(root):
-                    _add(self._accounts[root], entry)
+                if root not in self._accounts or not concerns(root):
+                    continue
+                account = self._accounts[root]
+                if isinstance(entry, UserEntry):
+                    self._say(account, heard(account.said, entry.text))
+                else:
+                    _add(account, entry)
         self._upto = max(self._upto, last + 1)
+
+    def _say(self, account: _Account, said: Texts) -> None:
+        self._held += sum(map(len, said or ())) - sum(map(len, account.said or ()))
+        account.said = said
 
 
 def _add(account: _Account, entry: DecisionEntry | ModelEntry) -> None:

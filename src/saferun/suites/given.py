@@ -70,6 +70,7 @@ def situation(values: Values) -> Situation:
             calls=past.calls,
             cost_usd=past.cost_usd,
             tools=tuple(sorted(set(past.tools))),
+            said=() if past.said is None else (past.said,),
         ),
         user=values.get("user", {}),
         agent=values.get("agent"),
@@ -84,6 +85,7 @@ class _Said(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     calls: int = 0
     cost_usd: float = 0.0
+    said: str | None = None
     seconds: float = 0.0
     tools: tuple[str, ...] = ()
 

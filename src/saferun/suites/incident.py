@@ -14,6 +14,9 @@ from saferun.suites.case import Case
 from saferun.suites.file import loads
 from saferun.suites.trial import attempt
 
+MAX_SAID = 2_000
+"""Characters of what people have said that stand in a case."""
+
 
 def written(
     policy: Policy, call: Call, facts: Facts, rule: str, name: str, before: int = 0
@@ -44,6 +47,8 @@ def written(
     past = facts.past
     if past is not None and past.calls and policy.asks_past:
         given["past"] = {"calls": past.calls, "tools": [*past.tools]}
+    if past is not None and past.said and policy.asks_said:
+        given["past.said"] = "\n".join(past.said)[:MAX_SAID]
     made = {"tool": call.tool, "args": call.args}
     about = {"name": name, **({"set": given} if given else {})}
     expect = {"expect": {"shadow": [rule]}}

@@ -161,6 +161,7 @@ class _Rehearsal(Rehearsal):
             calls=before.calls + since.calls,
             cost_usd=before.cost_usd + since.cost_usd,
             tools=tuple(sorted({*before.tools, *since.tools})),
+            said=before.said,
         )
         return msgspec.structs.replace(facts, past=whole)
 

@@ -76,7 +76,7 @@ class _Asked(msgspec.Struct, forbid_unknown_fields=True):
 
     `context` may have `user` (an id, or a mapping with an `id`), `agent`, `tenant`,
     `environment`, `now` (a time such as 2026-01-31T09:00:00Z), `run` (`calls`, `cost_usd`,
-    `seconds` and `tools`), and the policy's further inputs.
+    `said`, `seconds` and `tools`), and the policy's further inputs.
     """
 
     tool: str
@@ -87,6 +87,7 @@ class _Asked(msgspec.Struct, forbid_unknown_fields=True):
 class _Past(msgspec.Struct, forbid_unknown_fields=True):
     calls: int = 0
     cost_usd: float = 0.0
+    said: str | None = None
     seconds: float = 0.0
     tools: list[str] = []
 
@@ -162,6 +163,7 @@ def _facts(known: _Known, environment: str | None) -> "Facts":
             calls=past.calls,
             cost_usd=past.cost_usd,
             tools=tuple(sorted(past.tools)),
+            said=() if past.said is None else (past.said,),
         ),
     )
 

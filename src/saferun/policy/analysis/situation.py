@@ -46,6 +46,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
         return Call(tool=self.tool, args=dict(self.args), run=run)
 
     def facts(self) -> Facts:
+        said = self.known.get(("run", "said"))
         now = self.known.get(("now",), NOW)
         seconds = self.known.get(("run", "seconds"), 0)
         return Facts(
@@ -56,6 +57,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
                 calls=self.known.get(("run", "calls"), 0),
                 cost_usd=self.known.get(("run", "cost_usd"), 0.0),
                 tools=tuple(self.known.get(("run", "tools"), ())),
+                said=() if said is None else (said,),
             ),
         )
 

@@ -8,11 +8,22 @@ import msgspec
 Answer: TypeAlias = Literal["deny", "ask"]
 
 Kind: TypeAlias = Literal[
-    "range", "domain", "among", "prefix", "suffix", "given", "order", "rate", "exact", "every"
+    "range",
+    "domain",
+    "among",
+    "origin",
+    "prefix",
+    "suffix",
+    "given",
+    "order",
+    "rate",
+    "exact",
+    "every",
 ]
 """What a rule or limit goes by, from what says most of calls to come to what says least: a bound,
-the domain of an address, a set of values that were seen, how a text begins or ends, that an
-argument is there at all, what ran before it, how much or how often, this one value, or nothing."""
+the domain of an address, a set of values that were seen, that nobody has asked for it, how a text
+begins or ends, that an argument is there at all, what ran before it, how much or how often, this
+one value, or nothing."""
 
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -22,12 +33,18 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """One call as far as rules can be made from it.
 
     `tools` are those that its run had called before, and `calls` is how many calls that were.
+    `said` are the texts of what people had asked for, None where some of it is not known.
     """
 
     args: Mapping[str, Any]
     user: str | None = None
     tools: tuple[str, ...] = ()
     calls: int = 0
+    said: tuple[str, ...] | None = ()
+
+    def names(self, text: str) -> bool:
+        """Whether people had named a text; no where it is not known what they said."""
+        return self.said is not None and any(text in each for each in self.said)
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):

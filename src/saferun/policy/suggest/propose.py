@@ -42,6 +42,12 @@ DEPTH = 3
 RARE = 0.5
 """The share of calls before which a tool has run, from which on that sets nothing apart."""
 
+MOSTLY = 0.5
+"""The share of fine calls whose value people have named, from which on that sets others apart."""
+
+MIN_NAMED = 4
+"""Characters of a value that stands in what people say by no accident."""
+
 _IDENTIFIER = re.compile(r"(?i:^|.*[_-])(?i:ids?|no|nr|number|key|ref|uuid)$|.*[a-z]I[dD]s?$")
 """Names of arguments that say which one it is, and nothing of what it is like."""
 
@@ -114,12 +120,12 @@ class _Proposing:
         for steps, value in list(_fields(self._incident.args, self._hidden()))[:MAX_FIELDS]:
             # Of numbers the outermost count, which are in no sample.
             of = self._fine if _number(value) else some
-            yield from self._of(_Field(steps, value, list(_values(of, steps))))
+            yield from self._of(_Field(steps, value, list(_values(of, steps))), some)
         yield from self._order()
         yield from self._rate()
         yield self._made("every", (), {}, f"{self._name} is stopped altogether for now.")
 
-    def _of(self, field: _Field) -> Iterator[Candidate | None]:
+    def _of(self, field: _Field, some: Sequence[Seen]) -> Iterator[Candidate | None]:
         if not field.known and len(self._fine) >= MIN_SEEN:
             yield self._given(field)
         match field.value:
@@ -130,9 +136,11 @@ class _Proposing:
                 yield self._exact(field)
             case str() as text if len(text) <= MAX_TEXT:
                 yield from self._texts(field)
+                yield from self._origin(field, some)
                 yield self._exact(field)
             case str():
                 yield from self._begins(field)
+                yield from self._origin(field, some)
             case list():
                 yield from self._lists(field)
 
@@ -234,6 +242,22 @@ class _Proposing:
             body = self._when(field, f"!({place(at)} in {literals(few)})")
             body = {"for": {"user": self._incident.user}, **body}
             yield self._made("among", (*at, "new-to-user"), body, what)
+
+    def _origin(self, field: _Field, some: Sequence[Seen]) -> Iterator[Candidate]:
+        """A value that people have not named, where mostly they have.
+
+        Who has not said anything that is known would be denied by such a rule, and counts as one
+        who has not named it.
+        """
+        at, own = field.steps, self._incident
+        if not own.said or len(field.value) < MIN_NAMED or own.names(field.value):
+            return
+        known = [(each, value) for each in some for value in _values((each,), at)]
+        named = sum(isinstance(value, str) and each.names(value) for each, value in known)
+        if len(known) >= MIN_SEEN and named >= MOSTLY * len(known):
+            what = f"{self._name} takes no {'.'.join(at)} that nobody has asked for in this run."
+            body = self._when(field, f"!run.said.contains({place(at)})")
+            yield self._made("origin", (*at, "not-said"), body, what)
 
     def _begins(self, field: _Field) -> Iterator[Candidate]:
         yield from self._edges(field, str.startswith, "startsWith", "prefix")

@@ -14,6 +14,7 @@ from saferun.ledger import Mark, Openings
 from saferun.policy.suggest import Seen
 from saferun.replay import large
 from saferun.replay.suggest.collecting import not_collecting
+from saferun.said import begun, by_people, heard
 from saferun.store.index import Index
 from saferun.store.labels import labels
 from saferun.store.near import FAILED, Near, near_misses, weighed
@@ -52,7 +53,9 @@ class Known(NamedTuple):
         user = None if run is None else run.user_id
         if past is None:
             return Seen(args=self.call.args, user=user)
-        return Seen(args=self.call.args, user=user, tools=past.tools, calls=past.calls)
+        return Seen(
+            args=self.call.args, user=user, tools=past.tools, calls=past.calls, said=past.said
+        )
 
 
 class History(NamedTuple):
@@ -82,9 +85,19 @@ class _Run(msgspec.Struct):
     agent: str | None = None
     user: dict[str, Any] = {}
     tenant: str | None = None
+    prompt: Any = None
     context: dict[str, Any] = {}
     blobs: dict[str, int] = {}
     sealed: dict[str, str] = {}
+    unkept: dict[str, Any] = {}
+
+
+class _User(msgspec.Struct):
+    """What the user has said in a run."""
+
+    time: int
+    run: str | None = None
+    text: Any = None
 
 
 class _Other(msgspec.Struct, kw_only=True):
@@ -152,6 +165,7 @@ _END = msgspec.json.Decoder(_End)
 _LOST = msgspec.json.Decoder(_Lost)
 _ANSWER = msgspec.json.Decoder(_Answer)
 _RUN = msgspec.json.Decoder(_Run)
+_USER = msgspec.json.Decoder(_User)
 _OTHER = msgspec.json.Decoder(_Other)
 _OWN = msgspec.json.Decoder(_Own)
 _REDACTED = b"[redacted: "
@@ -198,7 +212,7 @@ class _Reading:
         if not index.has("tool", self._tool):
             return History(self._tool, [])
         self._edited, self._failed = self._edits(), self._failures()
-        seqs = index.numbers({"kind": (*_CALLS, "run")})
+        seqs = index.numbers({"kind": (*_CALLS, "run", "user")})
         # A tool's name in what another is given makes a call be decoded in full, and no more.
         named = b'"tool":' + msgspec.json.encode(self._tool)
         for seq, body, _ in index.reader.several(seqs[-most:]):
@@ -237,6 +251,8 @@ class _Reading:
     def _take(self, seq: int, body: bytes, *, own: bool) -> None:
         if b'"kind":"run"' in body[:80]:
             self._began(_RUN.decode(body))
+        elif b'"kind":"user"' in body[:80]:
+            self._heard(_USER.decode(body))
         elif own and (said := _OWN.decode(body)).tool == self._tool:
             self._own(seq, body, said)
         else:
@@ -256,6 +272,15 @@ class _Reading:
             tenant=said.tenant,
             context=_whole(said, said.context),
         )
+        if said.root in (None, said.run):
+            past = self._pasts.get(said.run) or Past(began=said.time)
+            self._pasts[said.run] = replace(past, said=begun(past.said, said.prompt, said.unkept))
+
+    def _heard(self, said: _User) -> None:
+        run = self._runs.get(said.run or "")
+        if run is not None and by_people(run):
+            past = self._pasts.get(run.root) or Past(began=said.time)
+            self._pasts[run.root] = replace(past, said=heard(past.said, said.text))
 
     def _run_of(self, said: _Other) -> RunRef | None:
         if said.run is None:
@@ -280,7 +305,9 @@ class _Reading:
         tools = past.tools
         if said.tool not in tools:
             tools = tuple(sorted((*tools, said.tool)))
-        self._pasts[run.root] = Past(began=past.began, calls=past.calls + 1, tools=tools)
+        self._pasts[run.root] = Past(
+            began=past.began, calls=past.calls + 1, tools=tools, said=past.said
+        )
 
     def _own(self, seq: int, body: bytes, said: _Own) -> None:
         near = self._near(seq, said) if said.kind == "decision" else ()

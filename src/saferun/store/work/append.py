@@ -6,6 +6,7 @@ import msgspec
 
 from saferun import admission
 from saferun.admission import NOTHING, Due
+from saferun.said import Texts
 from saferun.sealing import Sealed
 from saferun.store.transaction import NOBODY, Transaction
 
@@ -33,13 +34,17 @@ class Seal(msgspec.Struct, frozen=True):
 
 
 class Opening(msgspec.Struct, frozen=True):
-    """The run of a call: whom it is bound to, and its first entry should it be new."""
+    """The run of a call: whom it is bound to, and its first entry should it be new.
+
+    `said` is what that entry says of what people have asked for.
+    """
 
     run_id: str
     root: str
     identity: bytes
     entry: bytes
     seal: Seal | None = None
+    said: Texts = ()
 
     def admits(self, tx: Transaction) -> bool:
         """Bind the run at its first use; whether it is still the same one's afterwards."""
