@@ -213,6 +213,18 @@ def test_a_child_records_where_its_parent_does(tmp_path):
 # Entering and leaving.
 
 
+def test_the_end_of_a_child_is_recorded_also_where_another_gate_guards_its_tools():
+    look, pay = tool(observing()), tool(observing())
+    with saferun.run() as run:
+        look()
+        with saferun.run() as child:
+            pay()
+        with saferun.run(agent="thinks") as thinker:
+            thinker.model("Nothing to do.")
+    ended = [each["run"] for each in entries(observing(), "run") if each["event"] == "end"]
+    assert ended == [child.run_id, thinker.run_id, run.run_id]
+
+
 def test_a_run_is_entered_once():
     run = saferun.run()
     with run, pytest.raises(RuntimeError, match="entered once"):

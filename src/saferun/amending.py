@@ -5,8 +5,9 @@ The command line and the console change policies by what stands here, and by not
 
 import contextlib
 import difflib
+import fcntl
+import os
 import stat
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,9 +24,6 @@ from saferun.policy.suggest import Candidate
 from saferun.replay.suggest import Known, Place, Suggested
 from saferun.suites import incident
 from saferun.suites.file import ENDING
-
-_writing = threading.Lock()
-"""So that of two who change a file at once, the second sees that it has changed."""
 
 Named = Callable[[Path], str]
 """How a file is called where it is spoken of: as one would type it, or by less than its path."""
@@ -88,6 +86,9 @@ def held(path: Path, name: str) -> bytes:
 def make(changes: Sequence[Change]) -> None:
     """Write the changes, all of them or none.
 
+    The last goes first. Where this is cut short between a policy and its tests, the tests are
+    ahead: they fail, and to do it again completes it.
+
     Raises CannotAmendError where one has changed since it was read, or cannot be written: then
     none is written.
     """
@@ -103,18 +104,33 @@ def make(changes: Sequence[Change]) -> None:
                 raise _unwritten(each, problem) from None
             drafts.callback(draft.unlink, missing_ok=True)
             ready.append((each, draft, path))
-        with _writing:
-            for each in changes:
-                if _held(each.path, each.name) != each.before:
-                    raise CannotAmendError(
-                        f"{each.name} has changed meanwhile, and nothing was written; do it again."
-                    )
-            for each, draft, path in ready:
-                try:
-                    files.move(draft, path)
-                except OSError as problem:
-                    _take_back(changes)
-                    raise _unwritten(each, problem) from None
+        for folder in sorted({path.parent for _, _, path in ready}):
+            drafts.enter_context(_alone_in(folder))
+        for each in changes:
+            if _held(each.path, each.name) != each.before:
+                raise CannotAmendError(
+                    f"{each.name} has changed meanwhile, and nothing was written; do it again."
+                )
+        for each, draft, path in reversed(ready):
+            try:
+                files.move(draft, path)
+            except OSError as problem:
+                _take_back(changes)
+                raise _unwritten(each, problem) from None
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """For a block, keep others away who change policies in that folder, from any process.
+
+    So of two at once, the second sees that a file has changed.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _mode(change: Change, changes: Sequence[Change]) -> int:

@@ -110,6 +110,10 @@ class Answering:
     def ended(self, run: Run, error: str | None) -> None:
         with self._lock:
             self._errors[run.run_id] = error
+            # Whatever the code goes on to do follows from it.
+            differs = None if self.over else self._matching.ended(run.run_id, error)
+            if differs is not None:
+                self._stop(differs)
 
     def ended_by(self, error: BaseException) -> bool:
         """Whether a run of the code's has ended with an error of that type."""
@@ -148,7 +152,10 @@ class Answering:
             if self.stopped is not None:
                 raise self.stopped
             if self.over:
-                raise RerunStopped("The rerun is over, and nothing answers any more.")
+                raise RerunStopped(
+                    "What is called from here began in a rerun, which is over: nothing answers any "
+                    "more, and no tool is called."
+                )
             if about is None:
                 raise self.refuse(f"{now.name or 'a model'} is asked outside of any run")
             lane = _lane()

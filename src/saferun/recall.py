@@ -5,10 +5,12 @@ watched clients look here before they do anything. It holds for the whole proces
 context, since a thread that a tool is called from need not have the context of whoever began.
 """
 
+import contextlib
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from saferun.call import Call, Decision, Outcome, RunRef
+from saferun.leftover import Leftover
 
 if TYPE_CHECKING:
     from saferun.conversation import Given
@@ -80,14 +82,25 @@ class Answers(Protocol):
 
 
 _standing: Answers | None = None
+_left = Leftover[Answers]("saferun_answers")
 
 
 def standing() -> Answers | None:
-    """What answers now, None where tools and models do themselves."""
-    return _standing
+    """What answers now, None where tools and models do themselves.
+
+    For a thread or task that a rerun has left behind it goes on answering, if only that all is
+    over.
+    """
+    return _standing or _left.behind()
 
 
-def stand(answers: Answers | None) -> None:
-    """Have it answer from now on, or let tools and models do it again."""
+@contextlib.contextmanager
+def stand(answers: Answers) -> Iterator[None]:
+    """Have it answer for a block, in place of tools and models."""
     global _standing  # noqa: PLW0603 - the seam
-    _standing = answers
+    with _left.stay(answers):
+        _standing = answers
+        try:
+            yield
+        finally:
+            _standing = None

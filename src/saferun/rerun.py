@@ -191,12 +191,12 @@ class Rerun:
                 folder = within.enter_context(tempfile.TemporaryDirectory(prefix="saferun-rerun-"))
                 self.scratch = Path(folder)
             self._hold(within, record)
-            recall.stand(answering)
-            within.callback(recall.stand, None)
+            within.enter_context(recall.stand(answering))
             self._within = within.pop_all()
         return self
 
     def _hold(self, within: contextlib.ExitStack, record: "Record") -> None:
+        import platform
         import tempfile
 
         from saferun.barrier import shut
@@ -212,6 +212,8 @@ class Rerun:
             within.enter_context(pinned_ids(record.root))
         if "time" in self._pin:
             within.enter_context(pinned_time(self._answers.now))
+        # Clients of models say on what they run. Python asks another program for it, but only once.
+        platform.processor()
         self.refused = within.enter_context(shut(self.scratch, *self._writes))
 
     def __exit__(

@@ -172,6 +172,8 @@ class Run:
         )
         # What answers for it from a record, and goes on doing so when that is over.
         self.answers: recall.Answers | None = answering()
+        if self.answers is None and above is not None:
+            self.answers = above.answers
         if self.answers is not None:
             named = self.answers.named(self.ref, given=run_id is not None)
             if named is not None and named != own:
@@ -180,10 +182,14 @@ class Run:
         self.costs: Costs = Costs() if above is None else above.costs
         self.conversation: Conversation = Conversation()
         self.recorder: Recorder | None = recorder
+        # Whether somebody has said so, and it is not only what has guarded the run first.
+        self.said = recorder is not None
         # Whether that is only for want of anything that guards the run.
         self.by_default = False
         if recorder is None and above is not None:
-            self.recorder, self.by_default = above.recorder, above.by_default
+            self.recorder, self.said = above.recorder, above.said
+            # What guards the run above may never hear of this one, nor that it has ended.
+            self.by_default = not above.said
         self.before: Run | None = None
         # Taken at the entry and never given back: of two threads, one enters.
         self._entry = threading.Lock()

@@ -197,6 +197,35 @@ def test_another_ledgers_key_refuses_it(saferun: Run, exported: str, tmp_path: P
     assert saferun("run", "verify", exported, "--vkey", "OTHER").exit_code == 1
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("show", "r-1", "--store", "nobody.saferun"),
+        ("list", "--store", "nobody.saferun"),
+        ("diff", "nobody.saferun", "r-1"),
+        ("import", "nobody.saferun"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_file_that_is_not_there_is_named_and_taken_for_nothing_else(
+    saferun: Run, history: str, words: tuple[str, ...]
+) -> None:
+    result = saferun("run", *words)
+    assert result.exit_code == 64
+    assert "nobody.saferun is not there" in result.stderr
+
+
+def test_of_a_file_that_nobody_signed_it_is_said_what_may_be_missing(
+    saferun: Run, exported: str, history: str
+) -> None:
+    [own] = [each for each in Path(".saferun/keys").iterdir() if "sign" in each.name]
+    own.unlink()
+    assert saferun("run", "export", history, "-o", "bare.saferun", *FULL).exit_code == 0
+    result = saferun("run", "verify", "bare.saferun", "--vkey", "KEY")
+    assert result.exit_code == 0
+    assert "may have taken entries out of it, or the signature" in " ".join(result.stdout.split())
+
+
 def test_a_file_that_is_not_there_is_a_mistake_and_no_forgery(saferun: Run) -> None:
     assert saferun("run", "verify", "nothing.saferun").exit_code == 64
 

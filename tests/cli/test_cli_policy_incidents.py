@@ -311,6 +311,13 @@ def test_calls_are_chosen_by_name(dana, history) -> None:
     assert dana("policy", "test", "--incidents", "incidents", "-k", "zzz").exit_code == 64
 
 
+def test_where_no_call_is_labelled_at_all_that_is_no_pass(dana, history, policy) -> None:
+    export(dana)
+    result = dana("policy", "test", "--incidents", "incidents", "--labelled")
+    assert (result.exit_code, result.stdout) == (64, "")
+    assert "No call in incidents is labelled" in result.stderr
+
+
 def test_of_what_nobody_labelled_nothing_need_be_expected(dana, history, policy) -> None:
     dana("run", "label", "r-refunds#3", "+")
     export(dana)

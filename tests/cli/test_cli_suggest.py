@@ -1,7 +1,9 @@
 """`saferun policy suggest`, `review` and `enforce`: from a call to a rule that counts."""
 
+import errno
 import json
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -140,6 +142,88 @@ def test_a_file_that_changes_meanwhile_is_left_as_it_is(saferun, shop, monkeypat
     assert "has changed meanwhile" in result.stderr
     assert shop.read_text(encoding="utf-8") == POLICY + "# somebody else\n"
     assert not beside(shop).exists()
+
+
+def test_where_one_file_cannot_be_written_the_other_stays_as_it_was(
+    saferun, shop, monkeypatch
+) -> None:
+    really = amending.files.move
+
+    def fails(path: Path, to: Path) -> None:
+        if to.name == shop.name:
+            raise OSError(errno.EROFS, "it is read-only")
+        really(path, to)
+
+    monkeypatch.setattr(amending.files, "move", fails)
+    result = saferun("policy", "suggest", "r-bad#1", "--write", RULE)
+    assert "policies/shop.yaml cannot be written: it is read-only." in result.stderr
+    assert shop.read_text(encoding="utf-8") == POLICY
+    assert not beside(shop).exists()
+
+
+def test_where_it_was_cut_short_the_tests_fail_and_to_do_it_again_completes_it(
+    saferun, shop, monkeypatch
+) -> None:
+    class Killed(BaseException): ...
+
+    really = amending.files.move
+
+    def killed(path: Path, to: Path) -> None:
+        if to.name == shop.name:
+            raise Killed
+        really(path, to)
+
+    def cut_short(*words: str) -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(amending.files, "move", killed)
+            with pytest.raises(Killed):
+                saferun("policy", *words)
+        assert saferun("policy", "test", "shop").exit_code == 1
+        assert saferun("policy", *words).exit_code == 0
+        assert saferun("policy", "test", "shop").exit_code == 0
+
+    cut_short("suggest", "r-bad#1", "--write", RULE)
+    cut_short("enforce", "shop", RULE)
+
+
+def test_of_two_at_once_neither_writes_over_the_other(shop) -> None:
+    whole = shop.read_bytes()
+    changes = [amending.Change(shop, "shop.yaml", whole, whole + b"# %d\n" % n) for n in range(8)]
+    told: list[str] = []
+
+    def make(change: amending.Change) -> None:
+        try:
+            amending.make([change])
+        except amending.CannotAmendError as problem:
+            told.append(str(problem))
+
+    threads = [threading.Thread(target=make, args=(each,)) for each in changes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(told) == 7
+    assert all("changed meanwhile" in each for each in told)
+
+
+def test_what_is_in_shadow_already_is_said_and_not_suggested_again(saferun, shop) -> None:
+    saferun("policy", "suggest", "r-bad#1", "--write", RULE)
+    [found] = lines(saferun("policy", "suggest", "r-bad#1", "--json", "-n", "40"))
+    assert found["heard"] == [RULE]
+    assert f"{RULE}-2" not in {each["id"] for each in found["suggestions"]}
+    said = " ".join(saferun("policy", "suggest", "r-bad#1").stdout.split())
+    assert f"would stop it already, by what is in shadow: {RULE}" in said
+    again = saferun("policy", "suggest", "r-bad#1", "--write", RULE)
+    assert (again.exit_code, "already, in shadow" in again.stderr) == (64, True)
+
+
+def test_a_rule_that_is_further_down_than_is_shown_is_written_by_its_id(saferun, shop) -> None:
+    [found] = lines(saferun("policy", "suggest", "r-bad#1", "--json", "-n", "40"))
+    last = found["suggestions"][-1]["id"]
+    assert len(found["suggestions"]) > 2
+    result = saferun("policy", "suggest", "r-bad#1", "-n", "1", "--write", last)
+    assert result.exit_code == 0, result.stderr
+    assert f"id: {last}" in shop.read_text(encoding="utf-8")
 
 
 def test_no_case_shows_what_is_kept_from_sight(saferun, shop) -> None:

@@ -40,6 +40,7 @@ from saferun.ledger import (
     blob_hash,
     commit,
     encode,
+    leaf_hash,
     parse,
     placeholder,
     read,
@@ -183,6 +184,26 @@ def test_what_nothing_was_hidden_in_stays_proven(store: Store, tmp_path: Path) -
     told = sent(store, tmp_path / "a.saferun", chosen("full", hide=["args.to"]))
     assert told.redacted == 1
     assert apart(tmp_path / "a.saferun").manifest["redacted"] == [seq]
+
+
+def test_that_a_guess_can_be_told_to_be_right_is_said_before_it_goes_out(
+    store: Store, tmp_path: Path
+) -> None:
+    run = Script(store)
+    run.model("I write to Erik Lindqvist.")
+    run.call("mail", {"about": "A-17"})
+    file = tmp_path / "a.saferun"
+    told = sent(store, file, chosen("full", hide=["output"]))
+    # All but the words is in the file: a guess of them leads to the very hash of the ledger.
+    hidden = next(
+        each for each in apart(file).parts["entries.jsonl"].splitlines() if b"model" in each
+    )
+    guess = hidden.replace(b"[hidden: output]", b"I write to Erik Lindqvist.")
+    assert leaf_hash(guess) in apart(file).parts["proof.bin"]
+    assert told.guessable
+    assert any("--hide hosts" in each for each in told.costs)
+    for audience in (chosen("full", hide=["output", "hosts"]), chosen("team"), chosen("full")):
+        assert not sent(store, file, audience).guessable
 
 
 def test_part_of_a_large_value_goes_out_as_another_one(store: Store, tmp_path: Path) -> None:

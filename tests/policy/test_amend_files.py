@@ -152,3 +152,9 @@ def test_every_value_is_written_so_that_it_is_read_again(value) -> None:
 def test_whatever_is_added_is_added(rule, name) -> None:
     after = appended(FILES[name].encode(), WHERE, rule)
     assert read(after).value["tools"]["refund"]["rules"][-1] == rule
+
+
+def test_each_line_keeps_the_end_that_it_has():
+    text = b"tools:\r\n  b:\n    rules:\r\n      - {id: x}\n  # c\r\n"
+    after = appended(text, ("tools", "b", "rules"), {"id": "y"})
+    assert after == text.replace(b"{id: x}\n", b"{id: x}\n      - id: y\r\n")

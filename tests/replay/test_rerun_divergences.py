@@ -188,3 +188,28 @@ def test_an_agent_that_swallows_everything_is_stopped_all_the_same(gate, recorde
     with pytest.raises(Diverged) as caught:
         swallows()
     assert met == [caught.value, caught.value]
+
+
+def test_a_run_within_that_fails_by_now_is_named_there_and_not_by_what_follows(gate):
+    @guard(gate=gate)
+    def tell(what: str) -> None: ...
+
+    def main(*, fails: bool) -> None:
+        with gate.run(run_id="r-1"):
+            try:
+                with gate.run(run_id="r-2", agent="helper"):
+                    tell("begins")
+                    if fails:
+                        raise LookupError
+                    tell("goes on")
+            except LookupError:
+                tell("failed")
+            tell("ends")
+
+    main(fails=False)
+    gate.store.flush()
+    with pytest.raises(Diverged) as found, rerun("r-1"):
+        main(fails=True)
+    assert (found.value.run, found.value.frame) == ("r-2", 2)
+    assert found.value.recorded["args"] == {"what": "goes on"}
+    assert found.value.now == {"kind": "ends", "error": "LookupError"}

@@ -214,3 +214,18 @@ def test_where_nothing_can_be_kept_nothing_is_made(gate, tmp_path):
     ):
         look()
     assert called == [1]
+
+
+def test_the_one_before_goes_and_nothing_that_only_begins_with_its_name(gate, tmp_path):
+    with gate.run(run_id="r-1") as run:
+        run.model("hello")
+    gate.store.flush()
+    for _ in range(2):
+        with rerun("r-1", keep=tmp_path / "kept"), gate.run(run_id="r-1") as run:
+            run.model("hello")
+        compared(gate, "r-1", tmp_path / "kept")
+        (tmp_path / "kept" / "rerun.db.notes").write_text("mine", encoding="utf-8")
+    with rerun("r-1", keep=tmp_path / "kept"), gate.run(run_id="r-1") as run:
+        run.model("hello")
+    names = {each.name for each in (tmp_path / "kept").iterdir()}
+    assert names == {"rerun.db", "rerun.db.notes"}

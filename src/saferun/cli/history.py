@@ -50,9 +50,18 @@ def _partly(file: Path) -> CannotError:
 
 
 def incident_file(given: str) -> Path | None:
-    """The incident file that a command is given where it takes a store or a run; else None."""
+    """The incident file that a command is given where it takes a store or a run; else None.
+
+    Raises CannotError where it is called like one, and there is no such file.
+    """
     # As `incident.SUFFIX` has it, without loading all of that for each look at a store.
-    return Path(given) if given.endswith(".saferun") and Path(given).is_file() else None
+    if not given.endswith(".saferun"):
+        return None
+    path = Path(given)
+    if not path.is_file():
+        what = "is no ordinary file" if path.exists() else "is not there"
+        raise CannotError(f"{given} {what}; name an incident file, or a run or a store.")
+    return path
 
 
 @contextlib.contextmanager

@@ -108,7 +108,9 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     `redacted` entries are there in other words than the ledger has. `values` are large ones, of
     which `missing` are held by the store no more, and `withheld` are not for who gets the file;
     neither are `policies_withheld`. `sealed` values are in it as commitments alone. `reruns` says
-    that nothing of a run was redacted, so that its code can be held against it.
+    that nothing of a run was redacted, so that its code can be held against it. `guessable` says
+    that the process which wrote what was redacted is named: it is the one thing in an entry that
+    nobody can guess, so with it a guess of the rest can be held against the entry's leaf.
     """
 
     runs: int
@@ -122,6 +124,7 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     policies: int
     policies_withheld: int
     reruns: bool
+    guessable: bool = False
 
     @property
     def costs(self) -> list[str]:
@@ -132,6 +135,11 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
             found.append(
                 f"{many} less than in the ledger, of {self.entries:,}. That they are there stays "
                 "proven; of their words, only the file's own signature says that they were so."
+            )
+        if self.guessable:
+            found.append(
+                "Whoever guesses the words of an entry that are hidden can find out that they are "
+                "right: hide the hosts as well (--hide hosts)."
             )
         if not self.reruns:
             found.append(
@@ -350,6 +358,9 @@ class _Work:
         self._versions: set[str] = set()
         self._policies_withheld = 0
         self._reruns = True
+        # Processes by their `boot`: those that go out, and those that wrote what was redacted.
+        self._processes: set[str] = set()
+        self._hiding: set[str] = set()
         if redact is not None:
             redact.meet(self._read(seq, body) for seq, body, _ in reader.several(seqs))
         self.told = runs if redact is None else [redact.run(each) for each in runs]
@@ -369,6 +380,7 @@ class _Work:
             policies=self.policies,
             policies_withheld=self._policies_withheld,
             reruns=self._reruns,
+            guessable=not self._hiding.isdisjoint(self._processes),
         )
 
     def look(self) -> None:
@@ -444,9 +456,12 @@ class _Work:
                 except EntryError as problem:
                     raise IncidentError(f"What is left of entry {seq} {problem.what}.") from None
                 self.redacted.add(seq)
+                self._hiding.add(was.fields.get("boot", ""))
             elif self._called.get(run := getattr(entry, "run", None) or "", run) != run:
                 raise ValueError("an entry of a run that is called otherwise says so")
         self._note(entry)
+        if entry.boot:
+            self._processes.add(entry.boot)
         return body
 
     def _rewritten(self, was: Entry, shown: Entry) -> bytes:

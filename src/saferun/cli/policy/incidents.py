@@ -83,6 +83,12 @@ def of_incidents(
         tally.calls = [each for each in tally.calls if chosen(each)]
     if chosen.word is not None and not any(tally.calls for tally in tallies) and not faults:
         raise CannotError(f"No call has {chosen.word!r} in its name.")
+    if chosen.labelled and not any(tally.calls for tally in tallies) and not faults:
+        raise CannotError(
+            f"No call in {folder} is labelled, so nothing would be tested; `saferun run label "
+            "RUN#FRAME right` says what should have been stopped, and a file has the labels that "
+            "there were when it was written."
+        )
     if junit is not None:
         from saferun.suites.junit import junit as written
 

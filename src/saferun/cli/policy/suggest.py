@@ -46,6 +46,9 @@ if TYPE_CHECKING:
     )
     from saferun.store.index import Index
 
+MOST = 40
+"""Rules that can be asked for."""
+
 _VALUE = 60
 """Characters of an argument of the call."""
 
@@ -63,7 +66,7 @@ def suggest(
         typer.Option("--ask", metavar="WHO", help="Ask these groups or people, and do not deny."),
     ] = None,
     limit: Annotated[
-        int, typer.Option("--limit", "-n", min=1, max=40, help="How many rules to try.")
+        int, typer.Option("--limit", "-n", min=1, max=MOST, help="How many rules to try.")
     ] = 6,
     write: Annotated[
         str | None,
@@ -100,16 +103,20 @@ def suggest(
         incident = known.at(row.seq)
         if incident is None:
             raise CannotError(f"The call in {place} cannot be read; run saferun ledger verify.")
-        with progress("trying rules", len(known.calls)) as done:
-            found = suggestions(
-                File(before, near(path)),
-                known,
-                incident,
-                effect="ask" if ask else "deny",
-                ask=ask or (),
-                most=limit,
-                progress=done,
-            )
+        for most in (limit, MOST):
+            with progress("trying rules", len(known.calls)) as done:
+                found = suggestions(
+                    File(before, near(path)),
+                    known,
+                    incident,
+                    effect="ask" if ask else "deny",
+                    ask=ask or (),
+                    most=most,
+                    progress=done,
+                )
+            if write is None or not found.found or found.named(write) is not None:
+                break
+            # It may have been seen further down than is looked at by default.
         about = _About(index, place, path, before, known, incident)
         if write is not None or patch:
             return _write(about, found, write, patch=patch, as_json=as_json)
@@ -156,6 +163,8 @@ def _write(
         _print(screen(stderr=True), about, found)
         return 1
     chosen = found.found[0] if own is None else found.named(own)
+    if chosen is None and own in found.heard:
+        raise CannotError(f"{own} stands in {near(about.path)} already, in shadow.")
     if chosen is None:
         known = ", ".join(each.candidate.id for each in found.found)
         raise CannotError(f"No rule {own!r} is suggested for this call; there are {known}.")
@@ -279,6 +288,8 @@ def _print(console: "Console", about: _About, found: "Suggestions") -> None:
         said = f"{near(about.path)} would stop it already, by what is in shadow: {rules}"
         put(console, beside(console, Text("! ", "yellow"), said))
         console.print()
+    if not found.found and found.heard:
+        return
     if not found.found:
         said = "Nothing sets this call apart, and not even a rule for all calls would load."
         put(console, beside(console, Text("  "), said))

@@ -8,6 +8,7 @@ import keyword
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -160,9 +161,12 @@ def _frame(given: str, run_id: str) -> str:
 def _lines(
     run_id: str, test: Path, agent: Agent | None, stops: Sequence[str], calls: "dict[str, Script]"
 ) -> Iterator[str]:
-    ran = f"saferun run export {run_id} --pytest {near(test)} --for full"
+    ran = f"saferun run export {quote(run_id)} --pytest {quote(near(test))} --for full"
     options = [] if agent is None else [f"--agent {agent}"]
-    options += [f"--stops {each}" for each in stops]
+    options += [
+        f"--stops {quote(run)}#{frame}"
+        for run, _, frame in (each.rpartition("#") for each in stops)
+    ]
     yield f'"""Run {_said(run_id)}: its code does what it did, and what went wrong is stopped now.'
     yield ""
     yield f"Made by `{_said(ran)}`"

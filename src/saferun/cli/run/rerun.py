@@ -5,6 +5,7 @@ import os
 import secrets
 import subprocess
 from pathlib import Path
+from shlex import quote
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
@@ -74,7 +75,10 @@ def rerun(
     else:
         put(screen(), _lines(said))
         if keep is not None:
-            facts(screen(), ("kept", f"saferun run diff {inert(run)} {inert(str(keep))}"))
+            facts(
+                screen(),
+                ("kept", f"saferun run diff {quote(inert(run))} {quote(inert(str(keep)))}"),
+            )
     return 0 if said.stopped is None else 1 if said.stopped.diverged else 2
 
 

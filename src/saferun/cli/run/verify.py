@@ -145,5 +145,7 @@ def _rows(found: "Incident") -> Iterator[tuple[str, str]]:
     if found.sealed:
         yield "sealed", f"{counted(found.sealed, 'value')} that nothing here opens"
     yield "checkpoint", f"of {said.size:,} entries" if found.covered else "none covers them"
-    yield "signed", "yes" if found.signed else "no: the ledger's key was not where it was made"
+    # Nobody can tell a file that was never signed from one whose signature was taken off.
+    unsigned = "no: whoever passed it on may have taken entries out of it, or the signature"
+    yield "signed", "yes" if found.signed else unsigned
     yield "made with", f"SafeRun {inert(said.environment.saferun, 40)}"

@@ -102,9 +102,11 @@ class _File:
             raise AmendError(f"The file cannot be read: {source.faults[0].message}.")
         whole = text.decode("utf-8")
         self._mark = "\ufeff" if whole.startswith("\ufeff") else ""
-        self._end = "\r\n" if "\r\n" in whole else "\n"
+        # Lines end in their own way, and new ones as the first does.
+        self._lines = whole.removeprefix("\ufeff").split("\n")
+        self._return = "\r" if self._lines[0].endswith("\r") else ""
         # The parser counts characters, and reads either end of a line as one.
-        self._text = whole.removeprefix("\ufeff").replace("\r\n", "\n")
+        self._text = "\n".join(map(_ended, self._lines))
         self._value = source.value
         self._tree: Any = YAML(typ="safe", pure=True).compose(StringIO(self._text))
 
@@ -127,7 +129,21 @@ class _File:
         source = read(self._text)
         if source.faults or source.value != expected:
             raise AmendError(_cannot(path))
-        return (self._mark + self._text.replace("\n", self._end)).encode()
+        return (self._mark + "\n".join(self._as_they_end())).encode()
+
+    def _as_they_end(self) -> list[str]:
+        """The lines of the text, those that were there before with their own ends."""
+        were, now = self._lines, self._text.split("\n")
+        same = [_ended(each) for each in were]
+        most = min(len(were), len(now))
+        head = next((at for at in range(most) if same[at] != now[at]), most)
+        most -= head
+        tail = next((at for at in range(most) if same[-1 - at] != now[-1 - at]), most)
+        new = [line + self._return for line in now[head : len(now) - tail]]
+        if not tail:
+            # Nothing ends the last one.
+            new[-1:] = now[-1:]
+        return [*were[:head], *new, *were[len(were) - tail :]]
 
     def item(self, node: SequenceNode, value: Mapping[str, Any]) -> None:
         if node.flow_style:
@@ -175,6 +191,10 @@ class _File:
             self._text += "\n"
             end = len(self._text) - 1
         self._text = self._text[: end + 1] + "\n".join(lines) + "\n" + self._text[end + 1 :]
+
+
+def _ended(line: str) -> str:
+    return line.removesuffix("\r")
 
 
 def _lines(name: str, value: Any) -> list[str]:

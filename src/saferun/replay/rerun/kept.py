@@ -44,6 +44,13 @@ NAME = "rerun.db"
 
 LEDGER = "rerun"
 
+_BESIDE = tuple(
+    index + sqlite
+    for index in ("", ".index")
+    for sqlite in ("", "-wal", "-shm", "-journal", ".lock")
+)[1:]
+"""How the names of files go on that belong to it: its index, and what SQLite keeps beside both."""
+
 MAX_ERROR = 200
 """Characters of the name of an error's type."""
 
@@ -78,8 +85,8 @@ def room(folder: Path) -> None:
             ours = reader.excerpt and reader.ledger == LEDGER
         if not ours:
             raise StoreError(f"{path} is no rerun that was kept; name another folder.")
-        for each in folder.glob(f"{NAME}*"):
-            each.unlink()
+        for ending in ("", *_BESIDE):
+            folder.joinpath(NAME + ending).unlink(missing_ok=True)
     except OSError as problem:
         raise StoreError(f"Nothing can be kept in {folder}: {problem.strerror}.") from None
 

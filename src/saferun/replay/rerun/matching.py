@@ -388,12 +388,22 @@ class Matching:
             first = min(left, key=lambda step: (step.at, step.seq))
             now = {"kind": "ends", "error": endings.get(first.run)}
             return _diverged(first.run, first.frame, first.document(), now)
-        for run, error in endings.items():
-            track = self._tracks[run]
-            if track.over and track.error != error:
-                recorded = {"kind": "ends", "error": track.error}
-                return _diverged(run, track.beyond, recorded, {"kind": "ends", "error": error})
-        return None
+        return next(filter(None, (self.ended(run, error) for run, error in errors.items())), None)
+
+    def ended(self, run: str, error: str | None) -> Diverged | None:
+        """A run of the code's has ended with an error of that type, as the record has it not.
+
+        None where it has, or where nobody knows how the run ended.
+        """
+        placed = self._placed.get(run)
+        if placed is None:
+            return None
+        script, track = self.scripts[placed], self._tracks[placed]
+        if not track.over or track.error == error:
+            return None
+        left = next((script.steps[at] for at in track.left()), None)
+        recorded = {"kind": "ends", "error": track.error} if left is None else left.document()
+        return _diverged(placed, track.next, recorded, {"kind": "ends", "error": error})
 
 
 def _is(step: Step, now: Now) -> bool:

@@ -104,6 +104,15 @@ class Place(NamedTuple):
             return put(self.file.text, ("tools",), {self.path[-1]: body})
         return put(self.file.text, self.path, body)
 
+    def standing(self, candidate: Candidate) -> str | None:
+        """The id of what stands there in shadow already and says the same; None where nothing."""
+        entry: Any = self.policy.document.value
+        for step in self.path if self.listed else ():
+            entry = entry[step]
+        some = entry.get(candidate.part) or () if self.listed else ()
+        said = _meaning(candidate.rule(shadow=True))
+        return next((str(each["id"]) for each in some if _meaning(each) == said), None)
+
     def findings(self, text: bytes) -> list[Finding]:
         """What there is to say of the file as it would be, and not of it as it is."""
         before = {(each.code, each.message) for each in check(self.file.text, self.file.path)}
@@ -115,6 +124,11 @@ def written(rule: Mapping[str, Any]) -> str:
     """A rule as it stands in a list of a policy file."""
     first, *rest = (f"{key}: {flow(value)}" for key, value in rule.items())
     return "\n".join((f"- {first}", *(f"  {line}" for line in rest))) + "\n"
+
+
+def _meaning(rule: Mapping[str, Any]) -> dict[str, Any]:
+    """What a rule or limit says, whatever it is called and however it words that."""
+    return {key: value for key, value in rule.items() if key not in ("id", "message")}
 
 
 def _add(

@@ -124,11 +124,14 @@ def suggestions(
     found = making.stopping(found, joined)
     if not found:
         return Suggestions(place, [], heard=heard)
+    # What is in shadow already is not suggested again.
+    found = [each for each in found if place.standing(each) is None]
     half = len(example) // 2
     drifts = making.drift(seen[:half], example[half:])
     seqs = {each.seq for each in good}
     some = history.calls[:: len(history.calls) // SAMPLE + 1]
-    for calls in (some, history.calls):
+    made: list[Suggested] = []
+    for calls in (some, history.calls) if found else ():
         joined = place.holding(found, shadow=True)
         effects = _effects(sweep(joined, calls), found, calls, seqs, progress)
         made = [
@@ -145,7 +148,8 @@ def suggestions(
     if effect == "deny":
         taken = _ids(policy) | {each.candidate.id for each in made}
         dearest = made[most - 1].cost if len(made) >= most else 1.0
-        made += _limited(paced(place, incident, history, good, taken, dearest), history)
+        limits = _limited(paced(place, incident, history, good, taken, dearest), history)
+        made += [each for each in limits if place.standing(each.candidate) is None]
         made.sort(key=lambda each: each.order)
     return Suggestions(place, made[:most], heard=heard)
 
