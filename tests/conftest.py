@@ -40,9 +40,10 @@ ops = ["dana"]
 
 @pytest.fixture(autouse=True)
 def _own_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No test reads the configuration, the store or the environment of whoever runs it."""
+    """No test reads the configuration, the store, the log-in or the environment of who runs it."""
     for name in [name for name in os.environ if name.startswith("SAFERUN_")]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv("SAFERUN_LOGIN", str(tmp_path / "nobody"))
     world = tmp_path / "world"
     world.mkdir()
     (world / "saferun.toml").write_text(WORLD, encoding="utf-8")
