@@ -1,8 +1,8 @@
 """`saferun serve`: the console, and what nobody should have to think of, until told to stop."""
 
-import _thread
 import contextlib
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -239,17 +239,30 @@ def _now() -> int:
 def until_told(leaving: threading.Event) -> Iterator[None]:
     """Set `leaving` at the first SIGINT or SIGTERM; a second one ends the process at once."""
     before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    heard, tell = socket.socketpair()
+    tell.setblocking(False)
 
     def leave(number: int, _: FrameType | None) -> None:
-        # Not here: a signal that comes while this very thread begins to wait for the event, and
-        # holds its lock, would wait for that lock for ever.
-        _thread.start_new_thread(leaving.set, ())
         signal.signal(number, before[signal.Signals(number)])
 
+    def listen() -> None:
+        # Not by the handler: that runs in the main thread, which may just be about to wait for
+        # the event, and then nothing wakes it. What the interpreter writes here is there at once.
+        while number := heard.recv(1):
+            if number[0] in before:
+                leaving.set()
+
+    listening = threading.Thread(target=listen, name="saferun-signals", daemon=True)
+    listening.start()
+    woken = signal.set_wakeup_fd(tell.fileno(), warn_on_full_buffer=False)
     for each in before:
         signal.signal(each, leave)
     try:
         yield
     finally:
+        signal.set_wakeup_fd(woken)
         for each, handler in before.items():
             signal.signal(each, handler)
+        tell.close()
+        listening.join()
+        heard.close()
