@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks.search import filled
 from saferun.call import PolicyRef
-from saferun.importing import imported
+from saferun.importing import brought, together
 from saferun.ledger import AnyEntry, DecisionEntry, OutcomeEntry, RunEntry, read
 from saferun.replay import traces
 from saferun.replay.suggest import (
@@ -279,7 +279,7 @@ def _brought_in(file: Path, trace: Path) -> tuple[dict[str, History], set[int]]:
     tools: set[str] = set()
     for number, run in enumerate(traces(trace)):
         run_id = f"import/{number}"
-        store.commit(imported(run, run_id, "0" * 64, store))
+        store.commit(together(brought(run, run_id, "0" * 64, store), {}, "0" * 64))
         malicious |= {(run_id, each) for each in run.malicious or ()}
         tools |= {step.tool for step in run.steps if hasattr(step, "tool")}
     with Reader(file) as reader, Index(reader) as index:
