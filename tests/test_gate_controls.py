@@ -110,7 +110,7 @@ tools:
   mail:
     effect: write
     args: {to: {type: string}}
-    limits: [{id: slow, rate: 20/s, burst: 1, per: all, on_limit: defer}]
+    limits: [{id: slow, rate: 3/s, burst: 1, per: all, on_limit: defer}]
 """
 
 
