@@ -182,14 +182,14 @@ class Run:
         self.costs: Costs = Costs() if above is None else above.costs
         self.conversation: Conversation = Conversation()
         self.recorder: Recorder | None = recorder
-        # Whether somebody has said so, and it is not only what has guarded the run first.
-        self.said = recorder is not None
+        # Whether somebody has said who records it, and it is not only what has guarded it first.
+        self.recorder_named = recorder is not None
         # Whether that is only for want of anything that guards the run.
         self.by_default = False
         if recorder is None and above is not None:
-            self.recorder, self.said = above.recorder, above.said
+            self.recorder, self.recorder_named = above.recorder, above.recorder_named
             # What guards the run above may never hear of this one, nor that it has ended.
-            self.by_default = not above.said
+            self.by_default = not above.recorder_named
         self.before: Run | None = None
         # Taken at the entry and never given back: of two threads, one enters.
         self._entry = threading.Lock()

@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from saferun.policy.expression.token import quoted
+
 Steps = tuple[str, ...]
 """The names that lead from `args` to a value."""
 
@@ -26,17 +28,8 @@ def literal(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return '"' + "".join(map(_escaped, value)) + '"'
+        return quoted(value)
     return repr(value)
-
-
-def _escaped(character: str) -> str:
-    if character in '"\\':
-        return f"\\{character}"
-    if character.isprintable():
-        return character
-    number = ord(character)
-    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
 
 
 def literals(values: Iterable[Any]) -> str:
