@@ -167,8 +167,10 @@ function Replay(props: { source: Source; index: Index; at: number; first: Node[]
     });
   }, []);
 
+  // What listens does so from the moment that there is something to see: an effect would wait for
+  // the page to be drawn, and what is pressed or clicked until then be lost.
   // The buttons in a frame say it in place, as the keys do.
-  useEffect(() => {
+  useLayoutEffect(() => {
     const sent = (event: SubmitEvent) => {
       const button = event.submitter as HTMLButtonElement | null;
       if (!(event.target as HTMLElement).matches("form.label") || !button) return;
@@ -179,7 +181,7 @@ function Replay(props: { source: Source; index: Index; at: number; first: Node[]
   }, []);
 
   // A link within the page, to another frame of it.
-  useEffect(() => {
+  useLayoutEffect(() => {
     const moved = () => {
       const to = framed(location.hash);
       if (to) go(Math.min(to, latest.current.index.frames));
@@ -290,7 +292,7 @@ function Replay(props: { source: Source; index: Index; at: number; first: Node[]
     return true;
   };
 
-  useEffect(() => {
+  useLayoutEffect(() => {
     const pressed = (event: KeyboardEvent) => {
       const where = event.target as HTMLElement;
       if (event.ctrlKey || event.metaKey || event.altKey) return;
@@ -377,7 +379,8 @@ function Asking(props: {
   go: (frame: number) => void;
 }) {
   const box = useRef<HTMLDialogElement>(null);
-  useEffect(() => {
+  // At once, before the next key: what is typed on without a pause goes into it.
+  useLayoutEffect(() => {
     box.current?.showModal();
   }, []);
   const entered = (event: SubmitEvent) => {

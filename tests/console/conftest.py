@@ -2,7 +2,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from console import asking
 from console.asking import enrolled
@@ -26,6 +26,8 @@ def console(gate: Gate) -> Console:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
+    # How long nothing may come before a test gives up: a bound on hanging, and no promise of speed.
+    expect.set_options(timeout=30_000)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"]

@@ -284,6 +284,37 @@ def test_what_cannot_be_looked_for_is_said(at: Callable[..., Page], told: Script
     expect(page.get_by_role("toolbar")).to_contain_text("There is no word in '$'")
 
 
+def test_what_is_typed_on_after_a_key_goes_into_what_it_opened(
+    at: Callable[..., Page], told: Script
+) -> None:
+    """Without a frame drawn in between, as on a busy machine."""
+    open_at_once = at(1).evaluate(
+        """async () => {
+            document.body.dispatchEvent(new KeyboardEvent("keydown", { key: "/", bubbles: true }));
+            await new Promise((done) => { const way = new MessageChannel();
+                way.port1.onmessage = done; way.port2.postMessage(null); });
+            return document.querySelector("dialog")?.matches(":modal") === true
+                && document.activeElement?.id === "value";
+        }"""
+    )
+    assert open_at_once
+
+
+def test_a_key_is_heard_as_soon_as_there_is_a_frame_to_see(
+    opened: Callable[..., Page], server: Server, told: Script
+) -> None:
+    page = opened()
+    page.add_init_script(
+        """new MutationObserver((_, watch) => {
+            if (!document.querySelector(".alive .frame h2")) return;
+            watch.disconnect();
+            document.body.dispatchEvent(new KeyboardEvent("keydown", { key: "j", bubbles: true }));
+        }).observe(document, { childList: true, subtree: true })"""
+    )
+    page.goto(f"{server.url}/run?id=r-1&frame=1")
+    shows(page, 2)
+
+
 def test_on_a_phone_a_run_in_the_list_is_folded_and_nothing_of_it_is_out_of_sight(
     at: Callable[..., Page], told: Script, server: Server
 ) -> None:
