@@ -116,7 +116,7 @@ tools:
 
 def test_a_caller_that_waits_is_slowed_down_and_not_refused() -> None:
     gate = enforcing(PACED)
-    safe = guard(mail, gate=gate, wait=5)
+    safe = guard(mail, gate=gate, wait=60)
     assert [safe(to) for to in "abc"] == ["sent to a", "sent to b", "sent to c"]
     assert verdicts(gate).count("allow") == 3
     assert "defer" in verdicts(gate)
@@ -128,7 +128,7 @@ async def test_a_task_that_waits_is_slowed_down_and_blocks_nobody() -> None:
     async def post(to: str) -> str:
         return to
 
-    safe = guard(post, name="mail", gate=gate, wait=5)
+    safe = guard(post, name="mail", gate=gate, wait=60)
     assert await asyncio.gather(*(safe(to) for to in "abc")) == ["a", "b", "c"]
 
 

@@ -575,7 +575,7 @@ def test_no_secret_in_a_call_id_reaches_the_disk():
 
 
 def test_nobody_approves_what_is_hidden_from_them():
-    gate = enforcing(POLICY, approve, timeout=0.5)
+    gate = enforcing(POLICY, approve, timeout=2)
     with pytest.raises(Denied):
         guard(lambda note: note, name="asked", gate=gate)(SAID)
     assert "note cannot be shown as it is" in entries(gate, "approval")[1]["why"]

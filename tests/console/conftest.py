@@ -9,7 +9,7 @@ from console.asking import enrolled
 from console.browsing import CHROMIUM, WIDE
 from console.serving import serving
 from saferun import Gate
-from saferun.console import NOBODY, Console, Server
+from saferun.console import NOBODY, Console, Server, workroom
 
 
 @pytest.fixture
@@ -17,6 +17,16 @@ def gate() -> Iterator[Gate]:
     gate = asking.made()
     yield gate
     gate.close()
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work for a page is waited for, and is quick, on the busiest machine.
+
+    What is told of work that takes long is the matter of tests of its own.
+    """
+    monkeypatch.setattr(workroom, "PATIENCE", 60.0)
+    monkeypatch.setattr(workroom, "QUICK", 60.0)
 
 
 @pytest.fixture

@@ -436,21 +436,20 @@ def test_what_took_long_is_not_begun_again_for_every_entry(
     assert "Over 8 recorded calls" in words(vera.get(html.unescape(anew)).text)
 
 
-def test_no_more_waits_than_can_be_worked_out() -> None:
+def test_no_more_waits_than_can_be_worked_out(monkeypatch: pytest.MonkeyPatch) -> None:
     on = threading.Event()
     room: workroom.Workroom[None] = workroom.Workroom()
 
     def work(_: workroom.Tell) -> None:
         on.wait(20)
 
-    room_patience, workroom.PATIENCE = workroom.PATIENCE, 0.0
+    monkeypatch.setattr(workroom, "PATIENCE", 0.0)
     try:
         for number in range(workroom.QUEUE + 1):
             assert isinstance(room.look(number, 1, 0, work), workroom.Going)
         with pytest.raises(workroom.BusyError):
             room.look("one more", 1, 0, work)
     finally:
-        workroom.PATIENCE = room_patience
         on.set()
 
 

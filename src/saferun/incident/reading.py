@@ -119,7 +119,7 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def exit_code(self) -> int:
-        """0 where it is verified, 2 where nothing from outside vouches for it."""
+        """0 where it is verified, 2 where nothing from outside vouches for it as a whole."""
         return 0 if self.by is not None else 2
 
     @property
@@ -140,6 +140,8 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
             return f"Whole: {many}; the file is signed, and no checkpoint covers them."
         if not self.signed and self.manifest.redacted:
             return f"Whole: {many}; nobody has signed what was redacted in them."
+        if not self.signed:
+            return f"Whole: {many}; nobody has signed the file, and some may have been taken out."
         return f"Whole: {many}, signed by a key that nobody outside of the file vouches for."
 
 
@@ -330,6 +332,9 @@ class _Reading:
     ) -> str | None:
         """The key from outside that vouches for checkpoint and manifest, None where none does.
 
+        A checkpoint alone is not enough: it proves each entry, but whoever passed the file on may
+        have taken some out, and the signature with them.
+
         Raises IncidentError where what is signed was signed by other keys than it says.
         """
         _states(said)
@@ -342,7 +347,7 @@ class _Reading:
                 _opens(said.checkpoint.encode(), said.origin, keys, outside=outside)
             if note is not None and not manifest.signed_by(note, keys):
                 raise IncidentError(_strange("file", outside=outside))
-        if not known or said.checkpoint is None or (note is None and said.redacted):
+        if not known or said.checkpoint is None or note is None:
             return None
         return next(key.vkey for key in known if signatures(said.checkpoint.encode(), [key])[1])
 

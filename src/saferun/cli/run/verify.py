@@ -48,7 +48,7 @@ def verify(
 
     Exits 0 where a key from outside vouches for all of it, 1 where it was changed, is no incident
     file, or was signed by another key, and 2 where it is whole and nothing from outside vouches
-    for it.
+    for it, or nobody has signed the file itself.
     """
     from saferun.incident import IncidentError, NewerError, examine
 
