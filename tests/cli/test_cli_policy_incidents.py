@@ -305,6 +305,12 @@ def test_a_key_that_was_kept_outside_has_to_vouch_for_every_file(dana, history) 
     ]
 
 
+def test_the_folder_of_a_store_beside_them_is_no_incident(dana, history) -> None:
+    export(dana)
+    Path("incidents/.saferun").mkdir()
+    assert tried(dana)[0] == 0
+
+
 def test_calls_are_chosen_by_name(dana, history) -> None:
     export(dana)
     assert [each["frame"] for each in tried(dana, "-k", "refunds#3")[1]["calls"]] == [3]

@@ -119,7 +119,8 @@ def _files(folder: Path) -> list[Path]:
 
     if not folder.is_dir():
         raise CannotError(f"There is no folder {folder}; name the one that incident files lie in.")
-    paths = sorted(folder.glob(f"*{SUFFIX}"))
+    # A store's own folder is called so too.
+    paths = sorted(each for each in folder.glob(f"*{SUFFIX}") if not each.is_dir())
     if not paths:
         raise CannotError(
             f"There is no incident file in {folder}; `saferun run export RUN -o "
