@@ -179,7 +179,7 @@ def test_a_file_that_is_a_pipe_is_read_and_not_waited_for_without_end(
 
 def test_a_file_that_is_too_large_is_told(tmp_path: Path) -> None:
     write(tmp_path, "#" * (1 << 20) + "\n")
-    with pytest.raises(ConfigError, match="has more than 1,048,576 bytes"):
+    with pytest.raises(ConfigError, match="it has more than 1,048,576 bytes"):
         config.load(tmp_path, {})
 
 

@@ -40,14 +40,22 @@ def test_no_link_is_followed_inside_a_folder(tmp_path: Path, link: str) -> None:
         inside(tmp_path / "a", "b", "c")
 
 
-def test_what_comes_through_a_pipe_is_read_to_its_end_and_up_to_a_bound(tmp_path: Path) -> None:
-    pipe = tmp_path / "pipe"
-    for sent, limit in ((b"", 4), (b"abc", 4), (b"x" * 300_000, 200_000)):
-        os.mkfifo(pipe)
-        with subprocess.Popen([sys.executable, "-c", _WRITES, pipe, str(len(sent))]) as writer:
-            assert len(arrived(pipe, limit, 60)) == min(len(sent), limit)
-            pipe.unlink()
-        assert writer.returncode == 0
+@pytest.mark.parametrize("many", [0, 3, 200_000])
+def test_what_comes_through_a_pipe_is_read_to_its_end(tmp_path: Path, many: int) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with subprocess.Popen([sys.executable, "-c", _WRITES, tmp_path / "pipe", str(many)]) as writer:
+        assert arrived(tmp_path / "pipe", 200_000) == b"x" * many
+    assert writer.returncode == 0
+
+
+def test_no_more_comes_through_a_pipe_than_it_may(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with (
+        subprocess.Popen([sys.executable, "-c", _WRITES, tmp_path / "pipe", "300000"]) as writer,
+        pytest.raises(OSError, match="more than 200,000 bytes"),
+    ):
+        arrived(tmp_path / "pipe", 200_000)
+    assert writer.returncode == 0
 
 
 _WRITES = """
@@ -70,15 +78,24 @@ def test_a_pipe_that_is_never_closed_is_not_waited_for_without_end(tmp_path: Pat
     try:
         with pytest.raises(TimeoutError):
             arrived(tmp_path / "pipe", 4, 0.01)
-        assert arrived(tmp_path / "pipe", 0, 0.01) == b""
+        os.write(held, b"defgh")
+        with pytest.raises(OSError, match="more than 4 bytes"):
+            arrived(tmp_path / "pipe", 4)
     finally:
         os.close(held)
 
 
-@pytest.mark.parametrize("limit", [0, 4, 10])
+@pytest.mark.parametrize("limit", [6, 10])
 def test_a_file_arrives_as_it_is(tmp_path: Path, limit: int) -> None:
     (tmp_path / "a").write_bytes(b"abcdef")
-    assert arrived(tmp_path / "a", limit, 0) == b"abcdef"[:limit]
+    assert arrived(tmp_path / "a", limit, 0) == b"abcdef"
+
+
+@pytest.mark.parametrize("limit", [0, 5])
+def test_a_file_that_has_more_than_it_may_does_not_arrive(tmp_path: Path, limit: int) -> None:
+    (tmp_path / "a").write_bytes(b"abcdef")
+    with pytest.raises(OSError, match=f"it has more than {limit} bytes"):
+        arrived(tmp_path / "a", limit, 0)
 
 
 def test_a_folder_does_not_arrive(tmp_path: Path) -> None:

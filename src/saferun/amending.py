@@ -75,12 +75,9 @@ class Draft(NamedTuple):
 def held(path: Path, name: str) -> bytes:
     """What a file holds. Raises CannotAmendError where it cannot be read, or is too large."""
     try:
-        data = files.arrived(path, MAX_BYTES + 1, files.PATIENCE)
+        return files.arrived(path, MAX_BYTES)
     except OSError as problem:
         raise CannotAmendError(f"{name} cannot be read: {problem.strerror}.") from None
-    if len(data) > MAX_BYTES:
-        raise CannotAmendError(f"{name} has more than {MAX_BYTES:,} bytes, which is the most.")
-    return data
 
 
 def make(changes: Sequence[Change]) -> None:

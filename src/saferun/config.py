@@ -536,10 +536,7 @@ def _tools(table: dict[str, Any]) -> dict[str, Any]:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        data = files.arrived(file, _MAX_FILE + 1, files.PATIENCE)
-        if len(data) > _MAX_FILE:
-            raise ConfigError(f"{file} has more than {_MAX_FILE:,} bytes, which is the most.")
-        return tomllib.loads(data.decode())
+        return tomllib.loads(files.arrived(file, _MAX_FILE).decode())
     except OSError as problem:
         raise ConfigError(f"{file} cannot be read: {problem.strerror}.") from None
     except UnicodeDecodeError as problem:

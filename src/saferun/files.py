@@ -22,18 +22,18 @@ def ordinary(path: Path) -> BufferedReader:
     return _ordinary(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), path)
 
 
-def arrived(path: Path, limit: int, patience: float) -> bytes:
-    """The first `limit` bytes of a file, or of what comes through a pipe.
+def arrived(path: Path, limit: int, patience: float = PATIENCE) -> bytes:
+    """All of a file, or of what comes through a pipe: `limit` bytes at most.
 
-    A pipe is read to its end, or to the limit, and that has to come within `patience` seconds.
-    Raises TimeoutError where it does not, and OSError where `path` cannot be read.
+    A pipe is read to its end, which has to come within `patience` seconds. Raises TimeoutError
+    where it does not, and OSError where `path` cannot be read, or has more.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
         until, data = time.monotonic() + patience, bytearray()
         watched = select.poll()
         watched.register(descriptor, select.POLLIN)
-        while len(data) < limit:
+        while len(data) <= limit:
             # Of a file there is always more to read, or its end. A pipe has neither while somebody
             # is still writing to it, nor before anybody has opened its other end.
             if not watched.poll(max(0.0, until - time.monotonic()) * 1000):
@@ -43,11 +43,13 @@ def arrived(path: Path, limit: int, patience: float) -> bytes:
                     f"{patience:g} s; write it to a file first",
                     str(path),
                 )
-            more = os.read(descriptor, limit - len(data))
+            more = os.read(descriptor, limit + 1 - len(data))
             if not more:
-                break
+                return bytes(data)
             data += more
-        return bytes(data)
+        raise OSError(
+            errno.EFBIG, f"it has more than {limit:,} bytes, which is the most", str(path)
+        )
     finally:
         os.close(descriptor)
 

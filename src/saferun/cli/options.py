@@ -72,9 +72,6 @@ def contents(path: Path, limit: int) -> bytes:
     Raises CannotError.
     """
     try:
-        data = files.arrived(path, limit + 1, files.PATIENCE)
+        return files.arrived(path, limit)
     except OSError as problem:
         raise CannotError(f"{path} cannot be read: {problem.strerror}.") from None
-    if len(data) > limit:
-        raise CannotError(f"{path} has more than {limit:,} bytes, which is the most.")
-    return data
