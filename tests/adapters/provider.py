@@ -11,6 +11,12 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
+# What is asked of each kind of endpoint.
+ASKED = [{"role": "user", "content": "Where is A-17?"}]
+CHAT: dict[str, Any] = {"model": "gpt-4o", "messages": ASKED}
+RESPONSE: dict[str, Any] = {"model": "gpt-4o", "input": "Where is A-17?"}
+MESSAGE: dict[str, Any] = {"model": "claude-sonnet-5", "max_tokens": 100, "messages": ASKED}
+
 
 class Fault(NamedTuple):
     """An answer that is an error of the provider's."""

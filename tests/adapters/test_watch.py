@@ -9,10 +9,14 @@ import pytest
 
 import saferun
 from adapters.provider import (
+    ASKED,
     CALLS,
+    CHAT,
     CHUNKS,
+    MESSAGE,
     MESSAGE_EVENTS,
     REFUNDS,
+    RESPONSE,
     RESPONSE_EVENTS,
     SAYS,
     TEXT,
@@ -27,11 +31,6 @@ from adapters.provider import (
 )
 from guarding import entries, observing
 from saferun import watch
-
-ASKED = [{"role": "user", "content": "Where is A-17?"}]
-CHAT: dict[str, Any] = {"model": "gpt-4o", "messages": ASKED}
-RESPONSE: dict[str, Any] = {"model": "gpt-4o", "input": "Where is A-17?"}
-MESSAGE: dict[str, Any] = {"model": "claude-sonnet-5", "max_tokens": 100, "messages": ASKED}
 
 
 def gpt(served: Provider, **options: Any) -> openai.OpenAI:

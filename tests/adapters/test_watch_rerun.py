@@ -10,9 +10,13 @@ import pytest
 
 import saferun
 from adapters.provider import (
+    ASKED,
     CALLS,
+    CHAT,
     CHUNKS,
+    MESSAGE,
     MESSAGE_EVENTS,
+    RESPONSE,
     RESPONSE_EVENTS,
     SAYS,
     TEXT,
@@ -27,10 +31,6 @@ from adapters.provider import (
 from guarding import entries, observing
 from saferun import Diverged, Unanswered, rerun, watch
 
-ASKED = [{"role": "user", "content": "Where is A-17?"}]
-CHAT: dict[str, Any] = {"model": "gpt-4o", "messages": ASKED}
-RESPONSE: dict[str, Any] = {"model": "gpt-4o", "input": "Where is A-17?"}
-MESSAGE: dict[str, Any] = {"model": "claude-sonnet-5", "max_tokens": 100, "messages": ASKED}
 FUNCTION = function("refund", '{"order_id":  "A-17"}')
 THINKS = {"type": "thinking", "thinking": "It is late.", "signature": "s1"}
 
