@@ -25,7 +25,7 @@ class Desk:
 
     def stands(self, id):
         self.looks -= 1
-        return msgspec.structs.replace(asked, state="pending" if self.looks > 0 else "expired")
+        return asked if self.looks > 0 else msgspec.structs.replace(asked, **becomes)
 
     def vote(self, id, **said):
         print(said)
@@ -37,10 +37,11 @@ class Answered:
     def __init__(self, request):
         self.request = request
 
-def ask(args, measure=None, looks=10**9):
-    global asked
+def ask(args, measure=None, looks=10**9, channels=("terminal",), **then):
+    global asked, becomes
+    becomes = then or {"state": "expired"}
     question = Question(
-        id="a-1", tool="refund", args=args, effect="write",
+        id="a-1", tool="refund", args=args, effect="write", channels=channels,
         demands=(Demand(rule="big", of=("finance",)),),
         run=RunRef(run_id="r-1", root="r-1", agent="support", user={"id": "maria"}),
         reasons=(
@@ -119,6 +120,33 @@ def test_a_question_expires_without_an_answer() -> None:
     shown = talk("ask({}, looks=2)")
     assert "Too late" in shown
     assert "'approved'" not in shown
+
+
+def test_a_question_that_was_changed_elsewhere_is_said_to_be_and_asked_anew() -> None:
+    script = (
+        "ask({'amount': 40}, looks=2, revision=1)\n"
+        "question = msgspec.structs.replace(asked.question, args={'amount': 30})\n"
+        "asked = msgspec.structs.replace(asked, question=question, revision=1)\n"
+        "receipt = Terminal().bring(asked, Desk(), 'asked 0')\n"
+        "print(Terminal().bring(asked, Desk(), receipt))"
+    )
+    # The first is never answered: what is typed goes to the one that says what it is now.
+    shown = talk(script, b"", b"y\n")
+    assert "were changed meanwhile" in shown
+    assert "Too late" not in shown
+    assert shown.index("30") < shown.index("'approved': True")
+    assert "'revision': 1" in shown
+    assert shown.count("[y/n]") == 2
+
+
+def test_a_question_that_was_withdrawn_is_said_to_be() -> None:
+    assert "withdrawn" in talk("ask({}, looks=2, state='cancelled')")
+
+
+def test_what_another_channel_can_show_whole_is_not_said_no_to_by_nobody() -> None:
+    shown = talk("ask({'body': 'x' * 3000}, channels=('terminal', 'console'))")
+    assert "'approved'" not in shown
+    assert "asked about by console too" in shown
 
 
 def test_an_argument_too_long_to_show_cannot_be_approved() -> None:

@@ -68,20 +68,21 @@ class Terminal:
         return None
 
     def bring(self, request: Request, desk: Desk, receipt: str | None) -> str | None:
-        """Ask, once, and wait for the answer for as long as the request is open."""
-        if receipt is not None or not request.open:
+        """Ask, once a revision, and wait for the answer for as long as the request is open."""
+        asked = f"asked {request.revision}"
+        if receipt == asked or not request.open:
             # Whoever sits here has had the question; how it ended, they see by what runs.
             return receipt
         with self._one_at_a_time:
             if not _still(desk, request) or self.unreachable() is not None:
-                return "gone"
+                return receipt or "gone"
             fd = os.open(self._device, os.O_RDWR | os.O_NOCTTY)
             try:
                 with os.fdopen(fd, "w", encoding="utf-8", closefd=False) as screen:
                     _ask(request, desk, fd, screen)
             finally:
                 os.close(fd)
-        return "asked"
+        return asked
 
 
 def _still(desk: Desk, request: Request) -> bool:
@@ -98,6 +99,11 @@ def _ask(request: Request, desk: Desk, fd: int, screen: TextIO) -> None:
         console.print(
             "[yellow]Not every argument can be shown whole, so it cannot be approved here.[/]"
         )
+        elsewhere = [each for each in request.question.channels if each != Terminal.name]
+        if elsewhere:
+            # Whoever is asked there may see all of it, and nobody here has said no.
+            console.print(Text(f"It is asked about by {inert(', '.join(elsewhere), 80)} too."))
+            return
         _vote(request, desk, console, approved=False, reason="an argument cannot be shown whole")
         return
     # What was typed before the question stood there is no answer to it.
@@ -139,7 +145,11 @@ def _vote(
 
 def _say_over(request: Request, desk: Desk, screen: TextIO) -> None:
     now = desk.stands(request.id)
-    if now is None or now.state in ("pending", "expired", "cancelled"):
+    if now is not None and now.open:
+        screen.write("\nIts arguments were changed meanwhile, so it is asked about anew.\n")
+    elif now is not None and now.state == "cancelled":
+        screen.write("\nToo late: whoever asked has withdrawn the question.\n")
+    elif now is None or now.state == "expired":
         screen.write("\nToo late: the question has expired.\n")
     else:
         screen.write(f"\n{inert(now.by or 'somebody', 80)} has answered it: {now.state}.\n")
