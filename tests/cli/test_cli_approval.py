@@ -9,7 +9,7 @@ import pytest
 from typer.testing import Result
 
 from cli.project import lines
-from saferun import ApprovalPending, Gate, guard
+from saferun import ApprovalPending, Gate, asking, guard
 from saferun.approval import Request
 
 Run = Callable[..., Result]
@@ -204,13 +204,36 @@ def test_what_is_cut_can_be_rejected(saferun, dana) -> None:
     assert saferun("approval", "reject", dana.left(order_id="x" * 4_000)).exit_code == 0
 
 
-def test_any_beginning_of_an_id_that_is_unique_will_do(saferun, shop) -> None:
+def test_any_beginning_of_an_id_that_is_unique_will_do(saferun, shop, monkeypatch) -> None:
+    ids = iter(["a-5d1e0c4f7a9b2e386f01", "a-5d1f0c4f7a9b2e386f02"])
+    monkeypatch.setattr(asking, "new_id", lambda: next(ids))
     request = shop.left()
-    assert request in saferun("approval", "show", request[:5]).stdout
+    assert request in saferun("approval", "show", request[:3]).stdout
     shop.left(26_000)
-    several = saferun("approval", "show", "a-")
+    several = saferun("approval", "show", "a-5d1")
     assert several.exit_code == 64
-    assert "Several requests begin with 'a-'" in several.stderr
+    assert "Several requests begin with 'a-5d1'" in several.stderr
+
+
+@pytest.mark.parametrize("begins", ["", "a", "a-"])
+def test_what_every_id_begins_with_names_none_also_where_there_is_one(
+    saferun, dana, begins
+) -> None:
+    request = dana.left()
+    for command in ("show", "approve", "reject"):
+        result = saferun("approval", command, begins)
+        assert result.exit_code == 64
+        assert "says no request" in result.stderr
+    assert one(saferun, request)["state"] == "pending"
+
+
+def test_a_request_whose_key_is_gone_says_that_nobody_can_answer_it(saferun, dana) -> None:
+    request = dana.left()
+    Path(dana.gate.store.path.parent, "keys", "requests", f"{request}.key").unlink()
+    shown = saferun("approval", "show", request).stdout
+    assert "cannot be read any more, so nobody can answer it" in shown
+    assert "asked 1970" not in shown
+    assert "asked 20" in shown
 
 
 def test_an_id_that_nobody_knows_is_an_error_and_no_answer(saferun, dana) -> None:

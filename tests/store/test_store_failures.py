@@ -288,3 +288,16 @@ def test_a_disk_that_gives_no_reason_is_full_where_it_has_no_room(
     with pytest.raises(StoreError, match=said) as caught, sqlite.explained(file):
         raise sqlite3.OperationalError("disk I/O error")
     assert isinstance(caught.value, sqlite.FullError) == (left == 0)
+
+
+def test_a_disk_that_is_full_as_the_store_is_opened_is_said_to_be(
+    store: Store, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def known(connection: sqlite3.Connection, *_: object, **__: object) -> None:
+        # As SQLite does by itself, where the disk fails it.
+        connection.execute("ROLLBACK")
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(sqlite, "_known", known)
+    with pytest.raises(sqlite.FullError, match="free some space"), sqlite.explained(file):
+        sqlite.connect(file, "full", write=False)

@@ -275,10 +275,11 @@ class Requests:
             "SELECT body FROM entry WHERE seq = ?", (row.decision,)
         ).fetchone()
         try:
-            entry = parse(found[0]).entry if found is not None else None
+            asked = parse(found[0]) if found is not None else None
         except EntryError:
-            entry = None
-        if not isinstance(entry, DecisionEntry):
+            asked = None
+        entry = None if asked is None else asked.entry
+        if asked is None or not isinstance(entry, DecisionEntry):
             return Question(id=row.id, tool=row.tool, args={}, demands=(), lost=True)
         run = None
         if entry.run is not None:
@@ -297,5 +298,6 @@ class Requests:
             demands=(),
             policy=entry.policy,
             digest=entry.digest or "",
+            asked=asked.time,
             lost=True,
         )

@@ -340,7 +340,10 @@ def _set_up(
     try:
         _known(connection, path, write=write)
     finally:
-        connection.execute("ROLLBACK")
+        # SQLite has ended it by itself where the disk has failed it, and what it said is to be
+        # heard.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
     if not write:
         connection.execute("PRAGMA query_only = ON")
         return

@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 SHORT = 10
 """Characters of an id in a list; any beginning that is unique is taken for it."""
 
+_EVERY = "a-"
+"""What every id of a request begins with."""
+
 NAMES = 16
 """Columns for names in a list."""
 
@@ -134,9 +137,17 @@ def known(desk: "Desk", request: str) -> "Request":
 
 
 def whole(path: "Path", begins: str) -> str:
-    """The one id that begins so; what was given, where none does. Raises CannotError for many."""
+    """The one id that begins so; what was given, where none does. Raises CannotError for many.
+
+    What every id begins with names none: it may be a variable of a script that was empty.
+    """
     from saferun.store import Requests
 
+    if _EVERY.startswith(begins):
+        raise CannotError(
+            f"{begins!r} says no request, and every id begins so; saferun approval list has those"
+            " that wait."
+        )
     with Requests(path) as requests:
         ids = requests.beginning(begins)
     if len(ids) > 1 and begins not in ids:
@@ -205,7 +216,11 @@ def print_request(request: "Request", *, everything: bool = False) -> None:
         for name, value in question.args.items():
             raw(f"  {inert(name)}  {shown(value, None)}\n".encode())
         raw(f"  digest  {question.digest}\n".encode())
-    if request.open and not request.whole:
+    if request.open and question.lost:
+        console.print(
+            Text("What it asks about cannot be read any more, so nobody can answer it.", "yellow")
+        )
+    elif request.open and not request.whole:
         console.print(
             Text("Not every argument is shown as it is, so it cannot be approved.", "yellow")
         )
@@ -305,7 +320,8 @@ def _facts(
     if also is not None:
         yield "also", also
     if request.open:
-        yield "ends", f"{moment(request.deadline)}, asked {moment(question.asked)}"
+        asked = f", asked {moment(question.asked)}" if question.asked else ""
+        yield "ends", f"{moment(request.deadline)}{asked}"
     elif request.by and not request.votes:
         yield "by", inert(request.by, 80)
     if request.reason and not request.votes:
