@@ -205,11 +205,17 @@ class Gate:
             found = requests.state(request)
             if found is None:
                 raise StoreError(f"There is no request {request[:40]!r}.")
-            state, key, tool = found.state, found.key, found.tool
-            if state == "pending" and store.now() <= found.deadline:
+            if found.state == "pending" and store.now() <= found.deadline:
                 raise ApprovalPending(request)
-            if state == "approved":
-                return requests.held(request).call
+            if found.state == "approved":
+                try:
+                    return requests.held(request).call
+                except StoreError:
+                    # Unless whoever else resumes it has started it since, and it is gone by that.
+                    found = requests.state(request)
+                    if found is None or found.state == "approved":
+                        raise
+            state, key, tool = found.state, found.key, found.tool
         if state == "pending":
             entry = ApprovalEntry(id=request, event="expired")
             state = store.commit(Answer(request, "expired", entry))
@@ -380,7 +386,14 @@ class Gate:
         talk = _Talk(call)
         try:
             if resumes is not None:
-                yield Aside(partial(talk.resume, resumes, call.function, store))
+                try:
+                    yield Aside(partial(talk.resume, resumes, call.function, store))
+                except StoreError:
+                    # Whoever else resumes it has started it since: this is no failure of the gate.
+                    ended = yield Aside(partial(self.taken_up, resumes))
+                    if not isinstance(ended, Decision):
+                        raise
+                    return ended
             decision = yield from self._talked(talk, debt, way)
         except BaseException:
             # Whoever calls may be gone, and waits for nothing more.

@@ -445,12 +445,19 @@ class _Tool:
             )
         return _Ready(self, call, given, bound.live, resumption.request)
 
-    def refused(self, decision: Decision) -> str:
-        """The sentence for the model, where that is what a denial gives; raises otherwise."""
+    def refused(self, decision: Decision) -> Any:
+        """The sentence for the model, where that is what a denial gives; raises otherwise.
+
+        Whoever resumes a call that somebody else has resumed meanwhile gets what came of that.
+        """
         if decision.verdict == "ask" and decision.mode == "enforce":
             assert decision.approval_id is not None
             raise ApprovalPending(decision.approval_id) from None
         if decision.verdict == "allow":
+            resumption, outcome = _resuming.get(), decision.outcome
+            ours = resumption is not None and resumption.request == decision.approval_id
+            if ours and outcome is not None and outcome.status == "ok":
+                return outcome.result
             decision = _begun(decision)
         if self._on_deny == "raise":
             raise denial(decision) from None

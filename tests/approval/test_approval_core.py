@@ -21,7 +21,7 @@ from saferun.call import Demand, RunRef
 from saferun.config import ApprovalTable, Person
 from saferun.desk import Answered, Desk
 from saferun.policy import loads
-from saferun.store import Envelope, Requests, Store, new_id
+from saferun.store import Envelope, Held, Requests, Store, new_id
 
 POLICY = """
 version: 1
@@ -489,6 +489,46 @@ def test_fifty_who_resume_at_once_start_it_once() -> None:
         caller.join()
     assert len(office.ran) == 1
     assert "refunded 25000" in told
+
+
+@pytest.mark.parametrize("look", [1, 2], ids=["as it is taken up", "as it is decided on"])
+def test_whoever_is_overtaken_in_resuming_gets_what_came_of_it(
+    monkeypatch: pytest.MonkeyPatch, look: int
+) -> None:
+    office = Office()
+    request = office.left()
+    office.vote(request)
+    held, looks = Requests.held, iter(range(1, 9))
+
+    def late(requests: Requests, of: str) -> Held:
+        if next(looks) == look:
+            # Somebody else, who has it run to its end before this one has read what is kept.
+            monkeypatch.setattr(Requests, "held", held)
+            saferun.resume(request, office.leaving)
+        return held(requests, of)
+
+    monkeypatch.setattr(Requests, "held", late)
+    assert saferun.resume(request, office.leaving) == "refunded 25000"
+    assert len(office.ran) == 1
+
+
+def test_what_is_resumed_while_it_runs_is_said_to_have_been_started() -> None:
+    office = Office()
+    told: list[Denied] = []
+
+    def refund(order_id: str, amount: int) -> str:
+        with pytest.raises(Denied, match="was started before") as denied:
+            saferun.resume(request, leaving)
+        told.append(denied.value)
+        return "done"
+
+    leaving = guard(refund, gate=office.gate, on_ask="suspend")
+    with pytest.raises(ApprovalPending) as left:
+        leaving("A-17", 25_000)
+    request = left.value.approval_id
+    office.vote(request)
+    assert saferun.resume(request, leaving) == "done"
+    assert len(told) == 1
 
 
 async def test_an_awaited_tool_is_resumed_by_awaiting() -> None:

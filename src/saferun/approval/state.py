@@ -63,6 +63,7 @@ _TOLD = 500
 """Characters of a reason that a model is told."""
 
 _REFUSALS: dict[State, tuple[str, str]] = {
+    "executing": ("it was started before, and nobody knows yet how it ends", "Denied"),
     "rejected": ("a person was asked and said no", "Rejected"),
     "expired": ("nobody approved it in time", "ApprovalExpired"),
     "cancelled": ("the request for approval was withdrawn", "ApprovalExpired"),
