@@ -25,7 +25,7 @@ import msgspec
 
 from saferun import config, function, inquiry, record
 from saferun import policy as policies
-from saferun.approval import Channel, People, refusal
+from saferun.approval import Channel, People, State, refusal
 from saferun.asking import Way, ask
 from saferun.call import Call, Decision, Demand, Facts, FunctionRef, Outcome, Reason, RunRef
 from saferun.channel import channel
@@ -215,7 +215,8 @@ class Gate:
                     found = requests.state(request)
                     if found is None or found.state == "approved":
                         raise
-            state, key, tool = found.state, found.key, found.tool
+        state: State = found.state
+        key, tool = found.key, found.tool
         if state == "pending":
             entry = ApprovalEntry(id=request, event="expired")
             state = store.commit(Answer(request, "expired", entry))

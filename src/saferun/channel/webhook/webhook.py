@@ -234,19 +234,34 @@ class Webhook:
         told = {name.lower(): given for name, given in headers.items()}
         if not self._is_signed(told, body):
             return self._refused(desk, 401, "its signature is missing, old or wrong")
-        if not desk.store.commit(Once(channel=self.name, id=told["webhook-id"], within=KEPT)):
-            # Whoever sends it again should not go on doing so.
-            return _reply(200, "this webhook-id has come already")
+        first = desk.store.commit(Once(channel=self.name, id=told["webhook-id"], within=KEPT))
         try:
             said = msgspec.json.decode(body, type=_Said)
         except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            said = None
+        if not first:
+            # Whoever sends it again should not go on doing so, and may not know what the first
+            # time has come to: the answer to that was lost, or nobody was left to take it.
+            return _reply(200, _ALREADY, None if said is None else self._about(said, desk))
+        if said is None:
             return self._refused(desk, 400, "its body is no answer")
         if _depth(said.args) > MAX_DEPTH or not said.sane:
             return self._refused(desk, 400, "its arguments are none for an answer")
-        ticket = tickets.found(desk, said.token, self.name)
-        if ticket is None or (said.request, said.revision) != (ticket.request, ticket.revision):
+        ticket = self._ticket(said, desk)
+        if ticket is None:
             return self._refused(desk, 403, "its token is not one for that request")
         return self._answered(said, ticket, desk)
+
+    def _ticket(self, said: _Said, desk: Desk) -> Ticket | None:
+        """Whose answer it is, None where the token is none for what it speaks of."""
+        ticket = tickets.found(desk, said.token, self.name)
+        if ticket is None or (said.request, said.revision) != (ticket.request, ticket.revision):
+            return None
+        return ticket
+
+    def _about(self, said: _Said, desk: Desk) -> Request | None:
+        """The request that an answer is about, for whoever may answer it."""
+        return None if self._ticket(said, desk) is None else desk.stands(said.request)
 
     def _is_signed(self, headers: Mapping[str, str], body: bytes) -> bool:
         # The id is part of what is signed, with a full stop after it: one with a stop in it could
@@ -299,6 +314,8 @@ class Webhook:
         self._refusals.note(desk, f"a callback: {why}")
         return _reply(status, why)
 
+
+_ALREADY = "this webhook-id has come already"
 
 _ALARMED = "alarmed "
 """Begins the receipt of a request of which it was told that somebody has broken the glass."""

@@ -256,7 +256,7 @@ def _told(answered: "Answered", said: str, *, as_json: bool) -> int:
                 ),
             )
     else:
-        told(f"That does not count: {answered.why}.")
+        told(f"That does not count: {(answered.why or '').removesuffix('.')}.")
     return 0 if answered.counted else 1
 
 
