@@ -96,7 +96,13 @@ def ask(
         parts=parts(ruling.args, store),
         function=function,
     )
-    question = msgspec.structs.replace(question, known=people.known(question))
+    known = people.known(question)
+    question = msgspec.structs.replace(
+        question,
+        known=known,
+        # Of the ids themselves, which may be such as are not shown.
+        whose=grantee(call.tool, function, call.run, store, known),
+    )
     key = None if entry.key is None else bytes.fromhex(entry.key)
     if key is None and way.leaves:
         # So that resuming it twice is the same call twice.
@@ -132,7 +138,7 @@ def ask(
         pace=Charge(ASKING, pace, about=said),
         held=held,
         root=root,
-        whose=grantee(call.tool, function, call.run, store, question.known),
+        whose=question.whose,
         parts=question.parts,
         leaves=way.leaves,
     )

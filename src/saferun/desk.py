@@ -230,6 +230,8 @@ class Desk:
             problem = "what takes several people is asked about each time"
         if problem is None and permit.run and run is None:
             problem = "the call belongs to no run, so the grant has to be for a time"
+        if problem is None and not question.whose:
+            problem = "it was asked by an older version, so it can be approved by itself only"
         unknown = [name for name in permit.by if name not in question.parts]
         if problem is None and (unknown or set(permit.by) & set(question.hidden)):
             problem = f"there is no argument {unknown[0]!r}" if unknown else "it is not shown whole"
@@ -243,7 +245,7 @@ class Desk:
         return Grant(
             id=f"g-{secrets.token_hex(10)}",
             tool=question.tool,
-            whose=asking.grantee(question.tool, question.function, run, self.store, question.known),
+            whose=question.whose,
             run=run.root if permit.run and run is not None else None,
             digest=None if permit.by else question.digest,
             parts={name: question.parts[name] for name in permit.by},
@@ -304,7 +306,8 @@ class Desk:
         ).admit.entry
         way = Way(channels=question.channels)
         asked = asking.ask(call, ruling, facts, entry, self.store, groups, way, self.people, again)
-        new = msgspec.structs.replace(asked.question, asked=question.asked)
+        # Whose call it is does not change, and neither does among whose people it was asked.
+        new = msgspec.structs.replace(asked.question, asked=question.asked, whose=question.whose)
         if question.known is not None and question.known.digest != self.people.digest:
             # Whom these names mean here, the gate that has asked may never have heard of.
             if not question.known.covers(new.demands):

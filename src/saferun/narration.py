@@ -88,10 +88,16 @@ def opening(about: RunRef, store: Store, rules: Rules) -> Opening:
 
 
 def shown(about: RunRef) -> RunRef:
-    """A run as it may be shown to people and sent to channels: what the ledger keeps of it."""
+    """A run as it may be shown to people and sent to channels: what the ledger keeps of it.
+
+    However much there is about its user, who that is stands there: they may not answer for it.
+    """
+    user = brief(about.user)
+    if about.user_id is not None and "id" not in user:
+        user = {"id": redact.text(about.user_id), **user}
     return msgspec.structs.replace(
         about,
-        user=brief(about.user),
+        user=user,
         prompt=brief(about.prompt),
         plan=brief(about.plan),
         context=brief(about.context),

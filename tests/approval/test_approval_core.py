@@ -241,6 +241,37 @@ def test_the_user_of_the_run_does_not_answer_for_themselves() -> None:
         waiting.end()
 
 
+@pytest.mark.parametrize(
+    "user",
+    [
+        "4111111111111111",
+        {"id": "4111111111111111"},
+        {"id": "u-7", "about": "x" * 100_000},
+        {"about": ["x" * 900] * 200, "id": "u-7"},
+    ],
+    ids=["like a card", "like a card in a record", "with much about them", "after that"],
+)
+def test_a_user_whose_id_is_not_shown_as_it_is_does_not_answer_for_themselves(user: object) -> None:
+    office = Office(people={**PEOPLE, "finn": Person(users=["u-7", "4111111111111111"])})
+    waiting = office.asked(in_run(office, user=user))
+    assert "the one for whom it would run" in (office.vote(waiting.request.id, by="finn").why or "")
+    assert office.vote(waiting.request.id, by="dana").counted
+    waiting.end()
+
+
+def test_a_grant_is_for_the_user_whose_id_is_not_shown_as_it_is_and_for_no_other() -> None:
+    office = Office()
+    waiting = office.asked(in_run(office, user="4111111111111111"))
+    permit = Permit(span=60_000_000, run=False)
+    assert office.vote(waiting.request.id, permit=permit).grant is not None
+    waiting.end()
+    assert in_run(office, user="4111111111111111")() == "refunded 25000"
+    other = Waiting(in_run(office, run_id="r-2", user="5500005555555559"))
+    asked = office.channel.wait(lambda each: each.question.run.run_id == "r-2")
+    assert office.vote(asked.id).counted
+    other.end()
+
+
 ANYBODY = """
 version: 1
 name: p

@@ -55,9 +55,10 @@ class Question(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     1970, UTC. `edits` are the arguments that may be changed, and `schema` the JSON Schema of all
     of them, None where policy checks none. `channels` are the ways by which it goes to people.
     `because` are the conditions for which rules ask. `parts` are keyed digests of the values of
-    the arguments, by name, for grants, and `function` is that of what would run, where that is
-    known. `known` is who may answer, by the people of the gate that asks. With `lost`, what it
-    asks about cannot be read any more, and nobody can answer it.
+    the arguments, by name, for grants, `whose` is that of whose calls a grant would be for, and
+    `function` that of what would run, where that is known. `known` is who may answer, by the
+    people of the gate that asks. With `lost`, what it asks about cannot be read any more, and
+    nobody can answer it.
     """
 
     id: str
@@ -75,6 +76,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     schema: dict[str, Any] | None = None
     channels: tuple[str, ...] = ()
     parts: Mapping[str, str] = {}
+    whose: str = ""
     because: tuple[Because, ...] = ()
     known: Known | None = None
     function: str | None = None
