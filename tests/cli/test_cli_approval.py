@@ -298,6 +298,7 @@ def test_a_secret_that_is_not_theirs_exits_1_and_counts_for_nothing(
         result = saferun("approval", *command)
         assert result.exit_code == 1
         assert "secret" in result.stderr
+        assert ".." not in result.stderr
     assert one(saferun, request)["state"] == "pending"
 
 
