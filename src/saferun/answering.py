@@ -4,9 +4,10 @@ One of them holds for a whole rerun. It latches at the first thing that the reco
 whatever the code tries after that is stopped the same way, should it have swallowed the first.
 """
 
+import asyncio
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -41,6 +42,9 @@ from saferun.replay.rerun import (
 )
 from saferun.run import ModelTurn, Run, current
 
+MOST_IDLE = 100
+"""Turns of an event loop for which a call waits for another one that does not come."""
+
 
 class Answering:
     """Answers from a record, for all threads and tasks of a process."""
@@ -68,6 +72,8 @@ class Answering:
         self.decisions: dict[str, str] = {}
         """What was decided on each call, by its place in the record."""
         self.over = False
+        self._held: list[Step] = []
+        self._moved = 0
 
     @property
     def recorder(self) -> "Answering":
@@ -165,9 +171,14 @@ class Answering:
                 step = self._matching.take(script, now, lane)
             except RerunStopped as stop:
                 raise self._stop(stop) from None
-            self.frames += 1
-            self.made[step.run].append(step.frame)
+            self._answered(step)
             return step
+
+    def _answered(self, step: Step) -> None:
+        self.frames += 1
+        self._moved += 1
+        for each in step.all():
+            self.made.setdefault(each.run, []).append(each.frame)
 
     def _script(self, about: RunRef, now: Now, lane: Lane) -> Script:
         said = About(
@@ -206,6 +217,36 @@ class Answering:
             raise self._stop(_unanswered(step, "nobody knows what came of it"))
         tell(decision)
         return found
+
+    async def turn(self, step: Step) -> None:
+        """Wait for what came before the end of a call while it went on: see `Matching.before`.
+
+        What does not come is not waited for: where the code does nothing for so long, it goes on
+        with this.
+        """
+        idle, seen = 0, self._moved
+        self._held.append(step)
+        try:
+            while idle < MOST_IDLE and self._before(step):
+                await asyncio.sleep(0)
+                idle, seen = idle + 1 if self._moved == seen else 0, self._moved
+        finally:
+            with self._lock:
+                self._held.remove(step)
+                self._moved += 1
+
+    def _before(self, step: Step) -> bool:
+        with self._lock:
+            return self.stopped is None and self._matching.before(step, self._held)
+
+    def patience(self, step: Step) -> float:
+        """The seconds in which whoever has cancelled a call does so again.
+
+        A time limit began after its run, and takes nothing but its own cancelling for what it is.
+        What has ended the whole run was none.
+        """
+        with self._lock:
+            return self._matching.until(step)
 
     def decided(self, call: Call, *, leaves: bool, resumes: str | None) -> Decision:
         same = None
@@ -249,8 +290,7 @@ class Answering:
         step = self._matching.resumed(request)
         if step is not None:
             self._left[request] = step
-            self.frames += 1
-            self.made.setdefault(step.run, []).append(step.frame)
+            self._answered(step)
         return step
 
     def settle(self, decision: Decision, outcome: Outcome) -> None:
@@ -351,6 +391,26 @@ class _Recollected:
             yield from items(self._step, raw)
         except RerunStopped as stop:
             raise self._of._stop(stop) from None  # noqa: SLF001
+
+    async def awaited(self, raw: Callable[..., Any]) -> Any:
+        await self._of.turn(self._step)
+        try:
+            return self.result(raw)
+        except asyncio.CancelledError:
+            await asyncio.sleep(self._of.patience(self._step))
+            raise
+
+    async def awaited_items(self, raw: Callable[..., Any]) -> AsyncIterator[Any]:
+        found = self.items(raw)
+        while True:
+            try:
+                item = next(found)
+            except StopIteration:
+                return
+            except asyncio.CancelledError:
+                await asyncio.sleep(self._of.patience(self._step))
+                raise
+            yield item
 
     @property
     def _status(self) -> Status:

@@ -19,6 +19,7 @@ from saferun import redact
 from saferun.call import Decision, Outcome, Status
 from saferun.errors import Denied
 from saferun.plain import encode_result
+from saferun.run import AtWork
 from saferun.waiting import Apart, OverdueError, awaited_within
 
 if TYPE_CHECKING:
@@ -47,13 +48,17 @@ class Attempt:
     settling along: then the block's end is not the call's.
     """
 
-    __slots__ = ("_apart", "_decision", "_gate", "began", "busy", "result", "settles_later")
+    __slots__ = (
+        *("_apart", "_decision", "_gate"),
+        *("at_work", "began", "busy", "result", "settles_later"),
+    )
 
     def __init__(self, gate: Settles, decision: Decision) -> None:
         self._gate = gate
         self._decision = decision
         self.began = time.perf_counter_ns()
         self._apart = False
+        self.at_work = AtWork(decision.seq)
         self.result: Any = None
         self.settles_later = False
         # Nanoseconds that a stream has worked: whoever reads it slowly is not its doing.
@@ -63,10 +68,12 @@ class Attempt:
         """Have the tool run, in the time that it is given, and keep its result."""
         seconds = self._decision.timeout
         if seconds is None:
-            self.result = call()
+            with self.at_work:
+                self.result = call()
             return
         # Whoever interrupts the wait does not interrupt the tool.
-        apart = Apart(call)
+        with self.at_work:
+            apart = Apart(call)
         try:
             self.result = apart.result(seconds)
         finally:
@@ -75,7 +82,8 @@ class Attempt:
     async def wait(self, source: Awaitable[Any]) -> None:
         """Wait for what the tool has begun, in the time that it is given, and keep the result."""
         seconds = self._decision.timeout
-        self.result = await source if seconds is None else await awaited_within(seconds, source)
+        with self.at_work:
+            self.result = await source if seconds is None else await awaited_within(seconds, source)
 
     def settle(self, error: BaseException | None = None) -> None:
         self._gate.settle(self._decision, self._outcome(error))
@@ -353,7 +361,8 @@ class _Stream(_Steps, Iterator[Any]):
     def _step(self, advance: Callable[..., Any], *values: Any) -> Any:
         began = time.perf_counter_ns()
         try:
-            item = advance(*values)
+            with self._attempt.at_work:
+                item = advance(*values)
         except StopIteration:
             self._worked(began)
             self._over().settle()
@@ -391,7 +400,8 @@ class _AsyncStream(_Steps, AsyncIterator[Any]):
     async def _step(self, advance: Callable[..., Awaitable[Any]], *values: Any) -> Any:
         began = time.perf_counter_ns()
         try:
-            item = await advance(*values)
+            with self._attempt.at_work:
+                item = await advance(*values)
         except StopAsyncIteration:
             self._worked(began)
             await self._over().asettle()

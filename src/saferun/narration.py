@@ -19,7 +19,7 @@ from saferun.control import Charge
 from saferun.control.amount import MICRO, micro
 from saferun.keeping import WHOLE, Keeping
 from saferun.ledger import ModelEntry, RunEntry, UserEntry, encode
-from saferun.run import ModelTurn
+from saferun.run import ModelTurn, within
 from saferun.sealing import Sealing
 from saferun.store import Append, Blob, Opening, Store
 from saferun.written import MAX_TOOL, Sealer, blob_sizes, brief, whose
@@ -191,6 +191,7 @@ def model_turn(
     follows = given is not None and keeping.given != "off"
     entry = ModelEntry(
         **whose(about),
+        within=within(),
         turn=named if follows else None,
         after=given.after if given is not None and follows else None,
         kept=given.kept if given is not None and follows else 0,
@@ -228,6 +229,7 @@ def user_message(about: RunRef, text: str, opening: Opening, store: Store, rules
     shown, blobs = sealer.kept("messages", "text", text)
     entry = UserEntry(
         **whose(about),
+        within=within(),
         text=shown,
         blobs=blob_sizes(blobs),
         sealed=sealer.sealing.names,

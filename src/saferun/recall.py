@@ -6,7 +6,7 @@ context, since a thread that a tool is called from need not have the context of 
 """
 
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from saferun.call import Call, Decision, Outcome, RunRef
@@ -29,6 +29,14 @@ class Recollection(Protocol):
 
     def items(self, raw: Callable[..., Any]) -> Iterator[Any]:
         """What the tool gave one by one, and raises as it did."""
+        ...
+
+    def awaited(self, raw: Callable[..., Any]) -> Coroutine[Any, Any, Any]:
+        """As `result`, when its turn has come: see `Matching.before`."""
+        ...
+
+    def awaited_items(self, raw: Callable[..., Any]) -> AsyncIterator[Any]:
+        """As `items`, for a tool that was waited for."""
         ...
 
 

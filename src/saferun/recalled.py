@@ -6,7 +6,7 @@ result. The tool itself is looked at for the types that it says, and never calle
 """
 
 import inspect
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 from saferun.call import Call, Decision
@@ -62,18 +62,9 @@ class Recalled:
         assert self._found is not None
         raw, found = self._raw, self._found
         if inspect.iscoroutinefunction(raw):
-            return _awaited(found, raw)
+            return found.awaited(raw)
         if inspect.isasyncgenfunction(raw):
-            return _streamed_async(found, raw)
+            return found.awaited_items(raw)
         if inspect.isgeneratorfunction(raw):
             return found.items(raw)
         return found.result(raw)
-
-
-async def _awaited(found: Recollection, raw: Callable[..., Any]) -> Any:
-    return found.result(raw)
-
-
-async def _streamed_async(found: Recollection, raw: Callable[..., Any]) -> AsyncIterator[Any]:
-    for item in found.items(raw):
-        yield item

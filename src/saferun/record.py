@@ -23,6 +23,7 @@ from saferun.ledger import (
     filled,
 )
 from saferun.policy import Ruling, ToolPolicy
+from saferun.run import within
 from saferun.sealing import Sealing
 from saferun.store import (
     Admit,
@@ -137,6 +138,7 @@ def admission(
         )
     entry = DecisionEntry(
         **whose(call.run),
+        within=within(),
         # It comes from a model, and only `key` is ever compared.
         call=None if call_id is None else redact.text(call_id),
         tool=call.tool,

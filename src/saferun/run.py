@@ -7,7 +7,8 @@
 
 The current run is held in a context variable: tasks inherit it, threads have it where
 their context was copied, and leaving the block restores the one before. What a task began
-within the run stays in it, however long it takes. A run writes through the recorder that
+within the run stays in it, however long it takes. So it is with the tool that a call has started,
+which may make calls of its own. A run writes through the recorder that
 its gate gives it; it knows neither gate nor store.
 """
 
@@ -15,6 +16,7 @@ import os
 import secrets
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -357,6 +359,39 @@ _current: ContextVar[Run | None] = ContextVar("saferun_run", default=None)
 def current() -> Run | None:
     """The run that the calling code is in, if any."""
     return _current.get()
+
+
+_tool: ContextVar[int | None] = ContextVar("saferun_tool", default=None)
+
+
+def within() -> int | None:
+    """The decision, by its number, whose tool the calling code is part of; None where of none."""
+    return _tool.get()
+
+
+class AtWork:
+    """Blocks in which a tool is at work, by the number of the decision that has let it start.
+
+    Between two of them a stream waits for whoever reads it, who is in no run that it has begun.
+    """
+
+    __slots__ = ("_decision", "_run", "_tokens")
+
+    def __init__(self, decision: int | None) -> None:
+        self._decision = decision
+        self._run: Run | None = None
+
+    def __enter__(self) -> None:
+        run = current() if self._run is None or self._run.over else self._run
+        self._tokens = _tool.set(self._decision), _current.set(run)
+
+    def __exit__(self, *_: object) -> None:
+        self._run = current()
+        tool, run = self._tokens
+        # A generator may be ended in another context than it was begun in.
+        with suppress(ValueError):
+            _tool.reset(tool)
+            _current.reset(run)
 
 
 def answering() -> recall.Answers | None:

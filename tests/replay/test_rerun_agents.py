@@ -1,6 +1,7 @@
 """Agents of every build, recorded and made again without a change."""
 
 import asyncio
+import configparser
 import contextvars
 import dataclasses
 import datetime as dt
@@ -18,6 +19,7 @@ import msgspec
 import pytest
 
 import saferun
+import saferun.policy.amend
 from guarding import Asked, approve, enforcing
 from publishing import Published
 from saferun import (
@@ -178,6 +180,11 @@ class PaymentError(Exception):
         (FileNotFoundError(2, "No such file"), FileNotFoundError),
         (UnicodeDecodeError("utf-8", b"x", 0, 1, "bad"), UnicodeDecodeError),
         (TimeoutError("slow"), TimeoutError),
+        (KeyError("it's"), KeyError),
+        (ExceptionGroup("both", [ValueError("a"), KeyError("b")]), ExceptionGroup),
+        # Of modules that the tool's module imports, and of what lies in these.
+        (msgspec.ValidationError("no"), msgspec.ValidationError),
+        (saferun.policy.amend.AmendError("no"), saferun.policy.amend.AmendError),
     ],
 )
 def test_an_error_comes_back_as_the_type_that_it_was(gate, tools, error, kind):
@@ -190,7 +197,8 @@ def test_an_error_comes_back_as_the_type_that_it_was(gate, tools, error, kind):
     tools.calls.clear()
     with rerun(flushed(gate, run.run_id)), gate.run(), pytest.raises(kind) as caught:
         safe()
-    assert type(caught.value) is kind
+    assert type(caught.value).__name__ == kind.__name__
+    assert str(caught.value) == str(error)
     assert tools.calls == []
 
 
@@ -207,6 +215,22 @@ def test_an_error_of_the_tools_own_module_is_known_there(gate):
         pytest.raises(PaymentError, match="declined"),
     ):
         safe()
+
+
+def test_an_error_says_again_what_its_type_made_of_what_is_not_on_record(gate):
+    def reads() -> None:
+        configparser.ConfigParser().get("shop", "open")
+
+    safe = guard(reads, gate=gate)
+    with gate.run() as run, pytest.raises(configparser.NoSectionError) as then:
+        safe()
+    with (
+        rerun(flushed(gate, run.run_id)),
+        gate.run(),
+        pytest.raises(configparser.NoSectionError) as now,
+    ):
+        safe()
+    assert str(now.value) == str(then.value) == "No section: 'shop'"
 
 
 def test_an_error_that_is_nowhere_known_has_its_name(gate):
@@ -403,6 +427,209 @@ def test_a_tool_that_was_cancelled_is_cancelled_again(gate):
     with rerun(run_id) as again:
         assert asyncio.run(main()) == run_id
     assert again.frames == 1
+
+
+async def test_a_time_limit_that_cancelled_a_tool_does_so_again(gate):
+    @guard(gate=gate)
+    async def look(order: int) -> int:
+        if order == 2:
+            await asyncio.sleep(60)
+        return order
+
+    async def main() -> str:
+        async with gate.run() as run:
+            try:
+                async with asyncio.timeout(0.1):
+                    await look(1)
+                    await look(2)
+            except TimeoutError:
+                await look(3)
+        return run.run_id
+
+    run_id = await main()
+    async with rerun(flushed(gate, run_id)) as again:
+        assert await main() == run_id
+    assert again.frames == 3
+
+
+async def test_what_cancelled_the_whole_run_is_not_waited_for(gate):
+    @guard(gate=gate)
+    async def look() -> None:
+        await asyncio.sleep(60 if saferun.recall.standing() is None else 0)
+
+    async def main() -> None:
+        async with gate.run(run_id="r-1"):
+            await look()
+
+    task = asyncio.create_task(main())
+    await asyncio.sleep(0.05)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    with pytest.raises(asyncio.CancelledError):
+        async with rerun(flushed(gate, "r-1")):
+            await main()
+
+
+async def test_what_goes_on_at_once_ends_in_the_order_in_which_it_ended(gate):
+    ends = {order: asyncio.Event() for order in range(4)}
+    ends[3].set()
+
+    @guard(gate=gate)
+    async def look(order: int) -> int:
+        await ends[order].wait()
+        return order
+
+    @guard(gate=gate)
+    async def note(order: int) -> None:
+        if order:
+            # The next one ends when this one is written down.
+            await asyncio.sleep(0.002)
+            ends[order - 1].set()
+
+    async def main() -> str:
+        async with gate.run() as run:
+            tasks = [asyncio.create_task(look(order)) for order in range(4)]
+            for each in asyncio.as_completed(tasks):
+                await note(await each)
+        return run.run_id
+
+    run_id = await main()
+    async with rerun(flushed(gate, run_id)) as again:
+        assert await main() == run_id
+    assert again.frames == 8
+
+
+async def test_what_does_not_come_is_not_waited_for(gate):
+    first = asyncio.Event()
+
+    @guard(gate=gate)
+    async def look(order: int) -> int:
+        await first.wait() if order else first.set()
+        return order
+
+    async def main(*orders: int) -> None:
+        async with gate.run(run_id="r-1"):
+            await asyncio.gather(*map(look, orders))
+
+    await main(1, 0)
+    flushed(gate, "r-1")
+    with pytest.raises(Diverged) as stopped:
+        async with rerun("r-1"):
+            await main(1)
+    assert (stopped.value.frame, stopped.value.now["kind"]) == (2, "ends")
+
+
+class Delegating:
+    """A tool that has an agent do something, which calls another tool."""
+
+    def __init__(self, gate: Gate) -> None:
+        self.gate = gate
+        self.looked: list[str] = []
+
+        @guard(gate=gate)
+        def look(order: str) -> str:
+            self.looked.append(order)
+            return f"{order} found"
+
+        @guard(gate=gate)
+        def delegate(task: str) -> str:
+            with gate.run(agent="worker", prompt=task) as run:
+                run.model("I look.")
+                found = look(task)
+                run.user("And?")
+            return look(f"{found}, and once more")
+
+        @guard(gate=gate)
+        def one_by_one(task: str) -> Iterator[str]:
+            with gate.run(agent="streamer", prompt=task):
+                for each in "ab":
+                    yield look(task + each)
+
+        @guard(gate=gate)
+        async def later(task: str) -> str:
+            async with gate.run(agent="worker", prompt=task):
+                await asyncio.sleep(0)
+                return await asyncio.to_thread(look, task)
+
+        @guard(gate=gate)
+        async def later_one_by_one(task: str) -> AsyncIterator[str]:
+            async with gate.run(agent="streamer", prompt=task):
+                for each in "ab":
+                    yield look(task + each)
+
+        self.look, self.delegate, self.one_by_one = look, delegate, one_by_one
+        self.later, self.later_one_by_one = later, later_one_by_one
+
+    async def main(self) -> str:
+        async with self.gate.run(agent="boss") as run:
+            run.model("Ask them.")
+            self.look(self.delegate("A-1"))
+            for each in self.one_by_one("A-2"):
+                self.look(f"own {each}")
+            for found in await asyncio.gather(self.later("A-3"), self.later("A-4")):
+                self.look(f"own {found}")
+            async for each in self.later_one_by_one("A-5"):
+                self.look(f"own {each}")
+            run.model("Done.")
+        return run.run_id
+
+
+async def test_a_tool_that_has_an_agent_do_something_is_answered_with_all_of_it(gate):
+    agent = Delegating(gate)
+    run_id = await agent.main()
+    agent.looked.clear()
+    async with rerun(flushed(gate, run_id)) as again:
+        assert await agent.main() == run_id
+    assert agent.looked == []
+    # Two turns, five calls of such tools, and seven of its own.
+    assert again.frames == 14
+
+
+async def test_what_its_agent_did_is_left_out_where_the_code_parts(gate):
+    agent = Delegating(gate)
+    run_id = await agent.main()
+
+    async def otherwise() -> None:
+        async with gate.run(agent="boss") as run:
+            run.model("Ask them.")
+            agent.delegate("A-1")
+            agent.look("A-9")
+
+    flushed(gate, run_id)
+    with pytest.raises(Diverged) as stopped:
+        async with rerun(run_id):
+            await otherwise()
+    assert stopped.value.recorded is not None
+    assert stopped.value.recorded["args"] == {"order": "A-1 found, and once more found"}
+
+
+async def test_agents_below_that_begin_alike_go_in_the_order_of_the_record(gate):
+    @guard(gate=gate)
+    async def look(order: int) -> int:
+        return order
+
+    async def worker(most: int, begun: asyncio.Event, before: asyncio.Event) -> None:
+        await before.wait()
+        async with gate.run(agent="worker"):
+            for order in range(most):
+                await look(order)
+                begun.set()
+
+    async def main() -> str:
+        begun = [asyncio.Event() for _ in range(8)]
+        begun[0].set()
+        async with gate.run(agent="boss") as run:
+            run.model("All of them.")
+            await asyncio.gather(
+                *(worker(most, begun[most], begun[most - 1]) for most in range(1, 8))
+            )
+        return run.run_id
+
+    run_id = await main()
+    async with rerun(flushed(gate, run_id)) as again:
+        assert await main() == run_id
+    assert again.frames == 29
 
 
 async def test_tasks_of_one_turn_may_come_in_any_order(gate):

@@ -229,3 +229,27 @@ def test_the_one_before_goes_and_nothing_that_only_begins_with_its_name(gate, tm
         run.model("hello")
     names = {each.name for each in (tmp_path / "kept").iterdir()}
     assert names == {"rerun.db", "rerun.db.notes"}
+
+
+def test_what_a_tool_did_by_itself_is_kept_with_it(gate, tmp_path):
+    @guard(gate=gate)
+    def look(order: str) -> str:
+        return order
+
+    @guard(gate=gate)
+    def delegate(order: str) -> str:
+        with gate.run(agent="worker", run_id="r-worker"):
+            look(order)
+        return look(order)
+
+    def main() -> str:
+        with gate.run() as run:
+            delegate("A-1")
+            run.model("Done.")
+            return run.run_id
+
+    run_id = main()
+    with rerun(flushed(gate, run_id), keep=tmp_path):
+        main()
+    assert compared(gate, run_id, tmp_path).counts["same"] == 3
+    assert compared(gate, "r-worker", tmp_path).counts["same"] == 1

@@ -125,6 +125,12 @@ class _OfRun(_Entry, frozen=True, kw_only=True):
     tenant: str | None = None
 
 
+class _Made(_OfRun, frozen=True, kw_only=True):
+    """What an agent's code has done. `within` is the decision whose tool did it, by its number."""
+
+    within: int | None = None
+
+
 class LedgerEntry(_Entry, frozen=True, kw_only=True, tag="ledger"):
     """Which ledger this is: entry 0, and no other.
 
@@ -160,7 +166,7 @@ class RunEntry(_Entry, frozen=True, kw_only=True, tag="run"):
     imported: str | None = None
 
 
-class ModelEntry(_OfRun, frozen=True, kw_only=True, tag="model"):
+class ModelEntry(_Made, frozen=True, kw_only=True, tag="model"):
     """A model turn: what the model was given and said, and what that took.
 
     `latency` is in microseconds. `turn` is an id among those of the run. The model was given the
@@ -188,13 +194,13 @@ class ModelEntry(_OfRun, frozen=True, kw_only=True, tag="model"):
     error: str | None = None
 
 
-class UserEntry(_OfRun, frozen=True, kw_only=True, tag="user"):
+class UserEntry(_Made, frozen=True, kw_only=True, tag="user"):
     """A message of the user's."""
 
     text: Any = None
 
 
-class DecisionEntry(_OfRun, frozen=True, kw_only=True, tag="decision"):
+class DecisionEntry(_Made, frozen=True, kw_only=True, tag="decision"):
     """What was decided on one call, before anything happened.
 
     Where the tool may start (`verdict` is `allow`, or `mode` is not `enforce`), this is

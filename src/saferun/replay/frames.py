@@ -28,7 +28,8 @@ class Frame(msgspec.Struct, kw_only=True):
     to a person, and `outcome` how it ended; None where it has not. A call that was brought in
     from elsewhere has no decision: `said` has what was asked for. `label` is the last word of a
     person on whether it is right to stop it, with the `mark`, `by` whom, and the `reason`. `boot`
-    names the life of the process that has written the entry at `seq`.
+    names the life of the process that has written the entry at `seq`. `decided` is the entry of the
+    decision that the call has by now, and `settled` the one with its end.
     """
 
     number: int
@@ -36,6 +37,8 @@ class Frame(msgspec.Struct, kw_only=True):
     seq: int
     at: int
     boot: str | None = None
+    decided: int | None = None
+    settled: int | None = None
     said: Mapping[str, Any] = {}
     decision: Mapping[str, Any] | None = None
     approvals: list[Mapping[str, Any]] = []
@@ -159,14 +162,15 @@ def story(run_id: str, entries: Iterable[Entry]) -> RunStory:
             frame = asked.get(request) if request is not None else None
             if frame is None:
                 frame = begun[entry.seq] = _frame(told, "call", entry)
-            frame.decision = fields
+            frame.decision, frame.decided = fields, entry.seq
             decided[entry.seq] = frame
             if request is not None:
                 asked[request] = frame
         elif entry.kind == "approval" and fields.get("id") in asked:
             asked[fields["id"]].approvals.append({**fields, "at": entry.time})
         elif entry.kind in ("outcome", "recovery") and fields.get("of") in decided:
-            decided[fields["of"]].outcome = fields
+            ended = decided[fields["of"]]
+            ended.outcome, ended.settled = fields, entry.seq
         elif entry.kind == "label" and fields.get("of") in begun:
             said = _part(fields, "mark", "by", "reason")
             begun[fields["of"]].label = None if said["mark"] == "none" else said

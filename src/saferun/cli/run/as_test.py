@@ -130,7 +130,13 @@ def _stops(
     """The frames that are to be stopped: those that are named, or else those that are labelled."""
     from saferun.replay import Playback
 
-    there = {step.place for script in calls.values() for step in script.steps if step.name}
+    there = {
+        step.place
+        for script in calls.values()
+        for made in script.steps
+        for step in made.all()
+        if step.name
+    }
     if given:
         found = [_frame(each, run_id) for each in given]
         for place, word in zip(found, given, strict=True):

@@ -209,8 +209,9 @@ class _Work:
 
     def _renumbered(self, entry: Entry) -> bytes:
         fields = dict(entry.fields)
-        if fields.get("of") in self._numbers:
-            fields["of"] = self._numbers[fields["of"]]
+        for name in ("of", "within"):
+            if fields.get(name) in self._numbers:
+                fields[name] = self._numbers[fields[name]]
         place = {"seq": self._tree.size, "time": entry.time, "kind": entry.kind}
         self._time = max(self._time, entry.time)
         return msgspec.json.encode({**place, **fields})

@@ -318,6 +318,36 @@ class Matching:
         """The number of the frame that the record has next in a run, in the one at the top say."""
         return self._tracks[self.root if run is None else run].next
 
+    # When its answer is due.
+
+    def before(self, step: Step, held: Collection[Step]) -> bool:
+        """Whether something is left of the run that was over before the end of that step.
+
+        Of what went on at the same time, code that takes whatever comes first goes on with that.
+        `held` are steps whose answer is held back for this.
+        """
+        if any(each.run == step.run and each.over < step.over for each in held):
+            return True
+        track = self._tracks[step.run]
+        track.advance()
+        for at in track.left():
+            other = track.script.steps[at]
+            if other.seq > step.over:
+                return False
+            if other.kind != "run" and step.seq < other.over < step.over:
+                return True
+        return False
+
+    def until(self, step: Step) -> float:
+        """The seconds from where the run at the top began to where that step was cancelled.
+
+        None, with which the run itself was.
+        """
+        top = self.scripts[self.root]
+        if not top.ends or {"CancelledError", "KeyboardInterrupt"} & set(top.ends.values()):
+            return 0
+        return max(0, step.ended - top.began) / 1e6 + 1
+
     # Which programs of the record the code goes by.
 
     def resume(self, step: Step) -> None:

@@ -6,12 +6,16 @@ that a model asks for at once, one is decided on first. So two steps of a run ma
 - where the times that they took overlap, by the record's own times,
 - or where both are calls, or runs that begin, between the same two turns.
 
+What a tool has done by itself, such as to call other tools or to have an agent do something, is
+none of them: the tool is not called, and is answered with all of that.
+
 All else comes after what the record has before it. Steps of two programs (`programs`) have no order
 but that the one was resumed from the other. That a single thread or task does in another
 order what it once did one by one, is seen all the same: see `matching`.
 """
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -36,10 +40,11 @@ class Step(msgspec.Struct, kw_only=True):
 
     `name` is the tool of a call, or the agent of a run that begins, which is `child`. `args` are
     those that the code gave, and `key` is what they are looked up by. `began` and `ended` are in
-    microseconds since 1970, UTC. `turn` counts the turns before it. Fields of `lost` are not to
-    be had, for the reason that stands there. `veiled` says that some of what the code gave is
-    not shown. `boot` is the process that has written it, of `program`, and
-    `resumed` is the other one that has gone on from it.
+    microseconds since 1970, UTC, and `over` is the entry with which it ended. `turn` counts the
+    turns before it. Fields of `lost` are not to be had, for the reason that stands there. `veiled`
+    says that some of what the code gave is not shown. `boot` is the process that has written it, of
+    `program`, and `resumed` is the other one that has gone on from it. `inner` are the steps that
+    its tool made.
     """
 
     run: str
@@ -49,6 +54,7 @@ class Step(msgspec.Struct, kw_only=True):
     at: int
     began: int
     ended: int
+    over: int
     turn: int
     name: str | None = None
     args: Any = None
@@ -64,6 +70,15 @@ class Step(msgspec.Struct, kw_only=True):
     boot: str | None = None
     program: str = FIRST
     resumed: str | None = None
+    inner: list["Step"] = []
+
+    def all(self) -> Iterator["Step"]:
+        """The step, and all that its tool has made, however deep."""
+        left = [self]
+        while left:
+            step = left.pop()
+            yield step
+            left += step.inner
 
     @property
     def place(self) -> str:
@@ -136,7 +151,9 @@ class Script(msgspec.Struct, kw_only=True):
 def scripts(record: Record) -> dict[str, Script]:
     """The scripts of a run and its children, by their ids."""
     by = programs(record.stories.values())
-    made = {run_id: _script(told, by) for run_id, told in record.stories.items()}
+    tools = _Tools(record)
+    made = {run_id: _script(told, by, tools) for run_id, told in record.stories.items()}
+    tools.give()
     for script in list(made.values()):
         parent = script.parent
         if script.run != record.root and parent is not None and parent not in made:
@@ -147,7 +164,39 @@ def scripts(record: Record) -> dict[str, Script]:
         above = None if script.parent is None else made.get(script.parent)
         if above is not None and script.steps:
             _insert(above, script)
-    return made
+    # Of runs that are alike, the code begins the first one first.
+    return {each.run: each for each in sorted(made.values(), key=_first)}
+
+
+def _first(script: Script) -> tuple[int, int]:
+    return (script.steps[0].seq if script.steps else sys.maxsize, script.began)
+
+
+class _Tools:
+    """The calls of a record that other steps were made within, by what those name them by."""
+
+    def __init__(self, record: Record) -> None:
+        frames = [each for told in record.stories.values() for each in told.frames]
+        self._started = {each.decided: each for each in frames if each.decided is not None}
+        self._steps: dict[int, Step] = {}
+        self._inner: list[tuple[int, Step]] = []
+
+    def within(self, frame: Frame) -> int | None:
+        """The frame of the call within which another one was made, by its entry."""
+        fields = frame.decision if frame.decision is not None else frame.said
+        call = self._started.get(fields.get("within", -1))
+        # What comes first is within nothing that comes after it, whatever a file says.
+        return None if call is None or call.seq >= frame.seq else call.seq
+
+    def take(self, step: Step, within: int | None) -> None:
+        self._steps[step.seq] = step
+        if within is not None:
+            self._inner.append((within, step))
+
+    def give(self) -> None:
+        """Have each call know what was made within it."""
+        for within, step in self._inner:
+            self._steps[within].inner.append(step)
 
 
 def _anyway(by: Programs, error: str | None) -> dict[str, str | None]:
@@ -155,7 +204,7 @@ def _anyway(by: Programs, error: str | None) -> dict[str, str | None]:
     return dict.fromkeys((FIRST, *by.resumes.values()), error)
 
 
-def _script(told: RunStory, by: Programs) -> Script:
+def _script(told: RunStory, by: Programs, tools: _Tools) -> Script:
     unsaid = not told.about or told.about.get("imported")
     ended = {by.of(each.boot): each.error for each in told.ends}
     script = Script(
@@ -175,6 +224,10 @@ def _script(told: RunStory, by: Programs) -> Script:
         step.boot, step.program = frame.boot, by.of(frame.boot)
         resumed = by.resumes.get((step.decision or {}).get("approval") or "")
         step.resumed = None if resumed == step.program else resumed
+        within = tools.within(frame)
+        tools.take(step, within)
+        if within is not None:
+            continue
         if step.kind in ("model", "user"):
             turn += 1
             step.turn = turn
@@ -189,6 +242,7 @@ def _step(run: str, frame: Frame, turn: int) -> Step:
         "run": run,
         "frame": frame.number,
         "seq": frame.seq,
+        "over": frame.seq if frame.settled is None else frame.settled,
         "at": frame.at,
         "turn": turn,
     }
@@ -261,6 +315,7 @@ def _insert(above: Script, script: Script) -> None:
             at=first.at,
             began=first.began,
             ended=max(last.ended, first.ended),
+            over=max(last.over, first.over),
             turn=turn,
             name=script.agent,
             child=script.run,

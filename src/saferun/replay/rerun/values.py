@@ -5,12 +5,15 @@ type that can be read from JSON, the value comes back as that; else as JSON has 
 `saferun.rerun` does it for all other types.
 """
 
+import ast
 import asyncio
 import builtins
 import functools
 import inspect
+import sys
 import typing
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Mapping
+from types import ModuleType
 from typing import Any, TypeAlias
 
 import msgspec
@@ -110,21 +113,64 @@ def error_of(name: str, text: str, known: Mapping[str, Any]) -> BaseException:
     """An error by the name of its type, which is looked for among `known` names too."""
     if name == "OverdueError":
         return TimeoutError(text)
-    kind = getattr(builtins, name, None) or known.get(name)
-    if name == "CancelledError":
-        kind = asyncio.CancelledError
-    if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+    kind = asyncio.CancelledError if name == "CancelledError" else _kind(name, known)
+    if kind is None:
         return (
             type(name, (RecordedError,), {})(text) if name.isidentifier() else RecordedError(text)
         )
-    if kind is KeyError:
-        text = text.removeprefix("'").removesuffix("'")
+    made = _made(kind, _key(text) if kind is KeyError else text)
+    if _says(made, text):
+        return made
+    # It makes its words of what the record does not have, and they are what the code goes by.
+    return _made(type(name, (kind,), {"__str__": lambda _: text}), text)
+
+
+def _kind(name: str, known: Mapping[str, Any]) -> type[BaseException] | None:
+    """The type of errors of that name: a built-in one, one of the tool's, or of what that uses."""
+    used = [each.__name__ for each in list(known.values()) if isinstance(each, ModuleType)]
+    below = tuple(f"{each}." for each in used)
+    modules = list(sys.modules.items())
+    for places in (
+        [vars(builtins)],
+        [known],
+        [vars(each) for of, each in modules if of in used],
+        [vars(each) for of, each in modules if of.startswith(below) and each is not None],
+    ):
+        found = {each for place in places if _is_error(each := place.get(name))}
+        if found:
+            # Of several that are called so, nobody can tell which one it was.
+            return found.pop() if len(found) == 1 else None
+    return None
+
+
+def _is_error(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseException)
+
+
+def _made(kind: type[BaseException], said: Any) -> BaseException:
+    if issubclass(kind, BaseExceptionGroup):
+        return kind(said, [RecordedError("what it held is not on record")])
     try:
-        made = kind(text)
+        return kind(said)
     except Exception:  # noqa: BLE001 - it takes what the record does not have
         made = kind.__new__(kind)
-        made.args = (text,)
-    return made
+        made.args = (said,)
+        return made
+
+
+def _says(error: BaseException, text: str) -> bool:
+    try:
+        return str(error) == text
+    except Exception:  # noqa: BLE001 - of what the record does not have
+        return False
+
+
+def _key(text: str) -> Any:
+    """What was looked for and not there, as its error says it."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
 
 
 def _result(step: Step) -> Any:
