@@ -7,7 +7,7 @@ import pytest
 from recording import Script, indexed, tamper, write
 from saferun import policy
 from saferun.call import Measure, Reason
-from saferun.ledger import ApprovalEntry, CallEntry, LabelEntry, RecoveryEntry, read
+from saferun.ledger import ApprovalEntry, CallEntry, LabelEntry, RecoveryEntry, UserEntry, read
 from saferun.replay import Backtest, Playback
 from saferun.replay.suggest import (
     CannotSuggestError,
@@ -233,6 +233,40 @@ def test_calls_whose_arguments_are_not_kept_cannot_be_decided(file, run) -> None
     run.call(args={"$omitted": {"bytes": 9}})
     seq = run.call(args={"amount": 950, "to": "x@evil.example"})
     assert suggested(file, seq).found[0].effect.undecided == 2
+
+
+def test_a_rule_that_makes_nothing_of_other_calls_denies_them_and_says_so(file, run) -> None:
+    usual(run, range(10, 18))
+    for words in ("all", "half", "the rest"):
+        run.call(args={"amount": words, "to": "a@shop.example"})
+    seq = run.call(args={"amount": 950, "to": "x@evil.example"})
+    found = suggested(file, seq, most=40)
+    above, elsewhere = found.named("refund-amount-above"), found.named("refund-to-elsewhere")
+    assert above is not None
+    assert elsewhere is not None
+    assert (above.effect.newly_denied, above.effect.touched, above.effect.undecided) == (4, 3, 0)
+    assert found.found.index(elsewhere) < found.found.index(above)
+    assert found.place is not None
+    enforced = found.place.holding([above.candidate], shadow=False)
+    with indexed(file) as index:
+        entries = (read(body) for _, body, _ in index.reader.rows())
+        told = list(Backtest(enforced).history(entries, index.reader.blob))
+    assert sum(above.candidate.id in each.rules for each in told) == 4
+
+
+def test_what_nobody_knows_of_a_run_cannot_be_decided(file, store) -> None:
+    for number in range(8):
+        run = Script(store, f"r-{number}")
+        write(store, UserEntry(run=run.run, text="for order-17"))
+        run.call(args={"to": "order-17", "amount": 1})
+    silent = Script(store, "silent")
+    silent.call(args={"to": "order-17", "amount": 1})
+    run = Script(store, "bad")
+    write(store, UserEntry(run=run.run, text="for order-17"))
+    seq = run.call(args={"to": "order-99", "amount": 1})
+    rule = suggested(file, seq, most=40).named("refund-to-not-said")
+    assert rule is not None
+    assert (rule.effect.newly_denied, rule.effect.undecided) == (1, 1)
 
 
 def test_a_call_whose_own_arguments_are_not_kept_gets_no_rule(file, run) -> None:

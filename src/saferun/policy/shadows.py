@@ -43,6 +43,14 @@ class Shadows:
             self._spoken += 1
         return self._policy.decide(call, facts).shadow
 
+    def unsure(self, call: Call, facts: Facts) -> frozenset[str]:
+        """The ids of those that would have to know more of the run than is known."""
+        seen = Seen(call, call.args, facts)
+        rules = self._policy.entry(call, facts.environment).rules
+        return frozenset(
+            rule.reason.id for rule in rules if rule.said.shadow and rule.lacking(seen)
+        )
+
     def _silent(self, call: Call, facts: Facts) -> bool:
         """Whether it is certain that none speaks; False says nothing."""
         tool = self._policy.entry(call, facts.environment)

@@ -18,10 +18,11 @@ class Example(msgspec.Struct, frozen=True, kw_only=True):
 class Effect(msgspec.Struct, kw_only=True):
     """A rule's effect over `calls` recorded calls of its tool, of which `fine` were.
 
-    `hits` are the calls that it speaks of. Of these, `newly_denied` and `newly_asked` had a milder
-    verdict, or none, when they were made; `newly_allowed` is 0 for a rule that stops, and
-    `undecided` counts the calls of which nobody can tell. `touched` are the hits that are taken to
-    have been fine: they ran, and no person has called it right to stop them.
+    `hits` are the calls that it speaks of, or that it denies since it cannot be evaluated on what
+    they hold. Of these, `newly_denied` and `newly_asked` had a milder verdict, or none, when they
+    were made; `newly_allowed` is 0 for a rule that stops, and `undecided` counts the calls of which
+    nobody can tell. `touched` are the hits that are taken to have been fine: they ran, and no
+    person has called it right to stop them.
 
     People have called `right` of the hits right to stop, and `false` of them false alarms.
     `missed` are calls that are right to stop and that it does not speak of, `known_bad` all that
@@ -62,11 +63,12 @@ class Effect(msgspec.Struct, kw_only=True):
         """Count one call. `fine` says that it is taken to have been as it should."""
         known, spoken = tried
         bad = known.label == "right"
-        if spoken is None or rule in spoken.failed:
+        if spoken is None or rule in spoken.unsure:
             self.undecided += 1
             _note(self.undecided_examples, tried)
             return
-        if rule not in spoken.applies:
+        failed = rule in spoken.failed
+        if rule not in spoken.applies and not failed:
             if bad:
                 self.miss(tried)
             return
@@ -74,7 +76,7 @@ class Effect(msgspec.Struct, kw_only=True):
         _note(self.hit_examples, tried)
         self.right += bad
         self.false += known.label == "false"
-        if effect == "deny":
+        if effect == "deny" or failed:
             self.newly_denied += known.verdict not in ("deny", "defer")
         else:
             self.newly_asked += known.verdict not in ("deny", "defer", "ask")

@@ -199,7 +199,7 @@ def _effects(
         if number % STEP == 0:
             progress(number)
         known, spoken = tried
-        if spoken is not None and not spoken.applies and not spoken.failed:
+        if spoken is not None and not any(spoken):
             if known.label == "right":
                 for effect in effects.values():
                     effect.miss(tried)
@@ -261,8 +261,10 @@ class _Making:
         some = newer[:: len(newer) // SAMPLE + 1]
         touched = dict.fromkeys((each.id for each in found), 0)
         for tried in sweep(joined, some):
-            for rule in () if tried.spoken is None else tried.spoken.applies & touched.keys():
-                touched[rule] += 1
+            spoken = tried.spoken
+            for rule in () if spoken is None else spoken.applies | spoken.failed:
+                if rule in touched:
+                    touched[rule] += 1
         return {rule: Drift(many, len(some)) for rule, many in touched.items()}
 
 

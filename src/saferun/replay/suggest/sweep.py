@@ -13,10 +13,15 @@ from saferun.replay.suggest.history import Known
 
 
 class Spoken(NamedTuple):
-    """What rules in shadow say of one call: those that apply, and those that cannot be told."""
+    """What rules in shadow say of one call: those that apply, and those that cannot be evaluated.
+
+    A rule that `failed` denies the call as well: it makes nothing of the arguments that are there,
+    and would of the next such call. One that is `unsure` lacks what nobody knows of the run by now.
+    """
 
     applies: frozenset[str]
     failed: frozenset[str]
+    unsure: frozenset[str] = frozenset()
 
 
 class Tried(NamedTuple):
@@ -40,10 +45,7 @@ def sweep(policy: Policy, calls: Iterable[Known]) -> Iterator[Tried]:
         if not shadow:
             yield Tried(known, _NOTHING)
             continue
-        yield Tried(
-            known,
-            Spoken(
-                frozenset(each.id for each in shadow if not each.failed),
-                frozenset(each.id for each in shadow if each.failed),
-            ),
-        )
+        failed = frozenset(each.id for each in shadow if each.failed)
+        unsure = failed & shadows.unsure(known.call, known.facts) if failed else failed
+        applies = frozenset(each.id for each in shadow if not each.failed)
+        yield Tried(known, Spoken(applies, failed - unsure, unsure))
