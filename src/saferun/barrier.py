@@ -12,6 +12,7 @@ anything in its own process: an extension in C that tells Python nothing is not 
 import _posixsubprocess
 import contextlib
 import os
+import signal
 import socket
 import stat
 import sys
@@ -44,6 +45,7 @@ _OUT = frozenset(
     {
         *("socket.connect", "socket.bind", "socket.sendto", "socket.sendmsg"),
         *("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"),
+        "socket.getnameinfo",
         *("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn"),
         *("os.fork", "os.forkpty", "pty.spawn", "os.kill", "os.killpg", "os.startfile"),
         *("socket.sethostname", "syslog.openlog", "syslog.syslog"),
@@ -88,6 +90,9 @@ _CHANGES: Mapping[str, tuple[_Path, ...]] = MappingProxyType(
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC
 
+_ATTACH, _DENIED = 24, 1
+"""What SQLite calls it when a statement opens a further file, and what keeps it from that."""
+
 _DEVICES = os.path.realpath("/dev")
 
 
@@ -130,6 +135,14 @@ class _Shut:
             name = unquote(at.path)
         return name in (":memory:", "") or self._within(name)
 
+    def attaches(self, name: str | None) -> int:
+        """What SQLite is told of a statement that opens a further file, as `VACUUM INTO` does."""
+        # One that is given apart from the statement is not told.
+        if name is not None and self._keeps(name):
+            return 0
+        self._remember("sqlite3.connect", repr(name or "a database that is attached"))
+        return _DENIED
+
     def _within(self, path: Any, folder: str | None = None, *, follows: bool = True) -> bool:
         if isinstance(path, int):
             # It was opened before.
@@ -159,6 +172,43 @@ class _Shut:
         """In place of what starts programs for `multiprocessing`, which tells no hook of it."""
         self._refuse("subprocess.Popen", (os.fsdecode(args[0]) if args else "",))
         return -1
+
+    def opens(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        """In place of what opens files, and tells no hook of the folder that a path is within."""
+
+        def opens(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> Any:
+            if dir_fd is None or not flags & _WRITES:
+                return real(path, flags, mode, dir_fd=dir_fd)
+            if not self._within(path, _folder((dir_fd,), 0)):
+                self._refuse("open", (path,))
+            with only_looking():
+                return real(path, flags, mode, dir_fd=dir_fd)
+
+        return opens
+
+    def connects(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        """In place of what opens a database, of which statements may open others."""
+
+        def connects(*args: Any, **named: Any) -> Any:
+            connection = real(*args, **named)
+            connection.set_authorizer(_attaches)
+            return connection
+
+        return connects
+
+    def makes(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        """In place of what makes other things than files, and tells no hook of it."""
+
+        def makes(path: Any, *args: Any, dir_fd: int | None = None, **named: Any) -> Any:
+            if not self._within(path, _folder((dir_fd,), 0)):
+                self._refuse("open", (path,))
+            return real(path, *args, dir_fd=dir_fd, **named)
+
+        return makes
+
+    def signals(self, *args: Any, **_: Any) -> None:
+        """In place of what sends a signal to a process by its descriptor."""
+        self._refuse("os.kill", args)
 
     def sends(self, real: Callable[..., Any]) -> Callable[..., Any]:
         """In place of what sends over a connection that was there before, and tells no hook."""
@@ -231,6 +281,12 @@ def _holds() -> _Shut | None:
     return _shut or _left.behind()
 
 
+def _attaches(action: int, name: str | None, *_: Any) -> int:
+    """Let SQLite do what it is to do, but for opening further files while something is shut."""
+    held = _holds() if action == _ATTACH else None
+    return 0 if held is None else held.attaches(name)
+
+
 def _hook(event: str, args: tuple[Any, ...]) -> None:
     if event not in _SEEN:
         return
@@ -272,6 +328,15 @@ def _untold(held: _Shut) -> list[tuple[Any, str, Any, Any]]:
     """What does something to the world and tells no hook: where it stands, and what refuses it."""
     starts = _posixsubprocess.fork_exec
     found: list[tuple[Any, str, Any, Any]] = [(_posixsubprocess, "fork_exec", starts, held.starts)]
+    found.append((os, "open", os.open, held.opens(os.open)))
+    for name in ("mkfifo", "mknod"):
+        if hasattr(os, name):
+            real = getattr(os, name)
+            found.append((os, name, real, held.makes(real)))
+    if hasattr(signal, "pidfd_send_signal"):
+        found.append((signal, "pidfd_send_signal", signal.pidfd_send_signal, held.signals))
+    sqlite = [sys.modules[each] for each in ("sqlite3", "sqlite3.dbapi2") if each in sys.modules]
+    found += ((each, "connect", each.connect, held.connects(each.connect)) for each in sqlite)
     ssl = sys.modules.get("ssl")
     kinds: list[tuple[Any, tuple[str, ...]]] = [(socket.socket, ("send", "sendall"))]
     if ssl is not None:

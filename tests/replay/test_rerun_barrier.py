@@ -6,6 +6,7 @@ import os
 import platform
 import queue
 import shutil
+import signal
 import socket
 import sqlite3
 import tempfile
@@ -50,6 +51,9 @@ CHANGES: list[Callable[[Path], Any]] = [
     lambda out: by_folder(out, lambda fd: os.mkdir("new", dir_fd=fd)),
     lambda out: by_folder(out, lambda fd: os.rename("kept", "new", src_dir_fd=fd, dst_dir_fd=fd)),
     lambda out: by_folder(out, lambda fd: os.symlink("kept", "new", dir_fd=fd)),
+    lambda out: by_folder(out, lambda fd: os.open("new", os.O_CREAT | os.O_WRONLY, dir_fd=fd)),
+    lambda out: by_folder(out, lambda fd: os.mkfifo("new", dir_fd=fd)),
+    lambda out: os.mknod(out / "new"),
     lambda out: os.utime(out / "kept"),
     lambda out: sqlite3.connect(f"file:{out}/new?mode=rwc", uri=True),
 ]
@@ -103,6 +107,56 @@ def test_memory_that_is_shared_by_name_is_no_place_to_write_and_null_is(scratch)
 def test_a_database_that_is_only_read_may_be_opened(outside, scratch):
     sqlite3.connect(f"file:{outside}/kept?mode=ro", uri=True).close()
     sqlite3.connect("file:own?mode=memory", uri=True).close()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "attach 'NEW' as a; create table a.t(x)",
+        "attach 'file:NEW?mode=rwc' as a; create table a.t(x)",
+        "attach '' || 'NEW' as a; create table a.t(x)",
+        "vacuum into 'NEW'",
+    ],
+)
+def test_no_statement_opens_a_further_database(outside, scratch, statement):
+    with sqlite3.connect("file:own?mode=memory", uri=True) as own:
+        with pytest.raises(sqlite3.DatabaseError):
+            own.executescript(statement.replace("NEW", f"{outside}/new"))
+        own.executescript(f"attach '{scratch}/new' as a; create table a.t(x); vacuum")
+        own.execute("attach ':memory:' as b")
+    own.close()
+    assert [each.name for each in outside.iterdir()] == ["kept"]
+
+
+def test_a_database_is_itself_again_afterwards(outside, tmp_path):
+    with shut(tmp_path / "scratch") as refused:
+        own = sqlite3.connect(":memory:")
+        with pytest.raises(sqlite3.DatabaseError):
+            own.execute(f"attach '{outside}/new' as a")
+    assert [each.event for each in refused] == ["sqlite3.connect"]
+    own.execute(f"attach '{outside}/new' as a")
+    own.close()
+
+
+def test_nobody_is_asked_for_the_name_of_an_address(scratch):
+    with pytest.raises(ShutError):
+        socket.getnameinfo(("192.0.2.1", 53), 0)
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="this system has no such thing")
+def test_a_process_gets_no_signal_by_its_descriptor(scratch):
+    descriptor = os.pidfd_open(os.getpid())
+    try:
+        with pytest.raises(ShutError):
+            signal.pidfd_send_signal(descriptor, 0)
+    finally:
+        os.close(descriptor)
+
+
+def test_files_are_opened_by_their_folder_where_may_be_written(outside, scratch):
+    by_folder(scratch, lambda fd: os.close(os.open("new", os.O_CREAT | os.O_WRONLY, dir_fd=fd)))
+    by_folder(outside, lambda fd: os.close(os.open("kept", os.O_RDONLY, dir_fd=fd)))
+    assert (scratch / "new").exists()
 
 
 def nothing() -> None:
