@@ -439,7 +439,7 @@ async def test_a_time_limit_that_cancelled_a_tool_does_so_again(gate):
     async def main() -> str:
         async with gate.run() as run:
             try:
-                async with asyncio.timeout(0.1):
+                async with asyncio.timeout(0.3):
                     await look(1)
                     await look(2)
             except TimeoutError:
