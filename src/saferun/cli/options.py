@@ -21,6 +21,10 @@ JsonOption: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print JSON, for programs, instead.")
 ]
 
+LimitOption: TypeAlias = Annotated[
+    int, typer.Option("--limit", "-n", min=1, max=1_000_000_000, help="How many to show.")
+]
+
 
 class CannotError(SafeRunError):
     """What was asked for cannot be done: one sentence on why, and on what to do."""
@@ -58,6 +62,15 @@ def meant(given: str, known: Sequence[str], most: int = 1) -> str:
         return "."
     *first, last = map(repr, close)
     return f"; did you mean {', '.join(first)}{' or ' if first else ''}{last}?"
+
+
+def spelled(option: str, value: str) -> str:
+    """What an option says. Raises CannotError where that is bytes which are no text."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise CannotError(f"What {option} says is no text in UTF-8.") from None
+    return value
 
 
 def near(path: Path) -> str:

@@ -20,6 +20,7 @@ from saferun.errors import StoreError
 from saferun.files import move, sync
 from saferun.ledger import Checkpoint, Signs, Verifier, open_checkpoint
 from saferun.store import sqlite
+from saferun.store.own import spare
 from saferun.store.signing import checkpoint, regrown
 
 _STEPS = 50_000
@@ -69,14 +70,8 @@ _ENDS = ("-journal", "-wal", "-shm")
 
 def _free(path: Path, to: Path, *, force: bool) -> None:
     with sqlite.explained(path):
-        real, wanted = path.resolve(strict=True), to.resolve()
-        # A file of the store's own begins with its name.
-        own = wanted.parent == real.parent and wanted.name.startswith(real.name)
-        same = wanted.exists() and wanted.samefile(real)
-        if own or same or wanted.is_relative_to(real.parent / "keys"):
-            raise StoreError(
-                f"{to} is the store's own; name a file elsewhere, best on another disk."
-            )
+        spare(path.resolve(strict=True), to)
+        wanted = to.resolve()
         if not wanted.parent.is_dir():
             raise StoreError(f"{to} cannot be written: there is no folder {wanted.parent}.")
         if wanted.is_dir():

@@ -74,8 +74,10 @@ def read(path: Path, otherwise: str) -> bytes:
         raise StoreError(
             f"The key {path} is missing; put the original {path.name} back, or give it {otherwise}."
         ) from None
-    except (OSError, UnicodeDecodeError) as problem:
-        raise StoreError(f"The key {path} cannot be read: {problem}") from None
+    except UnicodeDecodeError:
+        raise StoreError(f"The key in {path} is not {LENGTH} bytes written as base64.") from None
+    except OSError as problem:
+        raise StoreError(f"The key {path} cannot be read: {problem.strerror}.") from None
 
 
 def put(path: Path, data: bytes) -> None:

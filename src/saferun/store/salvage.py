@@ -59,6 +59,7 @@ from saferun.store.archive import Archive
 from saferun.store.custody import Custody
 from saferun.store.keys import Keys
 from saferun.store.locks import FileLock, boots, lives
+from saferun.store.own import spare
 from saferun.store.signing import folder_of, marked, named
 from saferun.store.transaction import NOBODY
 from saferun.store.versions import intact
@@ -150,7 +151,7 @@ def salvage(
     sqlite.check_location(new)
     if not torn.is_file():
         raise StoreError(f"There is no store at {torn}.")
-    with sqlite.explained(new), _aside(new) as folder:
+    with sqlite.explained(new), _aside(torn, new) as folder:
         copy, draft = folder / "torn.db", folder / "new.db"
         _copied(torn, copy)
         with contextlib.closing(sqlite.connect(draft, "process")) as made:
@@ -164,11 +165,12 @@ def salvage(
 
 
 @contextlib.contextmanager
-def _aside(new: Path) -> Iterator[Path]:
+def _aside(torn: Path, new: Path) -> Iterator[Path]:
     """A folder of our own beside the new store, gone afterwards whatever happens."""
     for each in (new, new.with_name(f"{new.name}-wal"), new.with_name(f"{new.name}-journal")):
         if each.exists() or each.is_symlink():
             raise StoreError(f"{each} is there already; name a file that is not.")
+    spare(torn, new)
     if not new.parent.is_dir():
         raise StoreError(f"There is no folder {new.parent}; make it first.")
     folder = new.with_name(f".{new.name}.{secrets.token_hex(4)}")

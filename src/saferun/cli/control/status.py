@@ -39,6 +39,7 @@ def status(
             "--limit",
             "-n",
             min=1,
+            max=1_000_000_000,
             help="How many rows to show of each limit, and of runs that went in circles.",
         ),
     ] = 5,

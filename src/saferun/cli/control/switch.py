@@ -14,7 +14,7 @@ import typer
 
 from saferun.approval.inert import inert
 from saferun.cli.login import credential
-from saferun.cli.options import CannotError, JsonOption, StoreOption, meant, settings
+from saferun.cli.options import CannotError, JsonOption, StoreOption, meant, settings, spelled
 from saferun.cli.policy.rollout import AsOption
 from saferun.cli.screen import (
     ALLOWED,
@@ -142,11 +142,7 @@ def _one(
 
 
 def _text(option: str, value: str, most: int) -> str:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise CannotError(f"What {option} says is no text in UTF-8.") from None
-    if not 0 < len(value) <= most or "\0" in value:
+    if not 0 < len(spelled(option, value)) <= most or "\0" in value:
         raise CannotError(f"{option} takes 1 to {most:,} characters.")
     return value
 

@@ -4,7 +4,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from saferun.cli.options import CannotError
+from saferun.cli.options import CannotError, spelled
 
 ReasonOption: TypeAlias = Annotated[
     str | None, typer.Option("--reason", metavar="TEXT", help="Why; for people, and kept in clear.")
@@ -20,10 +20,6 @@ def reason_of(text: str | None) -> str | None:
 
     if text is None:
         return None
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise CannotError("What --reason says is no text in UTF-8.") from None
-    if not 0 < len(text) <= MAX_REASON or "\0" in text:
+    if not 0 < len(spelled("--reason", text)) <= MAX_REASON or "\0" in text:
         raise CannotError(f"--reason takes 1 to {MAX_REASON:,} characters.")
     return redact.text(text)

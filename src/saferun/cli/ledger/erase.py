@@ -11,7 +11,7 @@ import typer
 
 from saferun.approval.inert import inert
 from saferun.cli.login import credential
-from saferun.cli.options import CannotError, JsonOption, StoreOption, settings
+from saferun.cli.options import CannotError, JsonOption, StoreOption, settings, spelled
 from saferun.cli.policy.rollout import AsOption
 from saferun.cli.screen import ALLOWED, beside, counted, document, progress, put, screen
 from saferun.config import sqlite_path
@@ -62,8 +62,9 @@ def erase(
     if everybody is bool(subject) or (everybody and tenant is not None):
         raise CannotError("Say whose: --subject ID, or --everybody in all tenants.")
     for each in subject or ():
-        if len(each) > MAX_NAME or "\0" in each:
+        if len(spelled("--subject", each)) > MAX_NAME or "\0" in each:
             raise CannotError(f"--subject takes at most {MAX_NAME:,} characters.")
+    spelled("--tenant", tenant or "")
     chosen = settings(store)
     if not sqlite_path(chosen.store).exists():
         raise CannotError(f"There is no store at {sqlite_path(chosen.store)}.")
@@ -73,7 +74,7 @@ def erase(
     if dry_run:
         _say(_Done(kept, tenant, None, _openable(opened)), as_json=as_json)
         return 0 if any(kept.values()) else 1
-    if reason is None or not 0 < len(reason) <= MAX_REASON:
+    if reason is None or not 0 < len(spelled("--reason", reason)) <= MAX_REASON:
         raise CannotError(f"Say why with --reason TEXT, of at most {MAX_REASON:,} characters.")
     by, secret = credential(person, opened)
     if any(kept.values()) and not yes:

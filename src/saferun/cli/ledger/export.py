@@ -49,11 +49,13 @@ def export(
     """
     from saferun.export import jsonl, tiles
     from saferun.store.index import Index
+    from saferun.store.own import spare
 
     some = bool(text) or any(chosen)
     if some and form is Format.TILES:
         raise CannotError("Tiles are of the whole ledger; leave the other options away.")
     with opened(store, archive) as reader:
+        spare(reader.path, path)
         if some or form in (Format.OCSF, Format.CSV):
             about = {"text": text, "since": chosen.since or "", "until": chosen.until or ""}
             about |= {name: "\n".join(values) for name, values in chosen.facets.items()}

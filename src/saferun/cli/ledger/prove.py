@@ -51,12 +51,15 @@ def prove(
     made where the newest one does not cover the entry.
     """
     from saferun.store import checkpoint as newest
+    from saferun.store.own import spare
     from saferun.store.proving import covering, receipt
 
     with opened(store, archive) as reader:
         # What has lost its end proves nothing: it is not the ledger any more.
         reader.hold()
         path, size = reader.path, reader.head().size
+        if output is not None:
+            spare(path, output)
         if seq >= size:
             raise CannotError(f"There is no entry {seq} in {path}, which has {size:,} entries.")
         held = covering(reader, seq)

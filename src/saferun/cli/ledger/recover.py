@@ -18,7 +18,7 @@ from saferun.approval.inert import inert
 from saferun.cli.history import ArchiveOption, complain, opened
 from saferun.cli.ledger.salvage import salvage
 from saferun.cli.login import credential
-from saferun.cli.options import CannotError, JsonOption, StoreOption, settings
+from saferun.cli.options import CannotError, JsonOption, StoreOption, settings, spelled
 from saferun.cli.policy.rollout import AsOption
 from saferun.cli.screen import (
     ALLOWED,
@@ -43,6 +43,9 @@ if TYPE_CHECKING:
     from saferun.policy import Policy, ToolPolicy
     from saferun.store import Cleared, Known, Loose, Reader, Store
 
+MOST_ENTRIES = 1 << 60
+"""More than any ledger has."""
+
 MOST = 50
 """Calls that are shown to people at once; for programs there are all."""
 
@@ -63,7 +66,8 @@ _STATUSES: dict[Said, "Known"] = {
 
 def recover(
     seq: Annotated[
-        int | None, typer.Argument(metavar="SEQ", min=0, help="The call to settle.")
+        int | None,
+        typer.Argument(metavar="SEQ", min=0, max=MOST_ENTRIES, help="The call to settle."),
     ] = None,
     outcome: Annotated[
         Said | None, typer.Option("--outcome", help="What you have found out of it.")
@@ -328,7 +332,7 @@ def _settle(
 
     seq, outcome, result, reason = found
     given = _result(result, outcome)
-    if not 0 < len(reason) <= MAX_REASON or "\0" in reason:
+    if not 0 < len(spelled("--reason", reason)) <= MAX_REASON or "\0" in reason:
         raise CannotError(f"--reason takes 1 to {MAX_REASON:,} characters.")
     owner: Store = shared_store(chosen.store, chosen)
     owner.recover()

@@ -9,7 +9,7 @@ import typer
 
 from saferun.cli.history import ArchiveOption, complain, opened
 from saferun.cli.ledger import filters
-from saferun.cli.options import JsonOption, StoreOption
+from saferun.cli.options import JsonOption, LimitOption, StoreOption
 from saferun.cli.screen import (
     ALLOWED,
     ASKED,
@@ -54,7 +54,7 @@ def search(
         str, typer.Argument(metavar="TEXT", help='Words in it; "several words" in a row.')
     ] = "",
     chosen: filters.Filters = filters.ALL,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many to show.")] = 20,
+    limit: LimitOption = 20,
     newest: Annotated[
         bool, typer.Option("--newest/--oldest", help="Which come first.", show_default=False)
     ] = True,

@@ -34,9 +34,12 @@ def export(
     """Write a run to a page, or only say what would go out where there is no `file`."""
     from saferun.audience import Showing
     from saferun.replay import Playback
+    from saferun.store.own import spare
 
     with history_of(store, archive) as (reader, index):
         vouching(reader)
+        if file is not None:
+            spare(reader.path, file)
         play = Playback(index, named(index, run), opens=opens)
         if not len(play.outline):
             raise CannotError(f"Run {inert(play.run_id, 80)} has no frames so far.")

@@ -11,7 +11,7 @@ import typer
 from saferun.approval.inert import inert
 from saferun.cli.history import ArchiveOption
 from saferun.cli.ledger.filters import when
-from saferun.cli.options import CannotError, JsonOption, StoreOption
+from saferun.cli.options import CannotError, JsonOption, LimitOption, StoreOption
 from saferun.cli.run.short import Short, listed, unknown
 from saferun.cli.run.told import history_of, named, say_where, warn
 from saferun.cli.screen import ASKED, DENIED, Mark, beside, document, moment, put, screen
@@ -41,7 +41,7 @@ def _flag(name: str, what: str) -> "object":
 
 
 def runs(
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many to show.")] = 20,
+    limit: LimitOption = 20,
     denied: Annotated[bool, _flag("--denied", "That were denied a call.")] = False,
     asked: Annotated[bool, _flag("--asked", "That people were asked about.")] = False,
     near: Annotated[bool, _flag("--near-miss", "With a call that nearly was denied.")] = False,

@@ -8,13 +8,13 @@ import typer
 
 from saferun import marks
 from saferun.approval.inert import inert
-from saferun.cli.options import JsonOption, StoreOption
+from saferun.cli.options import JsonOption, LimitOption, StoreOption
 from saferun.cli.run.told import history_of
 from saferun.cli.screen import ASKED, VERDICTS, beside, document, moment, put, screen
 
 
 def near(
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many to show.")] = 20,
+    limit: LimitOption = 20,
     every: Annotated[
         bool, typer.Option("--all", help="Those as well of which somebody has said something.")
     ] = False,
