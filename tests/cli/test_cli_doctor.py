@@ -1,5 +1,6 @@
 """`saferun doctor`."""
 
+import re
 import shutil
 import sqlite3
 import time
@@ -147,6 +148,31 @@ def test_a_key_that_others_may_read_is_wrong(saferun, configured, history, datab
 
 def test_a_key_that_is_lost_is_wrong(saferun, configured, history, database) -> None:
     (database.parent / "keys" / "digest.key").unlink()
+    assert wrong(looked(saferun)) == {"key"}
+
+
+@pytest.mark.parametrize("name", ["digest.key", "default.signing.key"])
+@pytest.mark.parametrize(
+    ("held", "said"),
+    [(f"{'A' * 43}=\n", "another digest key|not that of the ledger"), ("", "not 32 bytes")],
+    ids=["another's", "empty"],
+)
+def test_a_key_that_is_not_the_stores_is_wrong(
+    saferun, configured, history, database, name, held, said
+) -> None:
+    (database.parent / "keys" / name).write_text(held, "ascii")
+    found = looked(saferun)
+    assert wrong(found) == {"key"}
+    [problem] = [check for check in found["key"] if check["state"] == "error"]
+    assert re.search(said, problem["found"])
+    lost = "the store cannot be opened" if name == "digest.key" else "nothing can be signed"
+    assert problem["advice"] == f"Until then {lost}."
+
+
+def test_a_program_that_signs_with_another_key_is_wrong(saferun, configured, history) -> None:
+    with Path("saferun.toml").open("a", encoding="utf-8") as file:
+        file.write(f'[signing]\ncommand = ["true"]\npublic_key = "{"A" * 43}="\n')
+    Path(".saferun/keys/default.signing.key").unlink()
     assert wrong(looked(saferun)) == {"key"}
 
 

@@ -10,7 +10,8 @@ import shutil
 import stat
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -32,7 +33,7 @@ from saferun.cli.screen import (
     screen,
 )
 from saferun.config import Config, SigningTable
-from saferun.errors import ConfigError, PolicyError, SafeRunError
+from saferun.errors import ConfigError, PolicyError, SafeRunError, StoreError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -324,7 +325,7 @@ def _opened(chosen: Config, reader: "Reader") -> Iterator[Check]:
     yield from _anchors(chosen, reader, health.entries)
     yield from _archives(reader)
     yield _growth(extent_of(reader), _free(path))
-    yield from _keys(path.parent / "keys", health.ledger, chosen.signing)
+    yield from _keys(reader, chosen.signing)
     yield from _sensitive(reader)
     yield _clock(reader, health.entries)
 
@@ -491,12 +492,23 @@ def _growth(extent: "Extent", free: int) -> Check:
     return Check("growth", "ok", "; ".join(parts))
 
 
-def _keys(folder: Path, ledger: str, signing: SigningTable) -> Iterator[Check]:
-    beside = folder / f"{ledger}.signing.key"
+def _keys(reader: "Reader", signing: SigningTable) -> Iterator[Check]:
+    folder = reader.path.parent / "keys"
+    beside = folder / f"{reader.ledger}.signing.key"
     signs = Path(signing.file) if signing.file is not None else beside
-    for file, variable, use in (
-        (folder / "digest.key", "SAFERUN_DIGEST_KEY", "the store cannot be opened"),
-        (signs, "SAFERUN_SIGNING_KEY", "nothing can be signed"),
+    for file, variable, use, held in (
+        (
+            folder / "digest.key",
+            "SAFERUN_DIGEST_KEY",
+            "the store cannot be opened",
+            reader.hold_digests,
+        ),
+        (
+            signs,
+            "SAFERUN_SIGNING_KEY",
+            "nothing can be signed",
+            partial(reader.signer, given=signing),
+        ),
     ):
         if signing.command and file == signs and not os.environ.get(variable):
             program = inert(Path(signing.command[0]).name, 80)
@@ -505,10 +517,10 @@ def _keys(folder: Path, ledger: str, signing: SigningTable) -> Iterator[Check]:
             if found is None:
                 yield Check("key", "error", f"{program}, which signs, is not there", advice)
             else:
-                yield Check("key", "ok", f"{program} signs; the key never comes here")
+                yield _held(held, f"{program} signs; the key never comes here", use)
             continue
         if os.environ.get(variable):
-            yield Check("key", "ok", f"{variable} from the environment")
+            yield _held(held, f"{variable} from the environment", use)
             continue
         try:
             mode = stat.S_IMODE(file.stat().st_mode)
@@ -520,7 +532,16 @@ def _keys(folder: Path, ledger: str, signing: SigningTable) -> Iterator[Check]:
             what = f"{near(file)} is {mode:04o}: others than its owner may read it"
             yield Check("key", "error", what, f"chmod 600 {near(file)}")
         else:
-            yield Check("key", "ok", f"{near(file)}, {mode:04o}")
+            yield _held(held, f"{near(file)}, {mode:04o}", use)
+
+
+def _held(held: Callable[[], object], found: str, use: str) -> Check:
+    """A key that is here, and may be another than the store's, or none at all."""
+    try:
+        held()
+    except StoreError as problem:
+        return Check("key", "error", str(problem), f"Until then {use}.")
+    return Check("key", "ok", found)
 
 
 def _clock(reader: "Reader", entries: int) -> Check:

@@ -53,6 +53,17 @@ class Keys:
             return cls(decoded(given, _VARIABLE))
         return cls(read(file, f"by {_VARIABLE}"))
 
+    def fit(self, path: Path, known: Mapping[str, str]) -> None:
+        """Raises StoreError where the store `path`, as it says itself, was made with another key.
+
+        What was digested by that one would be taken for never seen.
+        """
+        if known.get("digest_key") != self.digest_id:
+            raise StoreError(
+                f"{path} was made with another digest key; put the original digest.key back into "
+                f"{path.parent / 'keys'}, or into {_VARIABLE}."
+            )
+
     def digest(self, data: bytes) -> bytes:
         """16 bytes that only holders of the key can compare with a guess."""
         keyed = self._digest.copy()

@@ -34,6 +34,7 @@ from saferun.ledger import (
 )
 from saferun.store import excerpt, sqlite
 from saferun.store.custody import Custody
+from saferun.store.keys import Keys
 from saferun.store.nodes import Tree, landmarks
 from saferun.store.rows import BODY, LEAF, head
 from saferun.store.signing import Ledger, folder_of, hold, ledger_of, marked, stated
@@ -105,6 +106,12 @@ class Reader:
         ledger = self.named_keys()
         custody = self._custody(ledger, given)
         return custody.signer(origin or ledger.origin, ledger.vkey if origin is None else None)
+
+    def hold_digests(self) -> None:
+        """Raises StoreError where the digest key is not here, or is not the store's."""
+        with sqlite.explained(self.path):
+            known = stated(self._connection)
+        Keys.open(folder_of(self.path), founding=False).fit(self.path, known)
 
     def missing_key(self) -> StoreError:
         """What to say where `signer` finds none."""

@@ -403,11 +403,7 @@ def _founded(
             f"{path} holds the ledger {known.get('ledger')!r}, not {ledger!r}; "
             "set `ledger` to that, or name another file for `store`."
         )
-    if known.get("digest_key") != keys.digest_id:
-        raise StoreError(
-            f"{path} was made with another digest key; put the original digest.key back into "
-            f"{path.parent / 'keys'}, or into SAFERUN_DIGEST_KEY."
-        )
+    keys.fit(path, known)
     return keys
 
 
