@@ -480,6 +480,12 @@ def _cut_the_tail(segment: Path) -> None:
     entries.write_bytes(b"".join(entries.read_bytes().splitlines(keepends=True)[:-1]))
 
 
+def _hide_more(segment: Path, between: bytes) -> None:
+    """Something that was never written, where whoever looks into the file sees it."""
+    with (segment / "entries.jsonl").open("ab") as entries:
+        entries.write(between + b'{"seq":99,"time":1,"kind":"decision"}\n')
+
+
 def _swap(segment: Path) -> None:
     entries = segment / "entries.jsonl"
     lines = entries.read_bytes().splitlines(keepends=True)
@@ -490,6 +496,8 @@ ATTACKS: dict[str, Callable[[Path], object]] = {
     "a field": lambda segment: rewritten(segment / "entries.jsonl", b'"c1"', b'"c9"'),
     "the tail": _cut_the_tail,
     "the order": _swap,
+    "one more": lambda segment: _hide_more(segment, b""),
+    "one more behind an empty line": lambda segment: _hide_more(segment, b"\n"),
     "no entries": lambda segment: (segment / "entries.jsonl").unlink(),
     "a line without an end": lambda segment: (segment / "entries.jsonl").write_bytes(b"x" * 99_999),
     "a large value": lambda segment: next((segment / "blobs").iterdir()).write_bytes(b"y" * 99),

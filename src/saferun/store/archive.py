@@ -95,10 +95,7 @@ class Segment:
     def bodies(self) -> Iterator[bytes]:
         """All bodies in their order. Raises SegmentError where a line is no entry's."""
         with self._opened() as file:
-            while True:
-                line = self._line(file)
-                if not line:
-                    return
+            while (line := self._line(file)) is not None:
                 yield line
 
     def body(self, seq: int) -> bytes:
@@ -118,8 +115,16 @@ class Segment:
                 self._places.append(self._file.tell())
             line = self._line(self._file)
             self._at += 1
-            if self._at > at or not line:
-                return line
+            if self._at > at or line is None:
+                return line or b""
+
+    def fits(self) -> bool:
+        """Whether the file of the entries is as long as its manifest says: nothing follows them.
+
+        The entries themselves are held against their leaves, wherever there are any.
+        """
+        with self._opened() as file:
+            return os.fstat(file.fileno()).st_size == self.manifest.entries.bytes
 
     def note(self) -> bytes:
         """The signed note on the manifest, not opened."""
@@ -140,7 +145,7 @@ class Segment:
         """
         data = self._beginning(KEYS, MAX_KEYS * MAX_LINE)
         if File(len(data), sha256(data).hexdigest()) != self.manifest.keys:
-            raise self._changed()
+            raise self.changed()
         return data.splitlines()
 
     def blob(self, name: bytes) -> tuple[bytes, bytes] | None:
@@ -188,7 +193,7 @@ class Segment:
         read = _Read()
         yield from followed(self.manifest, read.over(self.bodies()), tree)
         if read.file != self.manifest.entries:
-            raise self._changed()
+            raise self.changed()
 
     def _opened(self) -> BufferedReader:
         try:
@@ -196,12 +201,15 @@ class Segment:
         except OSError as problem:
             raise self._unreadable(problem) from None
 
-    def _line(self, file: BufferedReader) -> bytes:
+    def _line(self, file: BufferedReader) -> bytes | None:
+        """The next line, None at the end. One with nothing on it is no end: more may follow it."""
         try:
             line = file.readline(MAX_LINE)
         except OSError as problem:
             raise self._unreadable(problem) from None
-        if line and not line.endswith(b"\n"):
+        if not line:
+            return None
+        if not line.endswith(b"\n"):
             raise SegmentError(
                 f"The archive segment {self.name} has a line that is no entry's: it is too long, "
                 "or was cut off."
@@ -221,7 +229,8 @@ class Segment:
     def _file_of(self, *names: str) -> BufferedReader:
         return files.inside(self.folder.parent, self.folder.name, *names)
 
-    def _changed(self) -> SegmentError:
+    def changed(self) -> SegmentError:
+        """What to say where its files are not those of its manifest."""
         return SegmentError(
             f"The archive segment {self.name} was changed: its files do not have the hashes that "
             "its manifest states."
@@ -351,6 +360,11 @@ class Archive:
                     f"The archive segment {name} was changed: its manifest is not the one that the "
                     "ledger has recorded."
                 )
+            try:
+                if not segment.fits():
+                    raise segment.changed()
+            except SegmentError as problem:
+                return self.trouble or str(problem)
         return self.trouble
 
     def _note(self, sentence: str) -> None:
