@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -135,6 +136,20 @@ def test_what_cannot_be_written_is_told_in_one_sentence(
     assert result.exit_code == 64
     assert "file/out cannot be written: Not a directory; see to that" in result.stderr
     assert "Errno" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("form", "pipe"), [("jsonl", "out.state"), ("csv", "out.state"), ("tiles", "out/checkpoint")]
+)
+def test_a_pipe_in_the_place_of_what_an_export_goes_on_from_is_not_waited_for(
+    shell: Callable[..., Any], history: str, form: str, pipe: str
+) -> None:
+    assert shell("ledger", "export", "--format", form, "out").returncode == 0
+    Path(pipe).unlink()
+    os.mkfifo(pipe)
+    again = shell("ledger", "export", "--format", form, "out")
+    assert (again.returncode, again.stdout) == (64, b"")
+    assert b"it is not an ordinary file" in again.stderr
 
 
 @pytest.mark.parametrize("form", ["jsonl", "ocsf", "csv"])

@@ -154,6 +154,17 @@ def test_an_output_that_cannot_be_written_is_no_finding(history) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("closed", ["1", "2"])
+@pytest.mark.parametrize("command", [("verify",), ("verify", "--json"), ("vkey",)])
+def test_the_answer_is_the_same_where_an_output_is_closed(history, command, closed) -> None:
+    script = f'exec "$@" {closed}>&-'
+    call = ["sh", "-c", script, "sh", sys.executable, "-m", "saferun", "ledger", *command]
+    done = subprocess.run(call, capture_output=True, check=False)
+    assert done.returncode == (0 if command == ("vkey",) else 2)
+    assert done.stderr == b""
+    assert bool(done.stdout) is (closed == "2")
+
+
 def test_an_interrupt_exits_130_quietly(policy) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "saferun", "policy", "explain", "production", "-"],

@@ -239,6 +239,19 @@ def test_a_read_only_file_is_said_to_be_one(open_store, file: Path) -> None:
     assert "f.db cannot be written; give this user write access" in done.stderr
 
 
+def test_a_store_in_a_folder_that_cannot_be_written_is_to_be_copied(
+    open_store, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_store().close()
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    for path, said in (
+        (file, "copy it to such a place, with the folder `keys`"),
+        (file.with_name("other.db"), "cannot be opened; check that its folder exists"),
+    ):
+        with pytest.raises(StoreError, match=said), sqlite.explained(path):
+            raise sqlite3.OperationalError("unable to open database file")
+
+
 def test_a_signal_handler_that_interrupts_a_commit_is_not_kept_waiting_for_it(tmp_path) -> None:
     script = """
 import os, signal, sys

@@ -17,6 +17,7 @@ import io
 import os
 import sys
 import traceback
+from pathlib import Path
 from typing import Annotated, Any, NoReturn, cast
 
 import typer
@@ -49,6 +50,10 @@ class Commands(TyperGroup):
     """The commands, with one way out: a sentence on stderr and an exit code."""
 
     def main(self, *args: Any, **options: Any) -> NoReturn:
+        for name in ("stdout", "stderr"):
+            if getattr(sys, name) is None:
+                # Closed by whoever called. Its number must not go to a store that is opened next.
+                setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 # An icon that a terminal's encoding lacks is no reason to fail.

@@ -104,7 +104,7 @@ class GrowingFile:
 
     def _kept(self) -> State | None:
         try:
-            with self._state_file.open("rb") as file:
+            with files.ordinary(self._state_file) as file:
                 return msgspec.json.decode(file.read(_MAX_STATE), type=State)
         except FileNotFoundError:
             return None

@@ -160,7 +160,7 @@ class _Tiles:
     def _tile(self, level: int, number: int) -> list[bytes]:
         path = self._folder / tile_path(level, number)
         try:
-            with path.open("rb") as file:
+            with files.ordinary(path) as file:
                 data = file.read(_FULL + 1)
         except FileNotFoundError:
             # A crash came between the last tile of the level below and this one.
@@ -246,7 +246,7 @@ def _published(folder: Path) -> Checkpoint | None:
     """The checkpoint in a folder, None where there is none."""
     path = folder / "checkpoint"
     try:
-        with path.open("rb") as file:
+        with files.ordinary(path) as file:
             return stated(file.read(MAX_NOTE))
     except FileNotFoundError:
         return None

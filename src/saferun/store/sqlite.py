@@ -535,6 +535,12 @@ def _sentence(path: Path, problem: Exception) -> str:
             f"{path} is damaged or not a SafeRun store; keep the file, and restore a backup beside "
             "it, or save what can be read with saferun ledger recover --salvage NEW.db."
         )
+    if "unable to open" in said and path.is_file() and not os.access(path.parent, os.W_OK):
+        # What SQLite keeps beside a database it makes, and takes away, with whoever only reads too.
+        return (
+            f"{path} can be read only where its folder can be written, for SQLite's own files; "
+            "copy it to such a place, with the folder `keys` beside it."
+        )
     if "unable to open" in said or isinstance(problem, FileNotFoundError):
         return f"{path} cannot be opened; check that its folder exists and can be written."
     if "locked" in said:
