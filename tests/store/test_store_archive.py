@@ -44,6 +44,7 @@ from saferun.store import (
     Store,
     WrongSecretError,
     checkpoint,
+    examining,
 )
 from saferun.store.archive import Archive, check
 from saferun.store.archiving import LEAST, Archiving, Done, Plan, plan
@@ -532,6 +533,30 @@ def test_a_segment_without_its_papers_is_found(
     [segment] = folder.iterdir()
     (segment / file).write_bytes(b"\x00" * 100_000)
     assert checked(store, folder).exit_code == 1
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_what_is_archived_while_the_ledger_is_verified_is_no_finding(
+    store: Store, folder: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, *, named: bool
+) -> None:
+    """The head was read before; what it counts has lost its bodies by the time they are read."""
+    times = []
+    for name in ("a", "b"):
+        call(store, name)
+        clock.now += 30 * DAY
+        times.append(clock.now - DAY)
+    archived(store, folder, times[0])
+    looked = examining.verify
+
+    def meanwhile(*args: Any, **options: Any) -> ledger.Report:
+        if len(times) > 1:
+            archived(store, folder, times.pop())
+        return looked(*args, **options)
+
+    monkeypatch.setattr(examining, "verify", meanwhile)
+    with Archive(folder) as archive, Reader(store.path, archive if named else None) as reader:
+        report = examining.examine(reader, own=Verifier(store.signer().vkey()))
+    assert (report.problem, len(times), len(names_of(folder))) == (None, 1, 2)
 
 
 def test_a_dropped_segment_is_named(store: Store, folder: Path, clock: Clock) -> None:

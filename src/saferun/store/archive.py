@@ -269,8 +269,13 @@ class Archive:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._current: Segment | None = None
+        self._look()
+
+    def _look(self) -> None:
         self.trouble: str | None = None
         self.segments: list[Segment] = []
+        folder = self.folder
         self.single = (folder / MANIFEST).exists()
         # Resolved, as somebody may have named it by a link, and its name has to be the segment's.
         for each in [folder.resolve()] if self.single else _folders(folder):
@@ -280,7 +285,6 @@ class Archive:
                 self._note(str(problem))
         self.segments.sort(key=lambda segment: segment.manifest.first)
         self._firsts = [segment.manifest.first for segment in self.segments]
-        self._current: Segment | None = None
         # Large values that were changed, which may be huge and named by many entries.
         self._changed: set[bytes] = set()
 
@@ -293,6 +297,12 @@ class Archive:
     def close(self) -> None:
         for segment in self.segments:
             segment.close()
+
+    def renew(self) -> None:
+        """Look at the folder anew: segments may have come. Raises StoreError."""
+        self.close()
+        self._current = None
+        self._look()
 
     def segment(self, seq: int) -> Segment | None:
         """The segment that has an entry."""

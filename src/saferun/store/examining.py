@@ -31,6 +31,9 @@ from saferun.store.verifying import verify
 _LOCAL = 1_000
 """Checkpoints kept with the ledger that it is held against, at most. They prove little."""
 
+_TIMES = 10
+"""Times that a ledger is looked at of which more and more is archived meanwhile, at most."""
+
 
 def examine(
     reader: Reader,
@@ -47,7 +50,29 @@ def examine(
     `external`, `trusted`, `since` and `progress` are those of `ledger.verify`. `beyond` are
     checkpoints that the ledger has to hold too, and `own` is the key that lies with it, where none
     is trusted.
+
+    What is archived meanwhile loses its bodies behind a head that does not speak of it yet, which
+    nothing else does than a rewrite. So where anything is wrong then, all is looked at once more.
     """
+    for _ in range(_TIMES):
+        archived = _archived(reader)
+        report = _examined(reader, external, beyond, trusted, own, since, progress)
+        if report.problem is None or _archived(reader) == archived:
+            break
+        if reader.archive is not None:
+            reader.archive.renew()
+    return report
+
+
+def _examined(
+    reader: Reader,
+    external: Sequence[Kept],
+    beyond: Sequence[Kept],
+    trusted: Sequence[Verifier],
+    own: Verifier | None,
+    since: Since | None,
+    progress: Callable[[int], None] | None,
+) -> Report:
     try:
         # Checkpoints before the head: one that is signed meanwhile would seem to be ahead of it.
         mark, behind = _mark(reader)
@@ -101,6 +126,14 @@ def own_verifier(reader: Reader, signing: SigningTable | None) -> Verifier | Non
     except (NoteError, StoreError):
         # What the store says of its ledger was changed; `verify` finds it.
         return None
+
+
+def _archived(reader: Reader) -> int:
+    """How many entries are archived, 0 where the store's word on that was changed."""
+    try:
+        return reader.archived()
+    except StoreError:
+        return 0
 
 
 def _lacking(reader: Reader) -> str | None:
