@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from cli.project import lines, live
 from saferun import GateUnavailable
 from saferun.cli import app
-from saferun.store import sqlite
+from saferun.store import shared, sqlite
 
 READING = (
     ("ledger", "verify"),
@@ -239,3 +239,25 @@ def test_no_cell_that_was_changed_is_a_fault_of_ours(whole, file, tmp_path) -> N
             assert "Traceback" not in result.stderr
 
     holds()
+
+
+@pytest.mark.parametrize(
+    ("change", "command"),
+    [
+        ("UPDATE head SET frontier = 'x' WHERE seq = -1", ("restart", "--reason", "x", "--yes")),
+        ("UPDATE head SET size = 'x' WHERE seq = -1", ("restart", "--reason", "x", "--yes")),
+        ("UPDATE head SET time = 'x' WHERE seq = -1", ("restart", "--reason", "x", "--yes")),
+        ("UPDATE entry SET body = 'x' WHERE seq = 5", ("archive", "old", "--keep", "7d")),
+    ],
+)
+def test_a_head_or_an_entry_of_another_kind_is_named_and_no_fault(
+    saferun, history, database, change, command
+) -> None:
+    assert saferun("login", "dana", "--new").exit_code == 0
+    for store in list(shared._stores.values()):
+        store.close()
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute(change)
+    result = saferun("ledger", *command, "--as", "dana")
+    assert (result.exit_code, result.stdout) == (64, "")
+    assert "saferun ledger verify" in result.stderr.replace("\n", " ")

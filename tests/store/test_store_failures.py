@@ -314,3 +314,15 @@ def test_a_disk_that_is_full_as_the_store_is_opened_is_said_to_be(
     monkeypatch.setattr(sqlite, "_known", known)
     with pytest.raises(sqlite.FullError, match="free some space"), sqlite.explained(file):
         sqlite.connect(file, "full", write=False)
+
+
+def test_what_sqlite_says_of_a_torn_schema_may_be_no_text(open_store, file: Path) -> None:
+    """It quotes the name that is malformed, whatever bytes that has."""
+    open_store().close()
+    data = file.read_bytes()
+    torn = data.replace(b"tableentryentry", b"table\xf4ntryentry")
+    torn = torn.replace(b"CREATE TABLE entry (", b"CREATE TABLE entry )")
+    assert torn != data
+    file.write_bytes(torn)
+    with pytest.raises(StoreError, match="is damaged or not a SafeRun store"):
+        Reader(file)

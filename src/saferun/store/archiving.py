@@ -199,7 +199,12 @@ class _Needs:
         for root in pinned_runs(reader, self._now):
             self._hold_from(first_entry_of(reader, root), f"run {root} goes on")
         seen: set[str] = set()
-        for _, body, _ in reader.rows(after=self._old - 1):
+        for seq, body, _ in reader.rows(after=self._old - 1):
+            if not isinstance(body, bytes):
+                # Whose run goes on cannot be told.
+                raise StoreError(
+                    f"Entry {seq} of {reader.path} cannot be read; run saferun ledger verify."
+                )
             run = run_of(body)
             if run is not None and run not in seen:
                 if len(seen) >= _RUNS:

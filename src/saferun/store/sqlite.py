@@ -496,6 +496,9 @@ def explained(path: Path) -> Iterator[None]:
     """Turn what SQLite or the disk says into a StoreError that says what to do."""
     try:
         yield
+    except UnicodeDecodeError:
+        # SQLite has quoted a schema that is torn.
+        raise StoreError(_damaged(path)) from None
     except (sqlite3.DataError, OverflowError):
         raise ChangedError(path, "it holds a value larger than any that a store writes") from None
     except (sqlite3.Error, OSError) as problem:
@@ -531,10 +534,7 @@ def _sentence(path: Path, problem: Exception) -> str:
     if "readonly" in said or "read-only" in said or isinstance(problem, PermissionError):
         return f"{path} cannot be written; give this user write access to the file and its folder."
     if "not a database" in said or "malformed" in said or "corrupt" in said:
-        return (
-            f"{path} is damaged or not a SafeRun store; keep the file, and restore a backup beside "
-            "it, or save what can be read with saferun ledger recover --salvage NEW.db."
-        )
+        return _damaged(path)
     if "unable to open" in said and path.is_file() and not os.access(path.parent, os.W_OK):
         # What SQLite keeps beside a database it makes, and takes away, with whoever only reads too.
         return (
@@ -546,6 +546,13 @@ def _sentence(path: Path, problem: Exception) -> str:
     if "locked" in said:
         return f"{path} is locked by another program; close what else has it open."
     return f"{path} cannot be used: {problem}."
+
+
+def _damaged(path: Path) -> str:
+    return (
+        f"{path} is damaged or not a SafeRun store; keep the file, and restore a backup beside it, "
+        "or save what can be read with saferun ledger recover --salvage NEW.db."
+    )
 
 
 def check_location(path: Path, mounts: str | None = None) -> None:

@@ -127,6 +127,8 @@ class Transaction:
         if row is None:
             raise StoreError("The store has no head row; it is damaged, restore a backup.")
         size, time, frontier, switched, takeovers = row
+        if type(size) is not int or type(time) is not int or type(frontier) is not bytes:
+            raise StoreError("The store's head was changed; run saferun ledger verify.")
         if size < memory.size:
             # A backup was put in the place of what this process knows.
             memory.drop()
