@@ -16,6 +16,8 @@ import { joined, type Index, type Row } from "./wire";
 const PACE = 700;
 /** Milliseconds until the address names the frame: browsers limit how often it may change. */
 const SETTLED = 200;
+/** Milliseconds until what could not be had is asked for again. */
+const AGAIN = 2_000;
 
 /** Keys that need the console. */
 const ASKS = new Set(["f", "d", "r", "+ -", "x"]);
@@ -47,6 +49,19 @@ function Icon(props: { of: keyof typeof ICONS }) {
   );
 }
 
+/** Keys that what has the focus has a use for itself. */
+const OWN = new Set([
+  " ", "Enter", "ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight", "PageUp", "PageDown", "Home", "End",
+]);
+
+/** Whether a key is for the replay, and for nothing that one is in. */
+function ours(event: KeyboardEvent): boolean {
+  const where = event.target as HTMLElement;
+  if (event.ctrlKey || event.metaKey || event.altKey) return false;
+  if (where.closest("input:not([type=range]), textarea, select, dialog")) return false;
+  return !(OWN.has(event.key) && where.closest("a, button, summary, pre, input"));
+}
+
 /** The elements that the server has made of a frame. */
 function made(text: string): Node[] {
   const parsed = new DOMParser().parseFromString(trusted?.createHTML(text) ?? text, "text/html");
@@ -71,10 +86,14 @@ function Replay(props: { source: Source; index: Index; at: number; first: Node[]
   const frames = useRef<Frames | undefined>(undefined);
   frames.current ??= new Frames(source.frames, made, props.at, props.first);
   const shown = useRef<Node[] | undefined>(undefined);
+  /** The frame that stands in the panel: on its way to another, it is not the one that one is at. */
+  const standing = useRef(0);
   const scrolled = useRef(false);
   /** The key that was pressed last. */
   const pressed = useRef("j");
-  const coming = useRef(new Set<number>());
+  const coming = useRef(new Map<number, Promise<Row[]>>());
+  /** Counts what is looked for: whoever has moved on or looks for something else is not led there. */
+  const looked = useRef(0);
   const latest = useRef({ index, at, mode });
   latest.current = { index, at, mode };
   // Known at once, and not when the dialog has come: what is typed meanwhile is no key of ours.
@@ -85,6 +104,7 @@ function Replay(props: { source: Source; index: Index; at: number; first: Node[]
   }, []);
 
   const go = useCallback((to: number) => {
+    looked.current++;
     setMode("still");
     setSaid("");
     setKnown(latest.current.index.frames);
@@ -93,16 +113,25 @@ function Replay(props: { source: Source; index: Index; at: number; first: Node[]
 
   const need = useCallback((page: number) => {
     if (coming.current.has(page)) return;
-    coming.current.add(page);
-    source.rows(page)
-      .then((found) => setRows((before) => new Map(before).set(page, found)))
-      .catch(() => coming.current.delete(page));
+    const asked = source.rows(page);
+    coming.current.set(page, asked);
+    // Unless it has been asked for anew meanwhile, since rows of it have changed.
+    const holds = () => coming.current.get(page) === asked;
+    asked
+      .then((found) => holds() && setRows((before) => new Map(before).set(page, found)))
+      .catch(() => setTimeout(() => {
+        if (!holds()) return;
+        coming.current.delete(page);
+        setRows((before) => new Map(before));
+      }, AGAIN));
   }, []);
 
   // Before the page is drawn, so that what is at hand is there with the step itself.
   useLayoutEffect(() => {
     const over = new AbortController();
     const show = (nodes: Node[]) => {
+      standing.current = at;
+      panel.current?.removeAttribute("aria-busy");
       if (shown.current !== nodes) {
         shown.current = nodes;
         panel.current?.replaceChildren(...nodes);
@@ -115,18 +144,31 @@ function Replay(props: { source: Source; index: Index; at: number; first: Node[]
         if (!over.signal.aborted) frames.current?.prepare(likely(pressed.current, index, at, AHEAD));
       });
     };
+    let again: number | undefined;
+    const bring = () => {
+      frames.current?.get(at, over.signal)
+        .then((nodes) => {
+          if (over.signal.aborted) return;
+          if (again !== undefined) setSaid("");
+          show(nodes);
+        })
+        .catch((problem: Error) => {
+          if (over.signal.aborted) return;
+          setSaid(`Frame ${at} could not be shown, and is asked for again. ${problem.message}`);
+          again = setTimeout(bring, AGAIN);
+        });
+    };
     const here = frames.current?.here(at);
     if (here) show(here);
     else {
-      frames.current?.get(at, over.signal)
-        .then((nodes) => !over.signal.aborted && show(nodes))
-        .catch((problem: Error) => {
-          if (!over.signal.aborted) setSaid(`Frame ${at} could not be shown. ${problem.message}`);
-        });
+      // What stands there is of another frame, and looks it.
+      if (standing.current !== at) panel.current?.setAttribute("aria-busy", "true");
+      bring();
     }
     const settled = setTimeout(() => history.replaceState(null, "", source.address(at)), SETTLED);
     return () => {
       over.abort();
+      clearTimeout(again);
       clearTimeout(settled);
     };
   }, [at, index]);
@@ -145,7 +187,7 @@ function Replay(props: { source: Source; index: Index; at: number; first: Node[]
     const whole = joined(latest.current.index, part);
     frames.current?.forget(part.first, part.forks.map(([frame]) => frame));
     const stale = Math.floor((part.first - 1) / PAGE);
-    for (const page of [...coming.current]) if (page >= stale) coming.current.delete(page);
+    for (const page of [...coming.current.keys()]) if (page >= stale) coming.current.delete(page);
     setRows((before) => new Map([...before].filter(([page]) => page < stale)));
     setIndex(whole);
     return whole;
@@ -153,14 +195,17 @@ function Replay(props: { source: Source; index: Index; at: number; first: Node[]
 
   useEffect(() => {
     if (props.index.over) return;
-    return source.live?.(props.index.size, (part) => {
+    return source.live?.(() => latest.current.index.size, (part) => {
       const whole = take(part);
       if (latest.current.mode === "live") {
         setKnown(whole.frames);
         setAt(whole.frames);
       }
       return whole.over;
-    }, setHeard, () => {
+    }, (now) => {
+      setHeard(now);
+      if (now) setLive(true);
+    }, () => {
       setMode((before) => (before === "live" ? "still" : before));
       setLive(false);
       setSaid("This page is not live: too many are. Press f to look for what is new.");
@@ -173,9 +218,10 @@ function Replay(props: { source: Source; index: Index; at: number; first: Node[]
   useLayoutEffect(() => {
     const sent = (event: SubmitEvent) => {
       const button = event.submitter as HTMLButtonElement | null;
-      if (!(event.target as HTMLElement).matches("form.label") || !button) return;
+      const form = event.target as HTMLFormElement;
+      if (!form.matches("form.label") || !button) return;
       event.preventDefault();
-      void say(button.value);
+      void say(standing.current, form, button.value);
     };
     panel.current?.addEventListener("submit", sent);
   }, []);
@@ -190,10 +236,33 @@ function Replay(props: { source: Source; index: Index; at: number; first: Node[]
     return () => removeEventListener("hashchange", moved);
   }, []);
 
+  /** Go to another page, and have this one be where it was when one comes back. */
+  const leave = (to: string) => {
+    history.replaceState(null, "", source.address(latest.current.at));
+    location.assign(to);
+  };
+
+  /** What stands in the frame that one is at, once it is there: until then, another's does. */
+  const within = async <Kind extends Element>(frame: number, selector: string) => {
+    try {
+      const nodes = await frames.current?.get(frame, new AbortController().signal);
+      for (const each of nodes ?? []) {
+        const found = each instanceof Element ? each.querySelector<Kind>(selector) : null;
+        if (found) return found;
+      }
+      return null;
+    } catch (problem) {
+      setSaid(`Frame ${frame} could not be had. ${(problem as Error).message}`);
+      return undefined;
+    }
+  };
+
   const look = async () => {
+    const turn = ++looked.current;
     try {
       const before = latest.current.index.frames;
       const whole = take(await source.index());
+      if (turn !== looked.current) return;
       if (whole.frames > before) go(whole.frames);
       else setSaid("Nothing has come since.");
     } catch (problem) {
@@ -211,10 +280,8 @@ function Replay(props: { source: Source; index: Index; at: number; first: Node[]
     }
   };
 
-  /** Say of the call that is shown what stopping it is; the form in its frame says how. */
-  const say = async (mark: string) => {
-    const form = panel.current?.querySelector<HTMLFormElement>("form.label");
-    const frame = latest.current.at;
+  /** Say of the call at a frame what stopping it is; the form of that frame says how. */
+  const say = async (frame: number, form: HTMLFormElement | null, mark: string) => {
     if (!form?.elements.namedItem("of")) {
       setSaid("To say something of a call, stand on one, logged in with your own secret.");
       return;
@@ -227,13 +294,26 @@ function Replay(props: { source: Source; index: Index; at: number; first: Node[]
       if (is) is.textContent = told.said;
       setSaid(`Frame ${frame}: ${told.said || "nothing is said of it any more"}.`);
     } catch (problem) {
-      setSaid(`It could not be said. ${(problem as Error).message}`);
+      setSaid(`It could not be said of frame ${frame}. ${(problem as Error).message}`);
     }
   };
 
-  const act = (key: string): boolean => {
+  const mark = async (frame: number, wanted: string) => {
+    const form = await within<HTMLFormElement>(frame, "form.label");
+    if (form !== undefined) await say(frame, form, form?.dataset["mark"] === wanted ? "none" : wanted);
+  };
+
+  const rule = async (frame: number) => {
+    const link = await within<HTMLAnchorElement>(frame, "a[data-rule]");
+    if (link) leave(link.href);
+    else if (link === null) setSaid("In the console, a rule is made of a call.");
+  };
+
+  const act = (key: string, held = false): boolean => {
     const wanted = wish(key, latest.current.index, latest.current.at);
     if (!wanted) return false;
+    // A key that is held down steps on and on; what the others do is done once.
+    if (held && wanted.do !== "go") return true;
     switch (wanted.do) {
       case "go":
         pressed.current = key;
@@ -241,12 +321,12 @@ function Replay(props: { source: Source; index: Index; at: number; first: Node[]
         setSaid(wanted.say ?? "");
         break;
       case "into":
-        if (source.into) location.assign(source.into(latest.current.at));
+        if (source.into) leave(source.into(latest.current.at));
         else setSaid("Runs within this one did not go into this file.");
         break;
       case "out": {
         const up = document.querySelector<HTMLAnchorElement>("a[rel=up]");
-        if (up) location.assign(up.href);
+        if (up) leave(up.href);
         else setSaid("This run is within no other.");
         break;
       }
@@ -266,23 +346,14 @@ function Replay(props: { source: Source; index: Index; at: number; first: Node[]
         setAt(latest.current.index.frames);
         break;
       case "diff":
-        if (source.compare) location.assign(source.compare);
+        if (source.compare) leave(source.compare);
         else setSaid("Two runs are compared in the console.");
         break;
-      case "rule": {
-        const link = panel.current?.querySelector<HTMLAnchorElement>("a[data-rule]");
-        if (link) location.assign(link.href);
-        else setSaid("In the console, a rule is made of a call.");
-        break;
-      }
-      case "mark": {
-        const now = panel.current?.querySelector<HTMLFormElement>("form.label")?.dataset["mark"];
-        void say(now === wanted.mark ? "none" : wanted.mark);
-        break;
-      }
+      case "rule": void rule(latest.current.at); break;
+      case "mark": void mark(latest.current.at, wanted.mark); break;
       case "export": {
         const link = document.querySelector<HTMLAnchorElement>("a[rel=export]");
-        if (link) location.assign(link.href);
+        if (link) leave(link.href);
         else setSaid("This is of a file already: hand that on as it is.");
         break;
       }
@@ -294,15 +365,9 @@ function Replay(props: { source: Source; index: Index; at: number; first: Node[]
 
   useLayoutEffect(() => {
     const pressed = (event: KeyboardEvent) => {
-      const where = event.target as HTMLElement;
-      if (event.ctrlKey || event.metaKey || event.altKey) return;
       if (event.key === "Escape") setDialog(null);
-      if (asking.current) return;
-      if (where.closest("input:not([type=range]), textarea, select, dialog")) return;
-      // What has the focus keeps the keys that it has a use for itself.
-      const own = where.closest("a, button, summary, pre, input");
-      if (own && [" ", "Enter", "ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight", "PageUp", "PageDown", "Home", "End"].includes(event.key)) return;
-      if (act(event.key)) event.preventDefault();
+      if (asking.current || !ours(event)) return;
+      if (act(event.key, event.repeat)) event.preventDefault();
     };
     document.addEventListener("keydown", pressed);
     return () => document.removeEventListener("keydown", pressed);
@@ -310,12 +375,15 @@ function Replay(props: { source: Source; index: Index; at: number; first: Node[]
 
   const find = async (text: string) => {
     setDialog(null);
+    const turn = ++looked.current;
+    setSaid(`Looking for “${text}” …`);
     try {
       const found = await source.find(text, latest.current.at);
+      if (turn !== looked.current) return;
       if (found === null) setSaid(`Nothing further says “${text}”.`);
       else go(found);
     } catch (problem) {
-      setSaid(`It could not be looked for. ${(problem as Error).message}`);
+      if (turn === looked.current) setSaid(`It could not be looked for. ${(problem as Error).message}`);
     }
   };
 
@@ -440,7 +508,25 @@ function printed(plain: Node[]): void {
   addEventListener("afterprint", () => paper.remove());
 }
 
+/** What is pressed while the outline is on its way; what it returns has it heard after all. */
+function early(): () => Promise<void> {
+  const keys: string[] = [];
+  const hear = (event: KeyboardEvent) => {
+    if (ours(event) && !event.repeat) keys.push(event.key);
+  };
+  document.addEventListener("keydown", hear);
+  return async () => {
+    document.removeEventListener("keydown", hear);
+    for (const key of keys) {
+      document.body.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
+      // The next key is pressed where this one has led to.
+      await Promise.resolve();
+    }
+  };
+}
+
 async function begin(root: HTMLElement): Promise<void> {
+  const heard = early();
   const brings = "carried" in root.dataset;
   const source = brings ? carried() : served(root.dataset["replay"] ?? "");
   const index = await source.index();
@@ -452,6 +538,7 @@ async function begin(root: HTMLElement): Promise<void> {
   root.replaceChildren();
   root.classList.add("alive");
   render(<Replay source={source} index={index} at={at} first={first} />, root);
+  await heard();
 }
 
 const root = document.querySelector<HTMLElement>("[data-replay]");

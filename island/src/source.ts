@@ -23,12 +23,13 @@ export interface Source {
   /** What is said once a link is copied. */
   copied: string;
   /**
-   * What grows, until `grown` says that it is over; undefined where nothing does. `heard` is told
-   * whether it is being told just now, and `refused` is called once nothing is told any more.
+   * What grows from `size` on, until `grown` says that it is over; undefined where nothing does.
+   * `heard` is told whether it is being told just now, and `refused` is called once nothing is told
+   * any more. While nobody sees the page nothing is told, and all of it once somebody does.
    * Returns what ends it.
    */
   live?(
-    size: number, grown: (part: Index) => boolean, heard: (now: boolean) => void, refused: () => void,
+    size: () => number, grown: (part: Index) => boolean, heard: (now: boolean) => void, refused: () => void,
   ): () => void;
   /** Say of a call what stopping it is, as its form would; what is said of it then. */
   say?(form: HTMLFormElement, mark: string): Promise<Said>;
@@ -70,18 +71,34 @@ export function served(run: string): Source {
     address: (frame) => piece("", { frame }),
     copied: "The link to this frame is copied. Whoever opens it has to log in.",
     live: (size, grown, heard, refused) => {
-      const live = new EventSource(piece("/live", { size }));
-      live.addEventListener("grown", (event) => {
-        if (grown(JSON.parse(event.data) as Index)) live.close();
-      });
-      live.addEventListener("open", () => heard(true));
-      live.addEventListener("error", () => {
-        heard(false);
-        // Otherwise it comes back by itself. Why it does not is told to no page: whoever is logged
-        // out finds that out by asking for anything else.
-        if (live.readyState === EventSource.CLOSED) asked(piece("/rows", { from: NONE })).then(refused, refused);
-      });
-      return () => live.close();
+      let live: EventSource | undefined;
+      const listen = () => {
+        const stream = (live = new EventSource(piece("/live", { size: size() })));
+        stream.addEventListener("grown", (event) => {
+          if (grown(JSON.parse(event.data) as Index)) end();
+        });
+        stream.addEventListener("open", () => heard(true));
+        stream.addEventListener("error", () => {
+          heard(false);
+          // Otherwise it comes back by itself. Why it does not is told to no page: whoever is logged
+          // out finds that out by asking for anything else.
+          if (stream.readyState === EventSource.CLOSED) {
+            asked(piece("/rows", { from: NONE })).then(refused, refused);
+          }
+        });
+      };
+      // A browser has six connections to a server, for all of its pages together.
+      const seen = () => {
+        live?.close();
+        if (!document.hidden) listen();
+      };
+      const end = () => {
+        live?.close();
+        document.removeEventListener("visibilitychange", seen);
+      };
+      document.addEventListener("visibilitychange", seen);
+      seen();
+      return end;
     },
     say: async (form, mark) => {
       const body = new URLSearchParams();

@@ -8,6 +8,7 @@ import os
 import shutil
 
 import pytest
+from playwright.sync_api import Page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 REQUIRED = os.environ.get("SAFERUN_BROWSER") == "required"
@@ -18,6 +19,18 @@ if CHROMIUM is None and REQUIRED:
 needs_browser = pytest.mark.skipif(
     CHROMIUM is None, reason="no Chromium on PATH: the console is not tried in a browser"
 )
+
+
+def sees(page: Page, *, seen: bool) -> None:
+    """Somebody looks at a page, or at another: headless, a browser has all of them in sight."""
+    page.evaluate(
+        """(hidden) => {
+            Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+            document.dispatchEvent(new Event("visibilitychange"));
+        }""",
+        not seen,
+    )
+
 
 PHONE = {"width": 360, "height": 740}
 WIDE = {"width": 1280, "height": 900}

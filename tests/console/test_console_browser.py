@@ -8,7 +8,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from console.asking import ask, stands
-from console.browsing import PHONE, WIDE, needs_browser
+from console.browsing import PHONE, WIDE, needs_browser, sees
 from saferun import Gate
 from saferun.console import Server
 
@@ -85,6 +85,22 @@ def test_a_request_that_moves_under_its_reader_says_so_and_stays_as_it_was(
     dana.get_by_role("button", name="Reject", exact=True).click()
     expect(dana.get_by_text("It is approved already.")).to_be_visible()
     assert stands(gate, request).state == "approved"
+
+
+def test_a_request_that_moved_while_nobody_saw_it_says_so_to_whoever_looks_again(
+    opened: Callable[..., Page], gate: Gate
+) -> None:
+    ask(gate)
+    dana, erik = opened("dana"), opened("erik")
+    for page in (dana, erik):
+        page.get_by_role("link", name="refund").click()
+        expect(page.get_by_text("New requests appear here")).to_be_visible()
+    sees(dana, seen=False)
+    erik.get_by_role("button", name="Approve refund").click()
+    expect(erik.get_by_text("answered by erik")).to_be_visible()
+    expect(dana.get_by_text("This has moved on.")).to_be_hidden()
+    sees(dana, seen=True)
+    expect(dana.get_by_text("This has moved on.")).to_be_visible()
 
 
 def test_keys_lead_through_it(opened: Callable[..., Page], gate: Gate) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
-from console.browsing import PHONE, WIDE, needs_browser
+from console.browsing import PHONE, WIDE, needs_browser, sees
 from recording import Script, tamper
 from saferun import Gate
 from saferun.console import Console, Server
@@ -313,6 +313,137 @@ def test_a_key_is_heard_as_soon_as_there_is_a_frame_to_see(
     )
     page.goto(f"{server.url}/run?id=r-1&frame=1")
     shows(page, 2)
+
+
+def held(page: Page, what: str) -> list[Route]:
+    """What a page asks for of a server that takes long: it comes once it is let go."""
+    found: list[Route] = []
+
+    def keep(route: Route) -> None:
+        found.append(route)
+
+    page.route(re.compile(what), keep)
+    return found
+
+
+def let_go(page: Page, what: str, routes: list[Route]) -> None:
+    for each in routes:
+        each.continue_()
+    page.unroute(re.compile(what))
+
+
+@pytest.fixture
+def slow(opened: Callable[..., Page], server: Server, told: Script) -> tuple[Page, list[Route]]:
+    """The replay at frame 3, and every other frame still on its way."""
+    page = opened()
+    routes = held(page, "/run/frames")
+    page.goto(f"{server.url}/run?id=r-1&frame=3")
+    page.locator(".alive .frame h2").wait_for()
+    return page, routes
+
+
+def test_what_is_said_of_a_frame_that_is_on_its_way_is_said_of_no_other(
+    slow: tuple[Page, list[Route]], gate: Gate
+) -> None:
+    page, routes = slow
+    page.keyboard.press("j")
+    page.keyboard.press("+")
+    # What stands there is of the frame before, and looks it.
+    expect(page.locator(".frame")).to_have_attribute("aria-busy", "true")
+    let_go(page, "/run/frames", routes)
+    expect(page.locator(".said")).to_have_text("Frame 4: to stop it is right, says dana.")
+    shows(page, 4)
+    expect(page.locator(".frame form.label")).to_have_attribute("data-mark", "right")
+    expect(page.locator(".frame[aria-busy]")).to_have_count(0)
+    page.keyboard.press("k")
+    shows(page, 3)
+    expect(page.locator(".frame form.label")).to_have_attribute("data-mark", "")
+
+
+def test_a_rule_is_made_of_the_frame_that_one_is_at_also_before_it_has_come(
+    slow: tuple[Page, list[Route]],
+) -> None:
+    page, routes = slow
+    page.keyboard.press("j")
+    page.keyboard.press("r")
+    let_go(page, "/run/frames", routes)
+    page.wait_for_url(re.compile(r"/rule\?id=r-1&frame=4"))
+    page.go_back()
+    shows(page, 4)
+
+
+def test_whoever_has_moved_on_is_not_led_to_what_they_looked_for_before(
+    at: Callable[..., Page], told: Script
+) -> None:
+    page = at(1)
+    routes = held(page, "/run/find")
+    page.keyboard.press("/")
+    page.keyboard.type("lead")
+    page.keyboard.press("Enter")
+    expect(page.locator(".said")).to_have_text("Looking for “lead” …")
+    page.keyboard.press("j")
+    shows(page, 2)
+    with page.expect_response(re.compile("/run/find")):
+        let_go(page, "/run/find", routes)
+    page.keyboard.press("j")
+    shows(page, 3)
+
+
+def test_a_frame_that_cannot_be_had_is_asked_for_again(at: Callable[..., Page], gate: Gate) -> None:
+    script = Script(gate.store)
+    for turn in range(60):
+        script.model(f"Turn {turn + 1}.")
+    page = at(1)
+    page.route(re.compile("/run/frames"), lambda route: route.abort())
+    page.keyboard.press("End")
+    expect(page.locator(".said")).to_contain_text("Frame 60 could not be shown, and is asked for")
+    page.unroute(re.compile("/run/frames"))
+    expect(page.locator(".frame")).to_contain_text("Turn 60.")
+    expect(page.locator(".said")).to_have_text("Frame 60 of 60")
+
+
+def test_a_key_that_is_held_down_says_a_thing_once(at: Callable[..., Page], told: Script) -> None:
+    page, said = at(3), list[str]()
+    page.on(
+        "request", lambda request: said.append(request.url) if "/label" in request.url else None
+    )
+    for _ in range(4):
+        # Down again without up between them, as a keyboard repeats.
+        page.keyboard.down("+")
+    expect(page.locator(".said")).to_contain_text("to stop it is right")
+    assert len(said) == 1
+
+
+def test_what_is_pressed_while_the_run_is_on_its_way_is_heard_once_it_is_there(
+    opened: Callable[..., Page], server: Server, told: Script
+) -> None:
+    page = opened()
+    routes = held(page, "/run/index")
+    page.goto(f"{server.url}/run?id=r-1&frame=1")
+    for key in "jjn":
+        page.keyboard.press(key)
+    let_go(page, "/run/index", routes)
+    shows(page, 4)
+
+
+def test_pages_that_are_live_leave_a_browser_room_for_others(
+    at: Callable[..., Page], told: Script, server: Server
+) -> None:
+    """A browser has six connections to a server; each page that is live holds one."""
+    page = at(1)
+    for path in ["/", "/run?id=r-1&frame=2"] * 3:
+        another = page.context.new_page()
+        another.goto(f"{server.url}{path}", timeout=30_000)
+    another.locator(".alive .frame h2").wait_for()
+    expect(another.locator(".said")).to_contain_text("This page is not live: too many are.")
+    # One that nobody sees makes room, and is told what it missed by whoever looks at it again.
+    sees(page, seen=False)
+    sees(another, seen=True)
+    told.model("One more.")
+    expect(another.get_by_role("button", name="Live, +1 new")).to_be_visible()
+    another.close()
+    sees(page, seen=True)
+    expect(page.get_by_role("button", name="Live, +1 new")).to_be_visible()
 
 
 def test_on_a_phone_a_run_in_the_list_is_folded_and_nothing_of_it_is_out_of_sight(

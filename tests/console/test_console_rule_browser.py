@@ -102,6 +102,22 @@ def test_near_misses_take_one_key_each(at: Callable[..., Page], gate: Gate) -> N
     page.wait_for_url(re.compile(r"/run\?id=r-f2"))
 
 
+def test_a_key_that_is_held_down_says_nothing_of_the_next_near_miss(
+    at: Callable[..., Page], gate: Gate
+) -> None:
+    page = at("/near", "dana")
+    forms = page.locator(".waiting form.label")
+    expect(forms).to_have_count(2)
+    page.keyboard.press("j")
+    for _ in range(3):
+        page.keyboard.down("+")
+    expect(forms.nth(0)).to_have_attribute("data-mark", "right")
+    page.keyboard.up("+")
+    page.keyboard.press("-")
+    expect(forms.nth(1)).to_have_attribute("data-mark", "false")
+    assert [each.mark for each in labels(gate)] == ["right", "false"]
+
+
 def test_all_of_it_works_without_javascript(at: Callable[..., Page], gate: Gate) -> None:
     page = at("/near", java_script_enabled=False)
     page.get_by_role("button", name="right to stop").first.click()

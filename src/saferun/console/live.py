@@ -1,4 +1,4 @@
-"""Pages that are live: no more than fit, and of one session no more than its share."""
+"""Pages that are live: no more than fit, and of one browser no more than leave it room."""
 
 import functools
 from collections.abc import AsyncIterator, Callable
@@ -15,8 +15,12 @@ STREAMS = 64
 More of them work, and are not live.
 """
 
-STREAMS_EACH = 8
-"""Of these, those of one session."""
+STREAMS_EACH = 4
+"""Pages of one session that are live at the same time, of whatever kind.
+
+A browser has six connections to a server, for all of its pages: what is live holds one, and with
+none left no page would open any more and no form be sent.
+"""
 
 
 class Streams:
@@ -24,20 +28,24 @@ class Streams:
 
     def __init__(self, most: int | None = None) -> None:
         self._most = most
-        self._open: dict[object, Session] = {}
+        self._open: set[object] = set()
 
     def answer(
         self, session: Session, tell: Callable[[], AsyncIterator[dict[str, str] | bytes]]
     ) -> Response:
         """What `tell` has to tell, as it happens; a sentence where there is no room for it."""
         most = STREAMS if self._most is None else self._most
-        own = sum(each is session for each in self._open.values())
-        if len(self._open) >= most or own >= STREAMS_EACH:
+        if len(self._open) >= most or session.live >= STREAMS_EACH:
             return PlainTextResponse("Too many pages are live; this one works without.", 503)
         # Counted at once: many may come together, and each of them begins later.
         place = object()
-        self._open[place] = session
-        return _Live(tell(), functools.partial(self._open.pop, place, None))
+        self._open.add(place)
+        session.live += 1
+        return _Live(tell(), functools.partial(self._over, place, session))
+
+    def _over(self, place: object, session: Session) -> None:
+        self._open.remove(place)
+        session.live -= 1
 
 
 class _Live(EventSourceResponse):

@@ -46,10 +46,11 @@ NOBODY = Who(None)
 class Session:
     """One browser. `csrf` stands in each of its forms, and `said` is what its next page tells.
 
-    `over` is for whoever holds it for long: that it was ended meanwhile.
+    `over` is for whoever holds it for long: that it was ended meanwhile. `live` counts its pages
+    that are told what happens as it does, in the one event loop that tells them.
     """
 
-    __slots__ = ("csrf", "over", "said", "until", "who")
+    __slots__ = ("csrf", "live", "over", "said", "until", "who")
 
     def __init__(self, who: Who, until: float) -> None:
         self.who = who
@@ -57,6 +58,7 @@ class Session:
         self.csrf = secrets.token_urlsafe(32)
         self.said: tuple[str, str] | None = None
         self.over = False
+        self.live = 0
 
     def sent(self, token: str) -> bool:
         """Whether a form comes from a page of this session, compared in constant time."""

@@ -114,6 +114,7 @@ class Row(NamedTuple):
     votes: str
     by: str
     mine: bool
+    moved: int
 
 
 class Alarm(NamedTuple):
@@ -154,6 +155,7 @@ def row(request: Request, people: People, who: Who, now: int) -> Row:
         votes=f"{given} of {wanted} {'vote' if wanted == 1 else 'votes'}",
         by=inert(request.by or "", 60),
         mine=_objection(request, people, who, now) is None,
+        moved=request.moved,
     )
 
 

@@ -36,6 +36,8 @@ setInterval(count, 1000);
 // Lists follow what happens. A request does not change under whoever reads it: it says so.
 const list = document.querySelector("[data-inbox]");
 const shown = document.querySelector("[data-request]")?.dataset.request;
+const stands = () => list.querySelector("[aria-current][data-moved]")?.dataset.moved;
+const stood = list && stands();
 let again = 0;
 async function follow() {
   const turn = ++again;
@@ -48,24 +50,34 @@ async function follow() {
   list.replaceChildren(...parsed.body.childNodes);
   for (const each of list.querySelectorAll("[data-left]")) each.dataset.since = performance.now();
   if (at) [...list.querySelectorAll("a")].find((each) => each.getAttribute("href") === at)?.focus();
+  // Also where it has moved while nothing was told.
+  if (shown && stood !== undefined && stands() !== stood) document.getElementById("moved").hidden = false;
 }
 if (list) {
-  const live = new EventSource("/live");
+  let live = null;
   let soon = null;
-  live.addEventListener("moved", (event) => {
-    if (event.data && event.data === shown) document.getElementById("moved").hidden = false;
-    clearTimeout(soon);
-    soon = setTimeout(follow, 50);
-  });
-  live.addEventListener("live", async () => {
-    await follow();
-    document.getElementById("live").textContent = "New requests appear here by themselves.";
-  });
-  live.addEventListener("error", () => {
-    document.getElementById("live").textContent =
-      "Not connected: open the page again to see what is new.";
-  });
-  addEventListener("pagehide", () => live.close());
+  const say = (what) => (document.getElementById("live").textContent = what);
+  const cut = () => say("Not connected: open the page again to see what is new.");
+  const listen = () => {
+    live = new EventSource("/live");
+    live.addEventListener("moved", (event) => {
+      if (event.data && event.data === shown) document.getElementById("moved").hidden = false;
+      clearTimeout(soon);
+      soon = setTimeout(() => follow().catch(cut), 50);
+    });
+    live.addEventListener("live", () =>
+      follow().then(() => say("New requests appear here by themselves."), cut));
+    live.addEventListener("error", cut);
+  };
+  // A browser has six connections to a server, for all of its pages: those that nobody sees need
+  // none. Whoever comes back to one is told what they missed.
+  const seen = () => {
+    live?.close();
+    if (!document.hidden) listen();
+  };
+  document.addEventListener("visibilitychange", seen);
+  addEventListener("pagehide", () => live?.close());
+  seen();
 }
 
 // Keys: j and k go through the list, i to the inbox, r and e open the forms.
@@ -153,6 +165,8 @@ addEventListener("keydown", (event) => {
   if (event.key === "j") stand(now + 1);
   else if (event.key === "k") stand(Math.max(now, 0) - 1);
   else if (mark && now >= 0) {
+    // Held down too long, a key would say it of the next call, and the one after that.
+    if (event.repeat) return;
     const button = waiting[now].querySelector(`button[value=${mark}]`);
     if (!button) return;
     button.form.requestSubmit(button);
