@@ -1,5 +1,7 @@
 """Who gets in: by a secret or a one-time link, for twelve hours, and nobody else."""
 
+from urllib.parse import unquote
+
 import pytest
 
 from console.asking import HEAD, HERE, Browser, ask, enrolled, stands
@@ -37,8 +39,44 @@ def test_a_person_logs_in_with_their_secret_and_comes_to_where_they_wanted(
 
 
 @pytest.mark.parametrize(
+    "path",
+    [
+        "/runs/diff?a=ticket-30&b=ticket-31",
+        "/runs?view=denied&agent=support",
+        "/overview?last=week",
+        "/controls?about=maria@acme.example",
+        "/policy?name=production",
+        "/policy/diff?name=production&a=x&b=y",
+        "/ledger/entries?text=refund+A-17&since=2026-05-04T10:00Z",
+        "/run?id=r-%C3%A9&frame=3",
+    ],
+)
+def test_a_link_to_any_page_holds_through_a_login_and_from_a_chat(
+    gate: Gate, console: Console, path: str
+) -> None:
+    enrolled(gate, "dana", "a-secret")
+    browser = Browser(console)
+    [_, inside] = browser.get(path).headers["location"].split("?next=")
+    said = {"person": "dana", "secret": "a-secret", "next": unquote(inside)}
+    assert browser.post("/login", said).headers["location"] == path
+    # A browser leaves the cookie out where it comes from elsewhere.
+    again = Browser(console).get(path, **{"sec-fetch-site": "cross-site"})
+    assert f'href="{path.replace("&", "&amp;")}"' in again.text
+
+
+@pytest.mark.parametrize(
     "elsewhere",
-    ["https://evil.test/", "//evil.test", "/\\evil.test", "/requests/../..", "javascript:x", ""],
+    [
+        "https://evil.test/",
+        "//evil.test",
+        "/\\evil.test",
+        "/requests/../..",
+        "javascript:x",
+        "/runs?\r\nset-cookie: x",
+        "/runs?a;url=https://evil.test",
+        "/logout?x=1",
+        "",
+    ],
 )
 def test_a_login_leads_nowhere_else(gate: Gate, console: Console, elsewhere: str) -> None:
     enrolled(gate, "dana", "a-secret")

@@ -53,15 +53,14 @@ MAX_CALLBACK = 1_000_000
 
 _ROLES = ("viewer", "approver", "admin")
 
+_ASKED = r"\?[A-Za-z0-9._~%+*=&:,@/-]{1,2000}"
+
 _INSIDE = re.compile(
-    r"/(requests(/a-[0-9a-f]{20})?|grants|policies|ledger(/entries(/[0-9]{1,18})?)?|runs|overview|controls"
-    r"|near|shadow|(run|export)\?id=[A-Za-z0-9._~%+-]{1,800}(&(frame|at)=[0-9]{1,12})?"
-    r"|rule\?id=[A-Za-z0-9._~%+-]{1,800}&frame=[0-9]{1,12}"
-    r"(&(policy|then|rule|upto)=[A-Za-z0-9._~%+*-]{0,800}){0,4})?"
+    r"/((requests(/a-[0-9a-f]{20})?|grants|policies|ledger(/entries(/[0-9]{1,18})?)?"
+    rf"|runs(/diff)?|overview|controls|near|shadow)({_ASKED})?"
+    rf"|(run|export|rule|policy(/text|/diff)?){_ASKED})?"
 )
 """Where somebody may be sent after they have logged in: our own pages, and nothing else."""
-
-_OF_RUN = ("/run", "/export", "/rule")
 
 
 class Console(Threshold):
@@ -192,7 +191,7 @@ class Console(Threshold):
 
     def outside(self, asked: Asked) -> Response:
         path = asked.url.path
-        whole = f"{path}?{asked.url.query}" if path in _OF_RUN and asked.url.query else path
+        whole = f"{path}?{asked.url.query}" if asked.url.query else path
         inside = whole if _INSIDE.fullmatch(whole) else "/"
         if asked.headers.get("sec-fetch-site") == "cross-site":
             # From a link in a chat or a mail, a browser leaves the strict cookie out. A page of
