@@ -23,7 +23,7 @@ export const HELP: [keys: string, what: string][] = [
   ["l h → ←", "into a run that began at this frame, and back out"],
   ["Home End", "first, last"],
   ["/", "find text"],
-  ["g", "go to a frame by its number"],
+  ["g", "go to a frame by its number, or with none to the last"],
   ["space", "play and pause"],
   ["f", "follow what happens now"],
   ["d", "compare with another run"],

@@ -22,6 +22,11 @@ const AGAIN = 2_000;
 /** Keys that need the console. */
 const ASKS = new Set(["f", "d", "r", "+ -", "x"]);
 
+/** Rows that were asked for: up to which frame they hold, though some have changed meanwhile. */
+interface Rows {
+  upto: number;
+}
+
 type Dialog = "find" | "number" | "help" | null;
 
 interface Policy {
@@ -91,7 +96,9 @@ function Replay(props: { source: Source; index: Index; at: number; first: Node[]
   const scrolled = useRef(false);
   /** The key that was pressed last. */
   const pressed = useRef("j");
-  const coming = useRef(new Map<number, Promise<Row[]>>());
+  const coming = useRef(new Map<number, Rows>());
+  const flying = useRef(new Set<Rows>());
+  const heading = useRef<number | undefined>(undefined);
   /** Counts what is looked for: whoever has moved on or looks for something else is not led there. */
   const looked = useRef(0);
   const latest = useRef({ index, at, mode });
@@ -113,17 +120,21 @@ function Replay(props: { source: Source; index: Index; at: number; first: Node[]
 
   const need = useCallback((page: number) => {
     if (coming.current.has(page)) return;
-    const asked = source.rows(page);
+    const asked: Rows = { upto: Infinity };
     coming.current.set(page, asked);
-    // Unless it has been asked for anew meanwhile, since rows of it have changed.
-    const holds = () => coming.current.get(page) === asked;
-    asked
-      .then((found) => holds() && setRows((before) => new Map(before).set(page, found)))
+    flying.current.add(asked);
+    source.rows(page)
+      .then((found) => {
+        const held = found.slice(0, Math.max(asked.upto - page * PAGE, 0));
+        setRows((before) =>
+          held.length < (before.get(page)?.length ?? 0) ? before : new Map(before).set(page, held));
+      })
       .catch(() => setTimeout(() => {
-        if (!holds()) return;
+        if (coming.current.get(page) !== asked) return;
         coming.current.delete(page);
         setRows((before) => new Map(before));
-      }, AGAIN));
+      }, AGAIN))
+      .finally(() => flying.current.delete(asked));
   }, []);
 
   // Before the page is drawn, so that what is at hand is there with the step itself.
@@ -139,6 +150,9 @@ function Replay(props: { source: Source; index: Index; at: number; first: Node[]
         if (scrolled.current) panel.current?.scrollTo(0, 0);
         scrolled.current = false;
       }
+      // As many as there are by now, and not when it was fetched.
+      const total = panel.current?.querySelector("[data-total]");
+      if (total) total.textContent = index.frames.toLocaleString("en");
       // After what is drawn now, which nothing shall hold up.
       setTimeout(() => {
         if (!over.signal.aborted) frames.current?.prepare(likely(pressed.current, index, at, AHEAD));
@@ -188,8 +202,22 @@ function Replay(props: { source: Source; index: Index; at: number; first: Node[]
     frames.current?.forget(part.first, part.forks.map(([frame]) => frame));
     const stale = Math.floor((part.first - 1) / PAGE);
     for (const page of [...coming.current.keys()]) if (page >= stale) coming.current.delete(page);
-    setRows((before) => new Map([...before].filter(([page]) => page < stale)));
+    for (const each of flying.current) each.upto = Math.min(each.upto, part.first - 1);
+    // What still holds stays in sight until the rest has come.
+    setRows((before) => {
+      const held = new Map([...before].filter(([page]) => page <= stale));
+      const last = held.get(stale);
+      if (last) held.set(stale, last.slice(0, part.first - 1 - stale * PAGE));
+      return held;
+    });
     setIndex(whole);
+    // The figures at the head, once for all that comes within a while.
+    heading.current ??= setTimeout(async () => {
+      heading.current = undefined;
+      const head = document.querySelector("[data-head-of-run]");
+      const text = head && (await source.head?.().catch(() => undefined));
+      if (text && !head.contains(document.activeElement)) head.replaceChildren(...made(text));
+    }, AGAIN / 2);
     return whole;
   }, []);
 
@@ -449,15 +477,17 @@ function Asking(props: {
   const box = useRef<HTMLDialogElement>(null);
   // At once, before the next key: what is typed on without a pause goes into it.
   useLayoutEffect(() => {
+    const from = document.activeElement as HTMLElement | null;
     box.current?.showModal();
+    // It is gone before it is closed, so nobody else puts the focus back; nobody can before that.
+    return () => queueMicrotask(() => from?.focus({ preventScroll: true }));
   }, []);
   const entered = (event: SubmitEvent) => {
     event.preventDefault();
     const value = String(new FormData(event.target as HTMLFormElement).get("value") ?? "").trim();
-    if (props.what === "find" && value) props.find(value);
-    else if (props.what === "number" && Number(value) >= 1) {
-      props.go(Math.min(Math.floor(Number(value)), props.most));
-    } else props.close();
+    if (props.what === "number") props.go(Math.min(value ? Number(value) : props.most, props.most));
+    else if (value) props.find(value);
+    else props.close();
   };
   return (
     <dialog ref={box} onClose={props.close} aria-label={props.what === "help" ? "Keys" : "Go"}>
@@ -482,7 +512,9 @@ function Asking(props: {
             autofocus
             autocomplete="off"
             maxlength={200}
-            {...(props.what === "number" ? { inputMode: "numeric" as const } : {})}
+            {...(props.what === "number"
+              ? { inputMode: "numeric" as const, pattern: "0*[1-9][0-9]*", title: "A number from 1 on, or nothing for the last" }
+              : {})}
           />
           <button class="yes">{props.what === "find" ? "Find" : "Go"}</button>
         </form>

@@ -31,6 +31,8 @@ export interface Source {
   live?(
     size: () => number, grown: (part: Index) => boolean, heard: (now: boolean) => void, refused: () => void,
   ): () => void;
+  /** The figures at the head of the page as they are now, where they change. */
+  head?(): Promise<string>;
   /** Say of a call what stopping it is, as its form would; what is said of it then. */
   say?(form: HTMLFormElement, mark: string): Promise<Said>;
   /** Where the run is compared with another; undefined where that cannot be. */
@@ -100,6 +102,7 @@ export function served(run: string): Source {
       seen();
       return end;
     },
+    head: async () => (await asked(piece("/head"))).text(),
     say: async (form, mark) => {
       const body = new URLSearchParams();
       for (const [name, value] of new FormData(form)) body.set(name, String(value));

@@ -64,6 +64,17 @@ def test_a_link_to_any_page_holds_through_a_login_and_from_a_chat(
     assert f'href="{path.replace("&", "&amp;")}"' in again.text
 
 
+def test_whoever_has_logged_in_in_another_tab_is_led_on_by_the_login(
+    gate: Gate, console: Console
+) -> None:
+    enrolled(gate, "dana", "a-secret")
+    browser = Browser(console)
+    browser.post("/login", {"person": "dana", "secret": "a-secret"})
+    assert browser.get("/login?next=/run%3Fid%3Dr-1").headers["location"] == "/run?id=r-1"
+    assert browser.get("/login").status_code == 200
+    assert browser.get("/login?next=//evil.test").status_code == 200
+
+
 @pytest.mark.parametrize(
     "elsewhere",
     [

@@ -111,6 +111,22 @@ def test_text_is_found_and_a_number_gone_to(at: Callable[..., Page], told: Scrip
     expect(page.get_by_role("status")).to_contain_text("Nothing further says")
 
 
+def test_a_number_that_is_none_is_refused_where_it_is_typed_and_nothing_is_the_last(
+    at: Callable[..., Page], told: Script
+) -> None:
+    page = at(2)
+    page.get_by_role("listbox").focus()
+    page.keyboard.press("g")
+    page.keyboard.type("two")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.get_by_role("textbox").fill("")
+    page.keyboard.press("Enter")
+    shows(page, 8)
+    # And whoever goes by keyboard alone is where they were.
+    expect(page.get_by_role("listbox")).to_be_focused()
+
+
 def test_keys_that_are_typed_into_a_field_step_nowhere(
     at: Callable[..., Page], told: Script
 ) -> None:
@@ -160,6 +176,26 @@ def test_a_run_that_goes_on_is_followed_until_one_moves(
     shows(page, 8)
     page.keyboard.press("f")
     shows(page, 10)
+
+
+def test_while_a_run_grows_its_figures_do_and_what_is_read_stays_in_sight(
+    at: Callable[..., Page], told: Script
+) -> None:
+    page = at(8)
+    expect(page.get_by_role("option", selected=True)).to_contain_text("Done.")
+    routes = held(page, "/run/rows")
+    told.model("One more.")
+    expect(page.get_by_role("option")).to_have_count(9)
+    expect(page.get_by_role("option").nth(7)).to_contain_text("Done.")
+    expect(page.locator(".frame .meta")).to_contain_text("frame 8 of 9")
+    told.model("And another.")
+    expect(page.get_by_role("option")).to_have_count(10)
+    # However late they come: those that hold are shown.
+    let_go(page, "/run/rows", routes)
+    expect(page.get_by_role("option").nth(9)).to_contain_text("And another.")
+    told.end()
+    expect(page.locator(".run-head")).to_contain_text("10 frames")
+    expect(page.locator(".run-head .badge")).to_have_text("✓ ended")
 
 
 def test_a_page_too_many_is_not_live_and_looks_when_it_is_told_to(
@@ -457,6 +493,10 @@ def test_on_a_phone_a_run_in_the_list_is_folded_and_nothing_of_it_is_out_of_sigh
         assert box is None or box["x"] + box["width"] <= 320
     page.set_viewport_size({"width": 1280, "height": 900})
     region = page.get_by_role("region", name="Runs")
+    assert region.evaluate("each => each.scrollWidth <= each.clientWidth")
+    page.set_viewport_size({"width": 320, "height": 740})
+    page.goto(f"{server.url}/runs/diff?a=r-1&b=r-{'2' * 150}")
+    region = page.get_by_role("region", name="Frames of both runs")
     assert region.evaluate("each => each.scrollWidth <= each.clientWidth")
 
 

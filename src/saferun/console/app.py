@@ -213,6 +213,10 @@ class Console(Threshold):
     async def _login_page(self, asked: Asked) -> Response:
         if asked.method != "POST":
             inside = asked.query_params.get("next", "")
+            here = await run_in_threadpool(self.session, asked)
+            if here is not None and here.who.person is not None and _INSIDE.fullmatch(inside):
+                # They have logged in in another tab meanwhile.
+                return RedirectResponse(inside, 303)
             return self.shown("login.html", None, next=inside, person="", refused=None)
         said = await form(asked)
         entered = {key: values[0] for key, values in said.items() if values}

@@ -73,6 +73,7 @@ class Runs:
             *self._lists.routes(),
             Route("/run", page(self._run)),
             Route("/run/into", page(self._into)),
+            Route("/run/head", page(self._head)),
             Route("/run/index", page(self._outline)),
             Route("/run/rows", page(self._rows)),
             Route("/run/frame", page(self._frame)),
@@ -93,7 +94,7 @@ class Runs:
         with self._looking(asked, now=True) as play:
             if play is None:
                 return self._face.shown("missing.html", session, status=404)
-            total, synopsis = len(play.outline), play.synopsis
+            total = len(play.outline)
             number = min(max(self._wanted(asked, play), 1), total)
             first = max(number - 1, 0) // LINES * LINES + 1
             above = play.above
@@ -103,16 +104,20 @@ class Runs:
                 run=play.run_id,
                 link=run_link(play.run_id),
                 title=_title(play),
-                head=None if synopsis is None else listed(synopsis, play.branches.below),
-                all_cost=_all_cost(play),
-                up=None if synopsis is None else listed(synopsis).parent,
-                above=[listed(each) for each in above[:CRUMBS]],
                 more_above=max(len(above) - CRUMBS, 0),
                 lines=_lines(play, first),
                 first=first,
-                total=total,
+                **_headed(play),
                 **(self._looked(play, number, session) if total else {"it": None}),
             )
+
+    def _head(self, asked: Asked, _: Session) -> Response:
+        """The figures at the head of a run, for a page that is open while they change."""
+        with self._looking(asked) as play:
+            if play is None:
+                return _nothing()
+            about = {"run": play.run_id, **_headed(play)}
+        return self._face.part("run_head.html", **about)
 
     @staticmethod
     def _wanted(asked: Asked, play: Playback) -> int:
@@ -323,6 +328,18 @@ def _view(play: Playback, number: int) -> tuple[Closeup, closeup.View]:
         if row is not None and row.kind == "model":
             [before] = play.told(row.number, 1)
     return close, closeup.view(close, len(play.outline), before, play.given(close.frame))
+
+
+def _headed(play: Playback) -> dict[str, Any]:
+    """What the head of a run says of it, as it is now."""
+    synopsis = play.synopsis
+    return {
+        "head": None if synopsis is None else listed(synopsis, play.branches.below),
+        "all_cost": _all_cost(play),
+        "up": None if synopsis is None else listed(synopsis).parent,
+        "above": [listed(each) for each in play.above[:CRUMBS]],
+        "total": len(play.outline),
+    }
 
 
 def _all_cost(play: Playback) -> str:
