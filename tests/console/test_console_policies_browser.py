@@ -124,6 +124,9 @@ def test_they_fit_a_phone(opened: Callable[..., Page], server: Server, files: li
     for path in files:
         page.goto(f"{server.url}{path}")
         assert page.evaluate("document.documentElement.scrollWidth") <= 320, path
+        if path == "/policies":
+            region = page.get_by_role("region", name="Policies")
+            assert region.evaluate("each => each.scrollWidth <= each.clientWidth")
     # Nobody has to scroll sideways for what a rule says and how often it has spoken.
     page.goto(f"{server.url}{files[1]}")
     region = page.get_by_role("region", name="Rules")
