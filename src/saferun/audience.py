@@ -81,18 +81,8 @@ FIELDS: Mapping[str, Part | None] = {
     # What holds nothing of anybody's: kept for everyone.
     **dict.fromkeys(
         (
-            *(
-                "event",
-                "tool",
-                "verdict",
-                "mode",
-                "modified",
-                "status",
-                "latency",
-                "of",
-                "kept",
-                "within",
-            ),
+            *("event", "tool", "verdict", "mode", "modified", "status", "latency", "of", "kept"),
+            "within",
             *("cost", "cost_usd", "input_tokens", "output_tokens", "model", "policy", "other"),
             *("revision", "approved", "glass", "channel", "deadline", "until", "over", "scope"),
             *("repeats", "mark", "close"),
