@@ -16,7 +16,6 @@ import os
 import secrets
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -382,16 +381,19 @@ class AtWork:
         self._run: Run | None = None
 
     def __enter__(self) -> None:
-        run = current() if self._run is None or self._run.over else self._run
+        run = _current.get() if self._run is None or self._run.over else self._run
         self._tokens = _tool.set(self._decision), _current.set(run)
 
     def __exit__(self, *_: object) -> None:
-        self._run = current()
+        self._run = _current.get()
         tool, run = self._tokens
-        # A generator may be ended in another context than it was begun in.
-        with suppress(ValueError):
+        try:
             _tool.reset(tool)
             _current.reset(run)
+        except ValueError:
+            # A generator may be ended in another context than it was begun in. (`suppress` takes
+            # longer than all of the rest of this.)
+            pass
 
 
 def answering() -> recall.Answers | None:
