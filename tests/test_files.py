@@ -44,7 +44,7 @@ def test_no_link_is_followed_inside_a_folder(tmp_path: Path, link: str) -> None:
 def test_what_comes_through_a_pipe_is_read_to_its_end(tmp_path: Path, many: int) -> None:
     os.mkfifo(tmp_path / "pipe")
     with subprocess.Popen([sys.executable, "-c", _WRITES, tmp_path / "pipe", str(many)]) as writer:
-        assert arrived(tmp_path / "pipe", 200_000) == b"x" * many
+        assert arrived(tmp_path / "pipe", 200_000, 60) == b"x" * many
     assert writer.returncode == 0
 
 
@@ -54,7 +54,7 @@ def test_no_more_comes_through_a_pipe_than_it_may(tmp_path: Path) -> None:
         subprocess.Popen([sys.executable, "-c", _WRITES, tmp_path / "pipe", "300000"]) as writer,
         pytest.raises(OSError, match="more than 200,000 bytes"),
     ):
-        arrived(tmp_path / "pipe", 200_000)
+        arrived(tmp_path / "pipe", 200_000, 60)
     assert writer.returncode == 0
 
 
@@ -80,7 +80,7 @@ def test_a_pipe_that_is_never_closed_is_not_waited_for_without_end(tmp_path: Pat
             arrived(tmp_path / "pipe", 4, 0.01)
         os.write(held, b"defgh")
         with pytest.raises(OSError, match="more than 4 bytes"):
-            arrived(tmp_path / "pipe", 4)
+            arrived(tmp_path / "pipe", 4, 60)
     finally:
         os.close(held)
 

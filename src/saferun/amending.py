@@ -75,7 +75,7 @@ class Draft(NamedTuple):
 def held(path: Path, name: str) -> bytes:
     """What a file holds. Raises CannotAmendError where it cannot be read, or is too large."""
     try:
-        return files.arrived(path, MAX_BYTES)
+        return files.arrived(path, MAX_BYTES, files.PATIENCE)
     except OSError as problem:
         raise CannotAmendError(f"{name} cannot be read: {problem.strerror}.") from None
 

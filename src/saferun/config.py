@@ -536,7 +536,7 @@ def _tools(table: dict[str, Any]) -> dict[str, Any]:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(files.arrived(file, _MAX_FILE).decode())
+        return tomllib.loads(files.arrived(file, _MAX_FILE, files.PATIENCE).decode())
     except OSError as problem:
         raise ConfigError(f"{file} cannot be read: {problem.strerror}.") from None
     except UnicodeDecodeError as problem:

@@ -22,7 +22,7 @@ def ordinary(path: Path) -> BufferedReader:
     return _ordinary(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), path)
 
 
-def arrived(path: Path, limit: int, patience: float = PATIENCE) -> bytes:
+def arrived(path: Path, limit: int, patience: float) -> bytes:
     """All of a file, or of what comes through a pipe: `limit` bytes at most.
 
     A pipe is read to its end, which has to come within `patience` seconds. Raises TimeoutError

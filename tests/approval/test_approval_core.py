@@ -396,13 +396,15 @@ def test_an_edit_and_the_yes_to_it_may_come_before_the_caller_looks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     office = Office()
-    # Nobody is told until both have happened.
+    # Nobody is told until both have happened, from when the question was put on.
     told = threading.Event()
+    told.set()
     looked = office.gate.store.feed._looked
     monkeypatch.setattr(
         office.gate.store.feed, "_looked", lambda new: (told.wait(20) and looked(new)) or []
     )
     waiting = office.asked(in_run(office))
+    told.clear()
     office.desk.edit(
         waiting.request.id, by="dana", args={"amount": 21_000}, channel="test", revision=0
     )

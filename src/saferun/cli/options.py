@@ -85,6 +85,6 @@ def contents(path: Path, limit: int) -> bytes:
     Raises CannotError.
     """
     try:
-        return files.arrived(path, limit)
+        return files.arrived(path, limit, files.PATIENCE)
     except OSError as problem:
         raise CannotError(f"{path} cannot be read: {problem.strerror}.") from None
