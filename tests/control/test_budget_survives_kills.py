@@ -255,8 +255,12 @@ def naive(tmp_path: Path, kills: int, seed: int) -> int:
 
 
 def test_a_budget_holds_at_every_sample_where_a_naive_one_is_overspent(tmp_path: Path) -> None:
-    assert guarded(tmp_path, "process", kills=4, seed=5)["unknown"] > 0
-    assert naive(tmp_path, kills=4, seed=5) > BUDGET
+    # A kill may hit where nothing is under way, and a machine be so busy that all of them do.
+    folders = [tmp_path / str(number) for number in range(5)]
+    for each in folders:
+        each.mkdir()
+    assert any(guarded(each, "process", kills=4, seed=5)["unknown"] > 0 for each in folders)
+    assert any(naive(each, kills=4, seed=5) > BUDGET for each in folders)
 
 
 @pytest.mark.soak
