@@ -121,7 +121,7 @@ class Desk:
         voted = self.store.commit(
             Cast(
                 question=stands.question,
-                revision=revision,
+                revision=_seen(revision, stands),
                 vote=Vote(by=by, approved=approved, reason=reason, channel=channel, glass=glass),
                 people=known.people,
                 entry=msgspec.structs.replace(
@@ -155,7 +155,7 @@ class Desk:
         work = Edit(
             question=edited.question,
             before=stands.question,
-            revision=revision,
+            revision=_seen(revision, stands),
             by=by,
             people=self.people,
             entry=entry,
@@ -348,6 +348,17 @@ def _plain(args: Mapping[str, Any]) -> dict[str, Any]:
     taken = {name: take_down(value, name)[0] for name, value in args.items()}
     decoded: dict[str, Any] = msgspec.json.decode(canonical.encode(taken))
     return decoded
+
+
+def _seen(revision: int, stands: Request) -> int:
+    """The revision that an answer is about: none, where it is one that nobody can have seen.
+
+    It would be held against what is asked now, and count for what an edit makes of it meanwhile.
+    """
+    return revision if revision <= stands.revision else _UNSEEN
+
+
+_UNSEEN = -1
 
 
 def _reason(text: str | None) -> str | None:

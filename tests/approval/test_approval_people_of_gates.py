@@ -193,3 +193,98 @@ def test_an_edit_elsewhere_asks_nobody_of_whom_the_asking_gate_has_not_heard(
     assert elsewhere.edit(request, args={"amount": 300}, **said).counted  # type: ignore[arg-type]
     assert not vote(elsewhere, request, "erin", revision=1).counted
     assert vote(elsewhere, request, "dana", revision=1).counted
+
+
+def the_call(run: RunRef | None = None) -> Call:
+    about = run or RunRef(run_id="r", root="r", agent="support", user={"id": "maria"})
+    return Call(tool="refund", args={"amount": 200}, run=about, call_id="c-1")
+
+
+def test_a_yes_starts_no_call_of_a_gate_whose_people_would_not_let_them_answer(
+    store: Store,
+) -> None:
+    asks = gate(store, "dana", Says("one", "finn"))
+    request = asks.check(the_call(), leaves=True).approval_id
+    assert request is not None
+    assert vote(Office(store, asks.config), request, "dana").counted
+    denied = gate(store, "erin", Says("two", "finn")).check(the_call(), leaves=True)
+    assert not denied.allowed
+    assert denied.reasons[0].message == (
+        "those who have approved it may not, by the people that are known here"
+    )
+    assert denied.reasons[0].error == "ApprovalExpired"
+
+
+def test_who_has_left_since_they_approved_starts_nothing(store: Store) -> None:
+    both = {"finance": ["dana", "erin"], "lead": ["finn"]}
+    asks = gate(store, "dana", Says("one", "finn"), groups=both)
+    request = asks.check(the_call(), leaves=True).approval_id
+    assert request is not None
+    assert vote(Office(store, asks.config), request, "dana").counted
+    without = {"erin": Person(), "finn": Person()}
+    later = gate(store, "erin", Says("two", "finn"), people=without)
+    assert not later.check(the_call(), leaves=True).allowed
+
+
+def test_a_yes_starts_its_call_where_others_have_come_since(store: Store) -> None:
+    asks = gate(store, "dana", Says("one", "finn"))
+    request = asks.check(the_call(), leaves=True).approval_id
+    assert request is not None
+    assert vote(Office(store, asks.config), request, "dana").counted
+    more = {"finance": ["dana", "erin"], "lead": ["finn"]}
+    assert gate(store, "dana", Says("two", "finn"), groups=more).check(the_call()).allowed
+
+
+def test_broken_glass_starts_no_call_where_they_may_not_break_it(store: Store) -> None:
+    breaks = ApprovalTable(timeout=60.0, break_glass=["erin"])
+    asks = gate(store, "dana", Says("one", "finn"), approval=breaks)
+    request = asks.check(the_call(), leaves=True).approval_id
+    assert request is not None
+    assert vote(Office(store, asks.config), request, "erin", glass=True, reason="Fire.").counted
+    assert not gate(store, "dana", Says("two", "finn")).check(the_call(), leaves=True).allowed
+
+
+def test_nobodys_grant_lets_a_call_run_that_goes_for_themselves(store: Store) -> None:
+    both = {"finance": ["dana", "erin"], "lead": ["finn"]}
+    asks = gate(store, "dana", Says("one", "finn"), groups=both)
+    granted = vote(
+        Office(store, asks.config), left(asks), "dana", permit=Permit(60_000_000, run=False)
+    )
+    assert granted.grant is not None
+
+    def child(of: str) -> RunRef:
+        above = f"for-{of}"
+        return RunRef(
+            run_id=f"below-{above}",
+            root=above,
+            parent=above,
+            lineage=((above, "desk"),),
+            users=(of,),
+            agent="support",
+            user={"id": "maria"},
+        )
+
+    assert asks.check(the_call(child("vera")), leaves=True).allowed
+    # Dana has let it run for Maria, and this one is Dana's own.
+    assert not asks.check(the_call(child("Dana")), leaves=True).allowed
+
+
+def test_an_answer_to_what_nobody_can_have_seen_yet_does_not_count(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asks = gate(store, "dana", Says("one", "finn"))
+    request, desk = left(asks), Office(store, asks.config)
+    stands = desk.stands
+    before = stands(request)
+    assert before is not None
+    assert desk.edit(request, by="dana", args={"amount": 900}, channel="test", revision=0).counted
+    # The edit, by which it takes the lead as well, comes just behind the look of who answers.
+    looks = [before]
+    monkeypatch.setattr(desk, "stands", lambda id_: looks.pop() if looks else stands(id_))
+    answered = vote(desk, request, "dana", revision=1)
+    assert not answered.counted
+    assert answered.why == "it was changed since it was shown, so look at it again"
+    assert answered.request.open
+    looks.append(before)
+    edited = desk.edit(request, by="dana", args={"amount": 90}, channel="test", revision=1)
+    assert not edited.counted

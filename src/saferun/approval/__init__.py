@@ -11,6 +11,7 @@ from saferun.approval.people import People, Tally, tally
 from saferun.approval.question import ANYBODY, Because, Edited, Question, Request, State, Vote
 from saferun.approval.shown import kind, others, spelled, story
 from saferun.approval.state import (
+    ANSWERED_BY_OTHERS,
     GLASS_BY,
     NOES,
     REFUSED_BEFORE,
@@ -22,6 +23,7 @@ from saferun.approval.state import (
 )
 
 __all__ = [
+    "ANSWERED_BY_OTHERS",
     "ANYBODY",
     "GLASS_BY",
     "MAX_GRANT",

@@ -47,6 +47,11 @@ class People:
         self._glass = tuple(glass)
         self.breakers = self.meant(glass)
 
+    @classmethod
+    def of(cls, known: Known) -> "People":
+        """Those who were known where a question was asked."""
+        return cls(known.persons, known.groups, known.glass)
+
     @property
     def groups(self) -> frozenset[str]:
         """The names of the groups."""
@@ -87,8 +92,7 @@ class People:
         known = question.known
         if known is None or known.digest == self.digest:
             return None
-        people = People(known.persons, known.groups, known.glass)
-        return people, msgspec.structs.replace(question, known=None)
+        return People.of(known), msgspec.structs.replace(question, known=None)
 
     def __contains__(self, name: object) -> bool:
         return name in self._persons
@@ -257,7 +261,8 @@ def tally(people: People, question: Question, votes: Sequence[Vote], now: int) -
     A no needs no counting: one that counts settles the question.
     """
     yes = {vote.by: vote for vote in votes if vote.approved}
-    if any(vote.glass for vote in yes.values()):
+    broken = (vote.by for vote in yes.values() if vote.glass)
+    if any(people.glass_objection(by, question) is None for by in broken):
         return Tally(approved=True, lacking=())
     lacking = []
     for demand in question.demands:

@@ -70,6 +70,15 @@ _REFUSALS: dict[State, tuple[str, str]] = {
     "stale": ("what was approved is no longer what would run", "ApprovalExpired"),
 }
 
+ANSWERED_BY_OTHERS = Reason(
+    id="approval",
+    effect="deny",
+    source="approval",
+    message="those who have approved it may not, by the people that are known here",
+    error="ApprovalExpired",
+)
+"""Why a call does not run whose approval came of people who may not answer for it where it runs."""
+
 REFUSED_BEFORE = Reason(
     id="approval",
     effect="deny",

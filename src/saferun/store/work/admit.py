@@ -9,7 +9,7 @@ import msgspec
 
 from saferun import admission, approval
 from saferun.admission import NOTHING, Admission, Due, Hold
-from saferun.approval import Grant, State
+from saferun.approval import Grant, People, State
 from saferun.call import Mode, Outcome, Reason, RunRef, Verdict
 from saferun.control import Charge, Switch
 from saferun.ledger import (
@@ -30,6 +30,7 @@ from saferun.store.work.append import Blob, Opening, Seal
 from saferun.store.work.ask import Ask, free, move, waits
 from saferun.store.work.held import kept
 from saferun.store.work.turn import BY_ITSELF, turned
+from saferun.store.work.vote import votes
 
 Again: TypeAlias = Literal["version", "trail", "request", "edited"]
 """Why nothing was decided yet: the run keeps another version of the policy, its past has to be
@@ -320,6 +321,11 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
                 revision=standing.revision,
                 deadline=standing.deadline,
             )
+        if standing.now == "approved" and not self._vouched(tx, standing, self.request):
+            move(tx, standing.id, "stale", self.request.entry)
+            reasons = (approval.ANSWERED_BY_OTHERS, *tried.reasons)
+            refused = Admission("deny", reasons, shadow=tried.shadow)
+            return self._decide(tx, refused, request=standing.id)
         if standing.now == "approved":
             tx.write(
                 "UPDATE approval SET state = 'executing', moved = ?, decision = ? WHERE id = ?",
@@ -333,6 +339,20 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
         refused = Admission("deny", (why, *tried.reasons), shadow=tried.shadow)
         return self._decide(tx, refused, request=standing.id)
 
+    def _vouched(self, tx: Transaction, standing: _Standing, asked: Ask) -> bool:
+        """Whether those who have approved a request may do so by the people of this gate as well.
+
+        Another gate may have asked, with others, and since then somebody may have left.
+        """
+        question = asked.question
+        if question.known is None:
+            return True
+        # What has joined another request was answered with that one.
+        row = tx.read("SELECT coalesce(lead, id) FROM approval WHERE id = ?", standing.id)
+        assert row is not None
+        cast = votes(tx, str(row[0]), standing.revision)
+        return approval.tally(People.of(question.known), question, cast, tx.now).approved
+
     def _wait(self, tx: Transaction, request: str, asked: Ask) -> None:
         # A call without an id has one caller, unless it was put off.
         if self.key is not None or request != asked.id:
@@ -342,8 +362,13 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
         """The grant by which this call runs without being asked about, if there is one."""
         rows = tx.rows("SELECT data FROM permit WHERE whose = ? AND until > ?", asked.whose, tx.now)
         asks = frozenset(each.id for each in reasons if each.effect == "ask")
+        question = asked.question
+        people = None if question.known is None else People.of(question.known)
         for (data,) in rows:
             grant = msgspec.json.decode(msgspec.convert(data, bytes), type=Grant)
+            if people is not None and people.objection(grant.by, question, tx.now) is not None:
+                # Nobody has let a call run to which they could not say yes.
+                continue
             if grant.covers(
                 whose=asked.whose,
                 run=asked.root,
