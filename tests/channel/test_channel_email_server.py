@@ -160,6 +160,17 @@ def test_an_address_that_is_none_is_an_error_that_names_the_person(address) -> N
         Email(settings(BASE, f'[people.dana]\nemail = "{address}"\n'))
 
 
+def test_two_people_of_one_mailbox_would_have_the_codes_of_both() -> None:
+    people = (
+        '[people.dana]\nemail = "ops@example.com"\n'
+        '[people.erin]\nemail = "Erin <OPS@Example.com>"\n'
+    )
+    with pytest.raises(
+        ConfigError, match=r"\[people.erin\] and \[people.dana\] have the same email"
+    ):
+        Email(settings(BASE, people))
+
+
 def test_where_links_would_lead_nowhere_nobody_can_be_asked() -> None:
     assert "[approval] url" in Email(settings(BASE)).unreachable()
 

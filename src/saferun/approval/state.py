@@ -75,7 +75,6 @@ ANSWERED_BY_OTHERS = Reason(
     effect="deny",
     source="approval",
     message="those who have approved it may not, by the people that are known here",
-    error="ApprovalExpired",
 )
 """Why a call does not run whose approval came of people who may not answer for it where it runs."""
 

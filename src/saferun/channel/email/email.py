@@ -29,6 +29,7 @@ from saferun.errors import ConfigError, SafeRunError, StoreError
 from saferun.ledger import ApprovalEntry
 from saferun.store import Fit, Issue, Present, Requests, Sent, Ticket, Wait
 from saferun.store.work.ticket import MAX_TRIES
+from saferun.unseen import alike
 
 MAX_BODY = 1 << 20
 """Bytes of a form, the most that are looked at."""
@@ -82,6 +83,7 @@ class Email:
             for name, person in settings.people.items()
             if person.email is not None
         }
+        _told_apart(self._addresses, where)
         self._url = (settings.approval.url or "").rstrip("/")
         self._refusals = Refusals(self.name)
 
@@ -492,6 +494,18 @@ def _address(text: str, where: str) -> Address:
     if found is None or not found.username or not found.domain:
         raise ConfigError(f"{where} is {text[:80]!r}, which is no e-mail address.")
     return found
+
+
+def _told_apart(addresses: Mapping[str, Address], where: str) -> None:
+    """Have no two people read the same letters: each would have the codes of both."""
+    known: dict[str, str] = {}
+    for name, address in addresses.items():
+        other = known.setdefault(alike(address.addr_spec), name)
+        if other != name:
+            raise ConfigError(
+                f"{where}[people.{name}] and [people.{other}] have the same email; "
+                "give each person their own."
+            )
 
 
 def _said(status: int, title: str, *sentences: str) -> Reply:

@@ -322,7 +322,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
                 deadline=standing.deadline,
             )
         if standing.now == "approved" and not self._vouched(tx, standing, self.request):
-            move(tx, standing.id, "stale", self.request.entry)
+            # Where its people are known, it may still be made.
             reasons = (approval.ANSWERED_BY_OTHERS, *tried.reasons)
             refused = Admission("deny", reasons, shadow=tried.shadow)
             return self._decide(tx, refused, request=standing.id)
@@ -559,7 +559,12 @@ def _passes(tried: Admission) -> bool:
     if tried.verdict == "allow" or not tried.reasons:
         return False
     first = tried.reasons[0]
-    return first.effect == "defer" or tried.frees_at is not None or first.source == "stop"
+    return (
+        first.effect == "defer"
+        or tried.frees_at is not None
+        or first.source == "stop"
+        or first == approval.ANSWERED_BY_OTHERS
+    )
 
 
 def _undecided(again: Again) -> Admitted:
