@@ -104,6 +104,11 @@ def test_the_environment_may_name_the_file(tmp_path: Path) -> None:
         ("[approval]\ntimout = 5", "did you mean 'timeout'?"),
         ("[people.dana]\nemial = 'd@x.test'", "did you mean 'email'?"),
         ("[people.dana]\n[people.Dana]", "'dana' and 'Dana' have names that look the same"),
+        (
+            "[people.dana]\n[groups]\nlead = ['Dana']",
+            "'dana' and 'Dana' have names that look the same",
+        ),
+        ("[groups]\nlead = ['erin', 'Erin']", "'erin' and 'Erin' have names that look the same"),
         ('[people.dana]\n[people."da\\u200Bna"]', "'dana' and 'da\\u200bna' have names"),
         ("[approval]\ntimeout = 0", "Expected `float` > 0.0"),
         ("[approval]\ntimeout = nan", "Expected `float` > 0.0"),

@@ -324,7 +324,7 @@ def load(start: Path | None = None, environ: Mapping[str, str] | None = None) ->
         record=read.record,
         approval=_approval(read.approval, file),
         anchors=_anchors(read.anchors, base, file),
-        people=_told_apart(read.people, file),
+        people=_told_apart(read.people, read.groups, file),
         groups=read.groups,
         signing=_signing(read.signing, file, base),
         metrics=read.metrics,
@@ -345,13 +345,18 @@ def roll(file: Path) -> Roll:
         read = msgspec.convert(_section(file, _read(file)), _File)
     except msgspec.ValidationError as problem:
         raise ConfigError(_explained(str(problem), file, {})) from None
-    return Roll(_told_apart(read.people, file), read.groups, read.approval.break_glass)
+    return Roll(_told_apart(read.people, read.groups, file), read.groups, read.approval.break_glass)
 
 
-def _told_apart(people: Mapping[str, Person], file: Path | None) -> Mapping[str, Person]:
-    """Those people, if nobody can take one of them for another. Raises ConfigError."""
+def _told_apart(
+    people: Mapping[str, Person], groups: Mapping[str, Sequence[str]], file: Path | None
+) -> Mapping[str, Person]:
+    """Those people, if nobody can take one of them for another. Raises ConfigError.
+
+    Who stands in a group alone is somebody as well, and would have two votes by two spellings.
+    """
     known: dict[str, str] = {}
-    for name in people:
+    for name in (*people, *(each for names in groups.values() for each in names)):
         other = known.setdefault(alike(name), name)
         if other != name:
             raise ConfigError(
