@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -49,6 +50,13 @@ class At:
             if len(drawn) > 1 and "\x1b[J" in drawn[1]:
                 self.screen = ESCAPES.sub("", drawn[1].split("\x1b[J")[0]).replace("\r", "")
         return self.screen
+
+    def gets(self, data: bytes) -> None:
+        """Wait until the terminal was sent that."""
+        while data not in self.sent:
+            ready, _, _ = select.select([self._fd], [], [], 20)
+            assert ready, f"{data!r} was not sent"
+            self.sent += os.read(self._fd, 65536)
 
     def forget(self) -> None:
         self.screen = ""
@@ -98,6 +106,25 @@ def test_one_steps_through_a_run_by_keys(history) -> None:
         assert person.ends() == 0
     # The screen that was there before is given back.
     assert person.sent.rstrip().endswith(b"\x1b[?1049l")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_whoever_ends_it_by_a_signal_gets_the_terminal_back(history, number) -> None:
+    with at(history) as person:
+        person.sees("1 / 4")
+        person.process.send_signal(number)
+        assert person.ends() == 128 + number
+    assert person.sent.endswith(b"\x1b[?25h\x1b[?1049l")
+
+
+def test_while_it_is_stopped_the_terminal_is_given_back(history) -> None:
+    with at(history) as person:
+        person.sees("1 / 4")
+        person.process.send_signal(signal.SIGTSTP)
+        # In a session where nobody could have it go on it is not kept, and goes on at once.
+        person.gets(b"\x1b[?25h\x1b[?1049l\x1b[?1049h\x1b[?25l\x1b[2J\x1b[H")
+        person.press("q")
+        assert person.ends() == 0
 
 
 def test_help_find_and_go_to_work_at_the_terminal(history) -> None:

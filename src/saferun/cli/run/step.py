@@ -8,9 +8,11 @@ second.
 import contextlib
 import os
 import select
+import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -122,10 +124,14 @@ class _Shell:
         self._came_from: list[tuple[str, int]] = []
 
     def loop(self) -> None:
-        with _raw(), contextlib.suppress(KeyboardInterrupt):
+        with _raw(self._blank), contextlib.suppress(KeyboardInterrupt):
             while not self._state.leaves:
                 self._draw()
                 self._wait()
+
+    def _blank(self) -> None:
+        """Nothing is on the screen any more: as with another size, it is drawn anew."""
+        self._size = (0, 0)
 
     def _wait(self) -> None:
         """Until there is something else to show."""
@@ -330,18 +336,47 @@ def _word(row: "Row", mark: Mark) -> str:
 
 
 @contextlib.contextmanager
-def _raw() -> Iterator[None]:
-    """The terminal key by key and without echo, on a screen of its own; then as it was."""
+def _raw(again: Callable[[], None]) -> Iterator[None]:
+    """The terminal key by key and without echo, on a screen of its own; then as it was.
+
+    It is given back as well to whoever ends this by a signal, and for as long as it is stopped
+    (Ctrl-Z). `again` is called once it goes on, with nothing on the screen.
+    """
     import termios
     import tty
 
-    fd = sys.stdin.fileno()
+    fd, out = sys.stdin.fileno(), sys.stdout.fileno()
     before = termios.tcgetattr(fd)
-    try:
+
+    # Past the buffer of stdout: a signal may come while that is being written.
+    def taken() -> None:
         tty.setcbreak(fd)
-        sys.stdout.write("\x1b[?1049h\x1b[?25l\x1b[2J")
+        os.write(out, b"\x1b[?1049h\x1b[?25l\x1b[2J")
+
+    def given_back() -> None:
+        try:
+            os.write(out, b"\x1b[?25h\x1b[?1049l")
+            termios.tcsetattr(fd, termios.TCSADRAIN, before)
+        except (OSError, termios.error):
+            pass  # The terminal has gone away, and takes its screen along.
+
+    def leave(number: int, _: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    def stop(number: int, _: FrameType | None) -> None:
+        given_back()
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+        signal.signal(number, stop)
+        taken()
+        again()
+
+    heard = {signal.SIGTERM: leave, signal.SIGHUP: leave, signal.SIGTSTP: stop}
+    handlers = {each: signal.signal(each, handler) for each, handler in heard.items()}
+    try:
+        taken()
         yield
     finally:
-        sys.stdout.write("\x1b[?25h\x1b[?1049l")
-        sys.stdout.flush()
-        termios.tcsetattr(fd, termios.TCSADRAIN, before)
+        given_back()
+        for each, handler in handlers.items():
+            signal.signal(each, handler)
