@@ -117,9 +117,10 @@ def test_whoever_ends_it_by_a_signal_gets_the_terminal_back(history, number) -> 
     assert person.sent.endswith(b"\x1b[?25h\x1b[?1049l")
 
 
-def test_while_it_is_stopped_the_terminal_is_given_back(history) -> None:
-    with at(history) as person:
-        person.sees("1 / 4")
+@pytest.mark.parametrize("rows", [24, 0])
+def test_while_it_is_stopped_the_terminal_is_given_back(history, rows) -> None:
+    with at(history, rows=rows, columns=80 if rows else 0) as person:
+        person.gets(b"\x1b[J")
         person.process.send_signal(signal.SIGTSTP)
         # In a session where nobody could have it go on it is not kept, and goes on at once.
         person.gets(b"\x1b[?25h\x1b[?1049l\x1b[?1049h\x1b[?25l\x1b[2J\x1b[H")

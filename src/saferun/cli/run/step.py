@@ -131,7 +131,8 @@ class _Shell:
 
     def _blank(self) -> None:
         """Nothing is on the screen any more: as with another size, it is drawn anew."""
-        self._size = (0, 0)
+        # No terminal has that, and one that does not know its size has (0, 0).
+        self._size = (-1, -1)
 
     def _wait(self) -> None:
         """Until there is something else to show."""
