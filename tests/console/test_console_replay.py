@@ -12,6 +12,7 @@ from console.browsing import PHONE, WIDE, needs_browser, sees
 from recording import Script, tamper
 from saferun import Gate
 from saferun.console import Console, Server
+from saferun.console.live import STREAMS_EACH
 
 pytestmark = needs_browser
 
@@ -463,10 +464,20 @@ def test_what_is_pressed_while_the_run_is_on_its_way_is_heard_once_it_is_there(
 
 
 def test_pages_that_are_live_leave_a_browser_room_for_others(
-    at: Callable[..., Page], told: Script, server: Server
+    at: Callable[..., Page], told: Script, server: Server, made: Console
 ) -> None:
     """A browser has six connections to a server; each page that is live holds one."""
     page = at(1)
+    [session] = made.sessions._open.values()
+
+    def room() -> bool:
+        """Whether the server has heard that a page is gone, which it may do a moment later."""
+        for _ in range(3_000):
+            if session.live < STREAMS_EACH:
+                return True
+            page.wait_for_timeout(10)
+        return False
+
     for path in ["/", "/run?id=r-1&frame=2"] * 3:
         another = page.context.new_page()
         another.goto(f"{server.url}{path}", timeout=30_000)
@@ -474,10 +485,12 @@ def test_pages_that_are_live_leave_a_browser_room_for_others(
     expect(another.locator(".said")).to_contain_text("This page is not live: too many are.")
     # One that nobody sees makes room, and is told what it missed by whoever looks at it again.
     sees(page, seen=False)
+    assert room()
     sees(another, seen=True)
     told.model("One more.")
     expect(another.get_by_role("button", name="Live, +1 new")).to_be_visible()
     another.close()
+    assert room()
     sees(page, seen=True)
     expect(page.get_by_role("button", name="Live, +1 new")).to_be_visible()
 
