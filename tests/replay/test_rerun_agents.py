@@ -409,7 +409,10 @@ def test_who_wants_more_of_a_stream_than_was_once_taken_is_stopped_there(gate):
 
 
 def test_a_tool_that_was_cancelled_is_cancelled_again(gate):
+    begun = asyncio.Event()
+
     async def waits() -> None:
+        begun.set()
         await asyncio.sleep(60)
 
     safe = guard(waits, gate=gate)
@@ -417,7 +420,9 @@ def test_a_tool_that_was_cancelled_is_cancelled_again(gate):
     async def main() -> str:
         async with gate.run() as run:
             task = asyncio.create_task(safe())
-            await asyncio.sleep(0 if saferun.recall.standing() else 0.05)
+            # In the rerun it is set already: the tool is not called, and nothing is waited for.
+            await begun.wait()
+            await asyncio.sleep(0)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
@@ -439,7 +444,7 @@ async def test_a_time_limit_that_cancelled_a_tool_does_so_again(gate):
     async def main() -> str:
         async with gate.run() as run:
             try:
-                async with asyncio.timeout(0.3):
+                async with asyncio.timeout(0.6):
                     await look(1)
                     await look(2)
             except TimeoutError:
@@ -453,16 +458,19 @@ async def test_a_time_limit_that_cancelled_a_tool_does_so_again(gate):
 
 
 async def test_what_cancelled_the_whole_run_is_not_waited_for(gate):
+    begun = asyncio.Event()
+
     @guard(gate=gate)
     async def look() -> None:
-        await asyncio.sleep(60 if saferun.recall.standing() is None else 0)
+        begun.set()
+        await asyncio.sleep(60)
 
     async def main() -> None:
         async with gate.run(run_id="r-1"):
             await look()
 
     task = asyncio.create_task(main())
-    await asyncio.sleep(0.05)
+    await begun.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

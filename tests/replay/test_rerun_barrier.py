@@ -215,8 +215,8 @@ def gate() -> Gate:
 
 
 @pytest.fixture
-def left(gate: Gate, tmp_path: Path) -> dict[str, Any]:
-    """What came of a thread that goes on after its rerun, by what it tried."""
+def paying(gate: Gate) -> tuple[Callable[[int], None], list[int]]:
+    """A tool that was called once, in the run `r-1`, and what it has paid since."""
     paid: list[int] = []
 
     @guard(gate=gate)
@@ -227,6 +227,15 @@ def left(gate: Gate, tmp_path: Path) -> dict[str, Any]:
         pay(1)
     gate.store.flush()
     paid.clear()
+    return pay, paid
+
+
+@pytest.fixture
+def left(
+    gate: Gate, tmp_path: Path, paying: tuple[Callable[[int], None], list[int]]
+) -> dict[str, Any]:
+    """What came of a thread that goes on after its rerun, by what it tried."""
+    pay, paid = paying
     over, found = threading.Event(), dict[str, Any]()
 
     def tries(name: str, act: Callable[[], Any]) -> None:
@@ -296,17 +305,8 @@ async def test_a_task_that_goes_on_after_a_rerun_calls_no_tool_and_writes_nothin
     assert paid == [3]
 
 
-def test_a_run_within_one_that_was_made_again_is_not_let_through_afterwards(gate):
-    paid: list[int] = []
-
-    @guard(gate=gate)
-    def pay(amount: int) -> None:
-        paid.append(amount)
-
-    with gate.run(run_id="r-1"):
-        pay(1)
-    gate.store.flush()
-    paid.clear()
+def test_a_run_within_one_that_was_made_again_is_not_let_through_afterwards(gate, paying):
+    pay, paid = paying
     with rerun("r-1"), gate.run(run_id="r-1") as run:
         pay(1)
     with pytest.raises(RerunStopped), gate.run(parent=run):
